@@ -1,0 +1,204 @@
+"""Binary adaptive range coder: integers only, so the same bytes give the same bits on every machine.
+
+A bit is coded with p1 = P(bit = 1) in units of 2^-16, an integer in [1, 65535]. The coder keeps an interval
+[low, low + range) of 48-bit numbers, 2^40 <= range <= 2^48:
+
+    bound = (range >> 16) * p1
+    bit 1: range = bound              bit 0: low += bound, range -= bound
+    while range < 2^40: emit the top byte of low (its carry goes into the bytes before it), low <<= 8, range <<= 8
+
+All functions are numba kernels without Python objects and inline into the loops that call them. States are small
+integer arrays (`STATE_SIZE` entries). Nothing here raises: writing past the end of a buffer only counts, reading past
+it gives zeros.
+"""
+
+import bisect
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+IntArray = npt.NDArray[np.int64]
+ByteArray = npt.NDArray[np.uint8]
+
+STATE_SIZE = 4
+STRETCH_LIMIT = 2839
+"""Largest logit in units of 1/256: its probability is 65535 / 65536."""
+MAX_COUNT = 1023
+"""Largest number of observations that an adaptive probability remembers."""
+COUNTED_HALF = 1 << 31
+"""A counted adaptive probability of one half without observations, see `adapt_counted`."""
+
+_TOP = 1 << 48
+_LEAST = 1 << 40
+_MASK48 = _TOP - 1
+_MASK40 = _LEAST - 1
+
+
+def _squash_table() -> npt.NDArray[np.int32]:
+    """round(2^16 / (1 + exp(-k / 256))) for |k| <= STRETCH_LIMIT, kept in [1, 65535]; exact integer arithmetic."""
+    one = 1 << 160
+    base = term = one
+    for n in range(1, 40):  # exp(1 / 256) by its series
+        term //= 256 * n
+        base += term
+    upper, power = [32768], one
+    for _ in range(STRETCH_LIMIT):
+        power = power * base >> 160
+        upper.append(min(65535, ((power << 17) + one + power) // (2 * (one + power))))
+    lower = [65536 - p for p in upper[:0:-1]]
+    return np.array(lower + upper, np.int32)
+
+
+SQUASH = _squash_table()
+"""Probability (2^-16) of a logit in units of 1/256: SQUASH[k + STRETCH_LIMIT], |k| <= STRETCH_LIMIT."""
+
+STRETCH = np.array([bisect.bisect_left(SQUASH, 16 * i + 8) - STRETCH_LIMIT for i in range(4096)], np.int32)
+"""Logit of a probability in units of 1/256: STRETCH[p >> 4] = least k with squash(k) >= 16 (p >> 4) + 8."""
+
+COST_BITS = np.round(-np.log2((np.arange(4096) * 16 + 8) / 65536) * 65536).astype(np.int32)
+"""Cost of a symbol of probability p in units of 2^-16 bit: COST_BITS[p >> 4]. Decoders never need it."""
+
+RATES = np.array([2 * 65536 // (2 * n + 3) for n in range(MAX_COUNT + 1)], np.int32)
+"""Share (2^-16) of the error that a probability takes after n observations: floor(2^16 / (n + 1.5))."""
+
+
+@njit(nogil=True, cache=True)
+def encoder_init(state: IntArray) -> None:
+    """Start an encoder: state is int64[STATE_SIZE] = (low, range, bytes emitted, unused)."""
+    state[0] = 0
+    state[1] = _TOP
+    state[2] = 0
+    state[3] = 0
+
+
+@njit(nogil=True, cache=True)
+def _carry(buffer: ByteArray, position: int) -> None:
+    """Add one to the number that ends at buffer[position - 1]; only bytes that fitted exist."""
+    i = position - 1
+    while i >= buffer.size:
+        i -= 1  # these bytes were only counted: the stream is too long to be used anyway
+    while i >= 0:
+        if buffer[i] != 255:
+            buffer[i] += 1
+            return
+        buffer[i] = 0
+        i -= 1
+
+
+@njit(nogil=True, cache=True)
+def encode_bit(state: IntArray, buffer: ByteArray, p1: int, bit: int) -> None:
+    """Write one bit; p1 = P(bit = 1) in [1, 65535]. Bytes past buffer.size are counted in state[2] and not stored."""
+    low = int(state[0])
+    width = int(state[1])
+    bound = (width >> 16) * np.int64(p1)
+    if bit:
+        width = bound
+    else:
+        low += bound
+        width -= bound
+    while width < _LEAST:
+        position = int(state[2])
+        if low >= _TOP:
+            _carry(buffer, position)
+            low &= _MASK48
+        if position < buffer.size:
+            buffer[position] = low >> 40
+        state[2] = position + 1
+        low = (low & _MASK40) << 8
+        width <<= 8
+    state[0] = low
+    state[1] = width
+
+
+@njit(nogil=True, cache=True)
+def encoder_finish(state: IntArray, buffer: ByteArray) -> int:
+    """Write the last byte and drop trailing zeros, which a decoder reads anyway; return the number of bytes.
+
+    More than buffer.size means that the buffer was too small: it then holds no stream.
+    """
+    low = int(state[0]) + _MASK40
+    position = int(state[2])
+    if low >= _TOP:
+        _carry(buffer, position)
+        low &= _MASK48
+    if position < buffer.size:
+        buffer[position] = low >> 40
+    position += 1
+    if position > buffer.size:
+        return position
+    while position > 0 and buffer[position - 1] == 0:
+        position -= 1
+    return position
+
+
+@njit(nogil=True, cache=True)
+def decoder_init(state: IntArray, buffer: ByteArray, start: int, stop: int) -> None:
+    """Start a decoder on buffer[start:stop]: state is int64[STATE_SIZE] = (code - low, range, next byte, stop)."""
+    stop = min(max(stop, 0), buffer.size)
+    position = max(start, 0)
+    code = np.int64(0)
+    for _ in range(6):
+        code <<= 8
+        if position < stop:
+            code |= np.int64(buffer[position])
+        position += 1
+    state[0] = code
+    state[1] = _TOP
+    state[2] = position
+    state[3] = stop
+
+
+@njit(nogil=True, cache=True)
+def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
+    """Read one bit coded with p1 = P(bit = 1); past the end zeros are read, which always gives some bit."""
+    code = int(state[0])
+    width = int(state[1])
+    bound = (width >> 16) * np.int64(p1)
+    bit = 0
+    if code < bound:
+        width = bound
+        bit = 1
+    else:
+        code -= bound
+        width -= bound
+    while width < _LEAST:
+        position = int(state[2])
+        code <<= 8
+        if position < int(state[3]):
+            code |= np.int64(buffer[position])
+        state[2] = position + 1
+        width <<= 8
+    state[0] = code
+    state[1] = width
+    return bit
+
+
+@njit(nogil=True, cache=True)
+def adapt(p: int, bit: int, rate: int) -> int:
+    """The probability p in [1, 65535] after one bit: moves by 2^-rate of the error, 1 <= rate <= 15; stays in range."""
+    if bit:
+        return p + ((65536 - p) >> rate)
+    return p - (p >> rate)
+
+
+@njit(nogil=True, cache=True)
+def adapt_counted(entry: int, bit: int, limit: int) -> int:
+    """The counted probability after one bit; entry = p (2^-22) << 10 | n, below 2^32.
+
+    p moves by 1 / (n + 1.5) of its error; n grows up to limit <= MAX_COUNT, so young contexts learn fast and
+    old ones slowly. `probability` reads p.
+    """
+    n = int(entry) & 1023
+    p = int(entry) >> 10
+    target = 4194303 if bit else 0
+    p += ((target - p) * int(RATES[n])) >> 16
+    if n < limit:
+        n += 1
+    return (p << 10) | n
+
+
+@njit(nogil=True, cache=True)
+def probability(entry: int) -> int:
+    """P(bit = 1) of a counted probability in units of 2^-16, kept in [1, 65535]."""
+    return min(max(entry >> 16, 1), 65535)
