@@ -91,7 +91,7 @@ def encode_bit(state: IntArray, buffer: ByteArray, p1: int, bit: int) -> None:
     """Write one bit; p1 = P(bit = 1) in [1, 65535]. Bytes past buffer.size are counted in state[2] and not stored."""
     low = int(state[0])
     width = int(state[1])
-    bound = (width >> 16) * np.int64(p1)
+    bound = (width >> 16) * int(p1)
     if bit:
         width = bound
     else:
@@ -137,11 +137,11 @@ def decoder_init(state: IntArray, buffer: ByteArray, start: int, stop: int) -> N
     """Start a decoder on buffer[start:stop]: state is int64[STATE_SIZE] = (code - low, range, next byte, stop)."""
     stop = min(max(stop, 0), buffer.size)
     position = max(start, 0)
-    code = np.int64(0)
+    code = 0
     for _ in range(6):
         code <<= 8
         if position < stop:
-            code |= np.int64(buffer[position])
+            code |= int(buffer[position])
         position += 1
     state[0] = code
     state[1] = _TOP
@@ -154,7 +154,7 @@ def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
     """Read one bit coded with p1 = P(bit = 1); past the end zeros are read, which always gives some bit."""
     code = int(state[0])
     width = int(state[1])
-    bound = (width >> 16) * np.int64(p1)
+    bound = (width >> 16) * int(p1)
     bit = 0
     if code < bound:
         width = bound
@@ -166,7 +166,7 @@ def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
         position = int(state[2])
         code <<= 8
         if position < int(state[3]):
-            code |= np.int64(buffer[position])
+            code |= int(buffer[position])
         state[2] = position + 1
         width <<= 8
     state[0] = code
