@@ -175,7 +175,7 @@ def _counting(original: npt.NDArray[np.float64], mask: Any) -> npt.NDArray[np.bo
 
 
 def _slabs(shape: tuple[int, ...], overlap: int = 0) -> Iterator[Any]:
-    """Indices that cut an array into slabs of about SLAB_VOXELS voxels along its first axis, sharing ``overlap`` rows."""
+    """Indices that cut the first axis into slabs of about SLAB_VOXELS voxels, neighbours sharing ``overlap`` rows."""
     if not shape:
         yield ()
         return
