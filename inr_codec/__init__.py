@@ -1,0 +1,1 @@
+"""inr_codec: neural compression of scientific volumes, for numcodecs, zarr, dask and xarray."""

@@ -1,0 +1,85 @@
+"""Bytes in and out: little-endian integers, variable-length integers, bounded inflation. Every short read is CorruptChunk."""
+
+import zlib
+
+from inr_codec.errors import CorruptChunk
+
+
+class ByteWriter:
+    """Collects bytes."""
+
+    def __init__(self) -> None:
+        self._out = bytearray()
+
+    def raw(self, data: bytes) -> None:
+        """Append bytes as they are."""
+        self._out += data
+
+    def uint(self, value: int, size: int) -> None:
+        """Append an unsigned integer of `size` bytes, little endian."""
+        self._out += value.to_bytes(size, "little")
+
+    def varint(self, value: int) -> None:
+        """Append an unsigned integer, seven bits a byte, low bits first, high bit set on all but the last (LEB128)."""
+        while value > 127:
+            self._out.append(value & 127 | 128)
+            value >>= 7
+        self._out.append(value)
+
+    def getvalue(self) -> bytes:
+        """Everything appended so far."""
+        return bytes(self._out)
+
+
+class ByteReader:
+    """Reads what ByteWriter wrote."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def raw(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        if count > len(self._data) - self._at:
+            raise CorruptChunk(f"expected {count} more bytes at {self._at}, got {len(self._data) - self._at}: the chunk is cut short or damaged")
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def uint(self, size: int) -> int:
+        """An unsigned integer of `size` bytes."""
+        return int.from_bytes(self.raw(size), "little")
+
+    def varint(self) -> int:
+        """An unsigned integer of at most 63 bits."""
+        value = shift = 0
+        while True:
+            byte = self.raw(1)[0]
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+            if shift > 56:
+                raise CorruptChunk(f"expected an integer below 2^63 at {self._at}, got more digits: the chunk is damaged")
+
+    @property
+    def remaining(self) -> int:
+        """Number of bytes not read yet."""
+        return len(self._data) - self._at
+
+    def rest(self) -> bytes:
+        """All bytes that are left."""
+        return self.raw(len(self._data) - self._at)
+
+    def deflated(self, size: int) -> bytes:
+        """The rest, inflated to exactly `size` bytes (never more is held in memory)."""
+        data = self.rest()
+        if size > 1040 * len(data) + 64:  # deflate cannot expand by more than 1032
+            raise CorruptChunk(f"expected {size} bytes in {len(data)} compressed ones, which cannot be: the chunk is damaged")
+        try:
+            engine = zlib.decompressobj()
+            out = engine.decompress(data, size + 1)
+        except zlib.error as error:
+            raise CorruptChunk(f"expected zlib data, got {error}: the chunk is damaged") from None
+        if len(out) != size:
+            raise CorruptChunk(f"expected {size} bytes after inflating, got {len(out)}: the chunk is damaged")
+        return out

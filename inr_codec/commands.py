@@ -1,0 +1,201 @@
+"""What the command line does, as functions that take paths, write volumes and print what came of it."""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import product
+from math import ceil, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inr_codec import INRCodec, INRSerializer, io, metrics
+from inr_codec import inspect as inspect_stream
+from inr_codec.errors import ConfigError
+from inr_codec.progress import Progress, duration, voxels_per_second
+from inr_codec.streams import stored_streams
+
+LISTED_CHUNKS = 10
+
+
+def encode(
+    source: str,
+    target: str,
+    *,
+    settings: dict[str, Any],
+    chunks: tuple[int, ...] | None,
+    zarr_format: int,
+    workers: int,
+    overwrite: bool,
+    progress: bool,
+) -> None:
+    """Write a volume as a zarr array of INRCodec(**settings) chunks; names and spacing of the axes go along."""
+    volume = io.load(source)
+    array = volume.array
+    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
+    chunks = chunks or default_chunks(shape)
+    if len(chunks) != len(shape) or 0 in shape:
+        raise ConfigError(f"chunks with a side for each of {shape!r} expected, got {chunks!r}; change --chunks")
+    chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
+    with io.finished(target, overwrite=overwrite) as part:
+        encoded = _new_array(part, volume, chunks, zarr_format, settings)
+        work = _copy("encoding", array, encoded, chunks, workers, progress)
+        stored = sum(len(stream) for _, stream in stored_streams(encoded))
+    whole = prod(shape) * dtype.itemsize
+    ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"
+    print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {work}")
+
+
+def decode(source: str, target: str, *, workers: int, overwrite: bool, progress: bool) -> None:
+    """Write an array as npy, tif, nii, nrrd or lossless zarr, whatever the suffix of the target says."""
+    volume = io.load(source)
+    array, shape = volume.array, tuple(volume.array.shape)
+    chunks = tuple(getattr(array, "chunks", shape))
+    about = {"axes": volume.axes, "attributes": volume.attributes}
+    with io.create(target, shape, array.dtype, chunks=chunks, overwrite=overwrite, **about) as out:
+        work = _copy("decoding", array, out, chunks, workers, progress)
+    print(f"{target}: {'x'.join(map(str, shape))} {array.dtype}, {work}")
+
+
+def inspect(source: str, *, every_chunk: bool) -> None:
+    """Print what streams hold: shape, blocks, parameters, bytes by section and the PSNR reached when they were made."""
+    path = Path(source)
+    if path.is_file():
+        chunks = [((), path.read_bytes())]
+    else:
+        array = io.load(source).array
+        print(
+            f"{source}: {'x'.join(map(str, array.shape))} {array.dtype} in chunks of {'x'.join(map(str, array.chunks))}"
+        )
+        chunks = list(stored_streams(array))
+    sections: dict[str, int] = {}
+    totals = {"voxels": 0, "bytes": 0, "original": 0}
+    print(f"{'chunk at':>18} {'bytes':>10} {'ratio':>8} {'blocks':>6} {'parameters':>10} {'PSNR':>7}")
+    for number, (offset, stream) in enumerate(chunks):
+        told = inspect_stream(stream)
+        for name, size in told.bytes_by_section.items():
+            sections[name] = sections.get(name, 0) + size
+        original = prod(told.shape) * np.dtype(told.dtype).itemsize
+        totals["bytes"] += len(stream)
+        totals["original"] += original
+        if every_chunk or number < LISTED_CHUNKS:
+            place = ",".join(map(str, offset)) or "-"
+            reached = "-" if told.psnr is None else f"{told.psnr:.2f}"
+            print(
+                f"{place:>18} {len(stream):>10,} {original / len(stream):>8.1f} {len(told.blocks):>6} "
+                f"{told.parameters:>10,} {reached:>7}"
+            )
+    if len(chunks) > LISTED_CHUNKS and not every_chunk:
+        print(f"{'...':>18} and {len(chunks) - LISTED_CHUNKS} more (--all lists them)")
+    if totals["bytes"]:
+        print(f"{'all':>18} {totals['bytes']:>10,} {totals['original'] / totals['bytes']:>8.1f}")
+        shares = (f"{name} {size:,} ({size / totals['bytes']:.1%})" for name, size in sections.items() if size)
+        print("bytes by section:", ", ".join(shares))
+
+
+def compare(original: str, decoded: str, *, png: str | None) -> None:
+    """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
+    first, second = io.load(original).array, io.load(decoded).array
+    if tuple(first.shape) != tuple(second.shape):
+        raise ConfigError(f"volumes of one shape expected, got {first.shape!r} and {second.shape!r}; compare others")
+    before, after = np.asarray(first[...]), np.asarray(second[...])
+    rows = {"PSNR (peak = max - min)": f"{metrics.psnr(before, after):.2f} dB"}
+    if before.dtype.kind in "iu":
+        rows[f"PSNR (peak of {before.dtype})"] = f"{metrics.psnr(before, after, peak='dtype'):.2f} dB"
+    rows["SSIM (range = max - min)"] = _similarity(before, after)
+    rows["largest error"] = f"{np.nanmax(np.abs(after.astype(np.float64) - before)):g}"
+    boxes: dict[str, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {"blocks": [], "chunks": []}
+    if hasattr(second, "metadata"):
+        streams = list(stored_streams(second))
+        stored = sum(len(stream) for _, stream in streams)
+        rows["bytes"] = f"{before.nbytes:,} in {stored:,}"
+        if stored:
+            rows["ratio"] = f"{metrics.compression_ratio(before.nbytes, stored):.1f}"
+            rows["bits per voxel"] = f"{metrics.bits_per_voxel(stored, before.size):.4f}"
+        for offset, stream in streams:
+            told = inspect_stream(stream)
+            boxes["chunks"].append((offset, tuple(told.shape)))
+            for block in told.blocks:
+                boxes["blocks"].append((tuple(a + b for a, b in zip(offset, block.offset)), block.shape))
+    for name, value in rows.items():
+        print(f"{name:<26} {value}")
+    if png is not None:
+        from inr_codec.picture import save_comparison
+
+        ratio = f"{rows['ratio']} times smaller, " if "ratio" in rows else ""
+        title = f"{Path(original).name}: {ratio}PSNR {rows['PSNR (peak = max - min)']}, SSIM {rows['SSIM (range = max - min)']}"
+        save_comparison(png, before, after, title=title, **boxes)
+        print(f"{'picture':<26} {png}")
+
+
+def default_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """64 x 128 x 128 over the last three axes, planes of 256 x 256 where there are fewer than 32, 1 before them."""
+    side = 128 if len(shape) > 2 and shape[-3] >= 32 else 256
+    wanted = [1] * len(shape) + [64, side, side]
+    return tuple(min(have, want) for have, want in zip(shape, wanted[3:]))
+
+
+def _new_array(
+    path: Path, volume: io.Volume, chunks: tuple[int, ...], zarr_format: int, settings: dict[str, Any]
+) -> Any:
+    """An empty encoded array with the names and attributes of the volume, as xarray reads them."""
+    import zarr
+
+    attributes, options = dict(volume.attributes), dict[str, Any]()
+    if zarr_format == 3:
+        options |= {"serializer": INRSerializer(**settings), "compressors": None, "dimension_names": volume.axes}
+    else:
+        options["compressors"] = INRCodec(**settings)
+        if volume.axes:
+            attributes["_ARRAY_DIMENSIONS"] = list(volume.axes)
+    dtype = np.dtype(volume.array.dtype)
+    return zarr.create_array(
+        str(path),
+        shape=volume.array.shape,
+        dtype=dtype,
+        chunks=chunks,
+        zarr_format=zarr_format,
+        attributes=attributes,
+        fill_value=np.nan if dtype.kind == "f" else 0,
+        **options,
+    )
+
+
+def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers: int, progress: bool) -> str:
+    """``target[...] = source[...]`` chunk by chunk on threads; says how long it took. The first error ends it."""
+    shape = tuple(source.shape)
+    count = prod(ceil(side / chunk) for side, chunk in zip(shape, chunks))
+    bar = Progress(verb, count, prod(shape), stream=sys.stderr, shown=progress or sys.stderr.isatty())
+
+    def copy(region: tuple[slice, ...]) -> int:
+        target[region] = np.asarray(source[region])
+        return prod(part.stop - part.start for part in region)
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for done in as_completed([pool.submit(copy, region) for region in _regions(shape, chunks)]):
+                bar.step(done.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            bar.close()
+    return f"{count} chunks in {duration(bar.seconds)}, {voxels_per_second(bar.rate)}"
+
+
+def _regions(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    for corner in product(*(range(0, side, chunk) for side, chunk in zip(shape, chunks))):
+        yield tuple(slice(start, min(start + chunk, side)) for start, chunk, side in zip(corner, chunks, shape))
+
+
+def _similarity(before: Any, after: Any) -> str:
+    """SSIM in three dimensions, in two (the mean over planes) where a stack is too thin for it, or why there is none."""
+    span = float(np.nanmax(before)) - float(np.nanmin(before))
+    whole = [(before, after)]
+    while whole[0][0].ndim > 3 or (whole[0][0].ndim == 3 and len(whole[0][0]) < metrics.SSIM_WINDOW):
+        whole = [planes for pair in whole for planes in zip(*pair)]
+    try:
+        return f"{np.mean([metrics.ssim(a, b, data_range=span) for a, b in whole]):.4f}"
+    except ConfigError:
+        return "none, the volume is constant or too small"

@@ -1,0 +1,137 @@
+"""Settings of the encoder (the recipe): what may be asked for, what is checked, what is filled in."""
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from inr_codec.errors import ConfigError
+
+Effort = Literal["fast", "default", "best"]
+PAPER: dict[str, Any] = {
+    "layers": "network",
+    "partition": "spectrum",
+    "max_blocks": 50,
+    "top_m": 1,
+    "concentration": "magnitude",
+    "allocation": "spectrum",
+    "depth": 7,
+    "funnel_ratio": 2.2,
+    "w0": 20.0,
+    "optimiser": "adamax",
+    "learning_rate": 1e-3,
+    "deblock": True,
+}
+"""The SCI paper's own values ("Implementation details")."""
+
+MAX_RATIO = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """How a chunk is to be encoded. Exactly one of ratio, bpv and psnr is given; None means: chosen by the encoder.
+
+    ratio: bytes of the chunk / bytes of the stream, at least this. bpv: bits per voxel, at most this. psnr: dB (peak =
+    range of the chunk), at least this. effort: how long to search. seed: of everything random. preset: "paper" sets what is not
+    given to the SCI paper's values. layers: "network" (SCI's codec alone) or "auto" (network, residual and filter layers, what pays). partition, max_blocks (a_max), top_m (M), concentration
+    (form of eq. 9), levels: how the chunk is cut. allocation: how parameters are shared out. depth, funnel_ratio
+    (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the fit. bits: of a parameter, on average.
+    deblock: whether seams between blocks may be filtered.
+    """
+
+    ratio: float | None = None
+    bpv: float | None = None
+    psnr: float | None = None
+    effort: Effort = "default"
+    seed: int = 0
+    preset: Literal["paper"] | None = None
+    layers: Literal["auto", "network"] | None = None
+    partition: Literal["spectrum", "equal", "none"] | None = None
+    max_blocks: int | None = None
+    top_m: int | None = None
+    concentration: Literal["magnitude", "centred"] | None = None
+    levels: int | None = None
+    allocation: Literal["measured", "spectrum", "size", "concentration", "equal"] | None = None
+    depth: int | None = None
+    funnel_ratio: float | None = None
+    w0: float | None = None
+    optimiser: Literal["adam", "adamax"] | None = None
+    learning_rate: float | None = None
+    batch: int | None = None
+    steps: int | None = None
+    bits: float | None = None
+    deblock: bool | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that were given, as plain JSON values; the same dictionary builds the same Config."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in given.items() if (name, value) not in (("effort", "default"), ("seed", 0))}
+
+    def resolved(self) -> "Config":
+        """With the preset's values where nothing was given."""
+        if self.preset is None:
+            return self
+        return replace(self, **{name: value for name, value in PAPER.items() if getattr(self, name) is None})
+
+    def budget(self, nbytes: int, voxels: int) -> int | None:
+        """Bytes that the stream of a chunk may take; None when a PSNR is asked for."""
+        if self.ratio is not None:
+            return int(nbytes / self.ratio)
+        if self.bpv is not None:
+            return int(voxels * self.bpv / 8)
+        return None
+
+
+def make_config(options: dict[str, Any]) -> Config:
+    """A Config from keyword options; ConfigError for an unknown one."""
+    known = [field.name for field in fields(Config)]
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"expected options {', '.join(known)}, got {name!r}: remove it")
+    return Config(**options)
+
+
+def _number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
+    kinds = (int,) if whole else (int, float)
+    good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+    if not good:
+        kind = "a whole number" if whole else "a number"
+        raise ConfigError(f"expected {name} to be {kind} between {low:g} and {high:g}, got {value!r}: change it")
+
+
+LIMITS: dict[str, tuple[float, float, bool]] = {
+    "ratio": (1.0, MAX_RATIO, False),
+    "bpv": (1e-6, 64.0, False),
+    "psnr": (1.0, 150.0, False),
+    "seed": (0, 2**32 - 1, True),
+    "max_blocks": (1, 4096, True),
+    "top_m": (1, 2**31, True),
+    "levels": (0, 12, True),
+    "depth": (2, 16, True),
+    "funnel_ratio": (0.0625, 15.9375, False),
+    "w0": (0.0625, 4000.0, False),
+    "learning_rate": (1e-7, 1.0, False),
+    "batch": (64, 2**20, True),
+    "steps": (1, 10**8, True),
+    "bits": (3.0, 12.0, False),
+}
+
+
+def _check(config: Config) -> None:
+    targets = [name for name in ("ratio", "bpv", "psnr") if getattr(config, name) is not None]
+    if len(targets) != 1:
+        got = " and ".join(targets) or "none"
+        raise ConfigError(f"expected exactly one target of ratio=, bpv= and psnr=, got {got}: give one, as in INRCodec(ratio=100)")
+    for name, (low, high, whole) in LIMITS.items():
+        value = getattr(config, name)
+        if value is not None:
+            _number(name, value, low, high, whole)
+    for field in fields(Config):
+        value = getattr(config, field.name)
+        choices = [choice for option in get_args(field.type) for choice in get_args(option)] or list(get_args(field.type))
+        if all(isinstance(choice, str) for choice in choices) and choices and value is not None and value not in choices:
+            raise ConfigError(f"expected {field.name} to be one of {', '.join(map(repr, choices))}, got {value!r}: choose one of them")
+    if config.deblock is not None and not isinstance(config.deblock, bool):
+        raise ConfigError(f"expected deblock to be True or False, got {config.deblock!r}: choose one of them")

@@ -1,0 +1,88 @@
+"""From bytes to voxels: the layers of a stream, evaluated only where they are asked for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.bitstream import Header, Layer, LayerType, unpack_stream
+from inr_codec.errors import ConfigError, CorruptChunk
+from inr_codec.intensity import restore
+from inr_codec.lossless import unpack_lossless
+from inr_codec.mask import apply_mask, unpack_mask
+from inr_codec.network_layer import evaluate_network_at, unpack_network
+from inr_codec.reconstruct import unit_values
+from inr_codec.selection import Indices, all_indices, split_selection
+
+
+def decode(
+    data: bytes | bytearray | memoryview,
+    *,
+    selection: Any = None,
+    step: int | Sequence[int] | None = None,
+    shape: Sequence[int] | None = None,
+) -> NDArray[Any]:
+    """The array in a stream, or a part of it, or the whole on another grid.
+
+    selection: any numpy selection without new axes; the result equals `decode(data)[selection]`, but only the voxels
+    that it needs are evaluated. step: every step-th voxel along each axis (one number, or one per axis), equal to
+    `decode(data)[::step, ...]`. shape: the chunk's extent sampled anew on a grid of that shape, first and last
+    voxel kept; only networks are defined between voxels, so the stream must have been written with layers="network".
+
+    Raises CorruptChunk or UnsupportedFormat for bytes that cannot be read, ConfigError for arguments that do not fit.
+    """
+    if sum(argument is not None for argument in (selection, step, shape)) > 1:
+        raise ConfigError("expected at most one of selection=, step= and shape=, got more: call decode once for each")
+    header, layers = unpack_stream(bytes(data))
+    if step is not None:
+        steps = (step,) * len(header.shape) if isinstance(step, int) else tuple(step)
+        if len(steps) != len(header.shape) or any(not isinstance(s, (int, np.integer)) or s < 1 for s in steps):
+            raise ConfigError(f"expected a step above 0, or one for each of {len(header.shape)} axes, got {step!r}: change it")
+        selection = tuple(slice(None, None, int(s)) for s in steps)
+    if shape is not None:
+        return _finish(_resample(header, layers, tuple(shape)), header)
+    if header.dtype is None:
+        values = _lossless(header, layers)
+        return _finish(values if selection is None else values[selection], header)
+    indices, rest = (all_indices(header.shape), None) if selection is None else split_selection(selection, header.shape)
+    values = voxels(header, layers, indices)
+    return _finish(values if rest is None else values[rest], header)
+
+
+def _finish(values: NDArray[Any], header: Header) -> NDArray[Any]:
+    """Byte order and memory order of the chunk that was encoded."""
+    if header.big_endian:
+        values = values.astype(values.dtype.newbyteorder(">"))
+    return np.asfortranarray(values) if header.fortran else np.ascontiguousarray(values).reshape(np.shape(values))
+
+
+def _lossless(header: Header, layers: list[Layer]) -> NDArray[Any]:
+    if len(layers) != 1 or layers[0].type != LayerType.LOSSLESS:
+        raise CorruptChunk(f"expected one lossless layer, got {[layer.type.name for layer in layers]}: the chunk is damaged")
+    return unpack_lossless(layers[0].payload, header.shape)
+
+
+def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any]:
+    """Values at the outer product of `indices`, native byte order, C order."""
+    assert header.dtype is not None and header.intensity is not None
+    values: NDArray[Any]
+    if header.intensity.constant:
+        values = np.full([len(index) for index in indices], header.intensity.lo, header.dtype)
+    else:
+        values = restore(unit_values(layers, header.shape, indices), header.intensity, header.dtype)
+    for layer in layers:
+        if layer.type == LayerType.MASK:
+            apply_mask(values, unpack_mask(layer.payload, header.shape, header.dtype.itemsize), indices)
+    return values
+
+
+def _resample(header: Header, layers: list[Layer], shape: tuple[int, ...]) -> NDArray[Any]:
+    if len(shape) != len(header.shape) or any(n < 1 for n in shape):
+        raise ConfigError(f"expected a shape with {len(header.shape)} sides above 0, got {shape!r}: change it")
+    if [layer.type for layer in layers] != [LayerType.NETWORK] or header.dtype is None or header.intensity is None:
+        names = [layer.type.name.lower() for layer in layers] or ["constant"]
+        raise ConfigError(f"expected a stream of networks alone, got layers {names}: use step=, or encode with layers='network' and deblock=False")
+    positions = [np.linspace(0, n - 1, m) if m > 1 else np.array([(n - 1) / 2]) for n, m in zip(header.shape, shape, strict=True)]
+    unit = evaluate_network_at(unpack_network(layers[0].payload, header.shape), positions)
+    return restore(unit, header.intensity, header.dtype)

@@ -1,0 +1,119 @@
+"""Encoding the network layer of a chunk within a byte budget: plan, probe, fit, quantise."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.config import Config
+from inr_codec.fit import FitOutcome, FitTask, Schedule, fit_blocks
+from inr_codec.network_layer import NetworkBlock, NetworkLayer, W0_UNIT, pack_network, std_size
+from inr_codec.plan import NetworkPlan, flat, flattened, make_task, plan_network, sizes_by_rule, sizes_by_weights
+from inr_codec.quantise import all_sensitivities, freeze, step_codes, symbols
+from inr_codec.runtime import engine
+
+PROBE_SHARE = 0.1
+"""Steps of a probe fit, as a share of the real one's."""
+PROBE_PARAMETERS = 0.35
+FREEZE_SHARE = 0.05
+"""Steps of one round of freezing, as a share of the fit's."""
+FREEZE_RATE = 0.2
+
+
+def encode_network(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_bytes: int, config: Config) -> bytes | None:
+    """Payload of a network layer of at most `n_bytes` bytes; None when not even flat blocks fit."""
+    plan = plan_network(unit, valid, n_bytes, config)
+    sizes = choose_sizes(plan, config)
+    live = [k for k, size in enumerate(sizes) if size]
+    tasks = [make_task(plan, k, sizes[k], plan.settings.schedule, config.seed) for k in live]
+    fitted = fit_blocks(tasks, engine())
+    layer = assemble(plan, live, tasks, fitted, n_bytes)
+    payload = pack_network(layer, unit.shape)
+    if len(payload) <= n_bytes:
+        return payload
+    if config.partition != "none" and len(plan.blocks) > 1:
+        return encode_network(unit, valid, n_bytes, replace(config, partition="none"))
+    return None
+
+
+def choose_sizes(plan: NetworkPlan, config: Config) -> list[int]:
+    """Network size of every block, by the rule asked for."""
+    rule = config.allocation or "measured"
+    if rule != "measured":
+        return sizes_by_rule(plan, config, rule)
+    live = [k for k, empty in enumerate(plan.empty) if not flat(empty)]
+    if len(live) < 2:
+        return sizes_by_weights(plan, [float(k in live) for k in range(len(plan.blocks))])
+    return sizes_by_weights(plan, probe_weights(plan, live, config))
+
+
+def probe_weights(plan: NetworkPlan, live: list[int], config: Config) -> list[float]:
+    """Square root of each block's squared error after a short fit of equal networks.
+
+    If the error of a block falls as E_b(p) ~ c_b / p with its parameters p, equal slopes dE_b / dp have p ~ sqrt(c_b).
+    """
+    share = replace(plan, parameters=int(plan.parameters * PROBE_PARAMETERS))
+    sizes = sizes_by_weights(share, [float(k in live) for k in range(len(plan.blocks))])
+    if not any(sizes):
+        sizes = sizes_by_weights(plan, [float(k in live) for k in range(len(plan.blocks))])
+    schedule = plan.settings.schedule
+    short = Schedule(max(200, int(schedule.steps * PROBE_SHARE)), schedule.batch, schedule.rate, schedule.optimiser)
+    probed = [k for k in live if sizes[k]]
+    outcomes = fit_blocks([make_task(plan, k, sizes[k], short, config.seed) for k in probed], engine())
+    weights = [0.0] * len(plan.blocks)
+    for k, outcome in zip(probed, outcomes, strict=True):
+        picks = plan.picks[k]
+        count = plan.blocks[k].size if picks is None else len(picks)
+        weights[k] = float(np.sqrt(outcome.loss * count)) * std_size(plan.empty[k].std_code)
+    return weights
+
+
+def assemble(
+    plan: NetworkPlan, live: list[int], tasks: list[FitTask], fitted: list[FitOutcome], n_bytes: int
+) -> NetworkLayer:
+    """Quantise fitted blocks so that the packed layer takes at most `n_bytes`, and as nearly that as can be."""
+    parameters = [outcome.parameters for outcome in fitted]
+    gains = []
+    for k, gain in zip(live, all_sensitivities(tasks, parameters), strict=True):
+        picks = plan.picks[k]
+        count = plan.blocks[k].size if picks is None else len(picks)
+        gains.append(gain * count * std_size(plan.empty[k].std_code) ** 2)
+
+    def layer_of(codes: list[tuple[int, ...]], values: list[NDArray[np.float32]]) -> NetworkLayer:
+        networks = [_flat_block(plan, k) for k in range(len(plan.blocks))]
+        for k, task, code, value in zip(live, tasks, codes, values, strict=True):
+            size = sum(task.shape.widths[2:-1]) or task.shape.widths[1]
+            networks[k] = replace(plan.empty[k], size=size, steps=code, symbols=symbols(value, code, task))
+        settings = plan.settings
+        return NetworkLayer(plan.blocks, tuple(networks), settings.depth, settings.funnel_units, round(settings.w0 * W0_UNIT))
+
+    def packed_size(coarseness: float, values: list[NDArray[np.float32]]) -> int:
+        return len(pack_network(layer_of([step_codes(gain, coarseness) for gain in gains], values), plan.unit.shape))
+
+    if not live:
+        return layer_of([], [])
+    allowed = float(n_bytes)
+    schedule = plan.settings.schedule
+    rounds = Schedule(max(50, int(schedule.steps * FREEZE_SHARE)), schedule.batch, schedule.rate * FREEZE_RATE, "adam")
+    while True:
+        low, high = -40.0, 20.0
+        for _ in range(24):
+            middle = (low + high) / 2
+            if packed_size(2.0**middle, parameters) > allowed:
+                low = middle
+            else:
+                high = middle
+        codes = [step_codes(gain, 2.0**high) for gain in gains]
+        layer = layer_of(codes, freeze(tasks, parameters, codes, rounds, engine()))
+        size = len(pack_network(layer, plan.unit.shape))
+        if size <= n_bytes or allowed < 0.5 * n_bytes:
+            return layer
+        allowed -= size - n_bytes + 1
+
+
+def _flat_block(plan: NetworkPlan, k: int) -> NetworkBlock:
+    inside = plan.unit[plan.blocks[k].slices]
+    valid = None if plan.valid is None else plan.valid[plan.blocks[k].slices]
+    if valid is not None and not valid.all():
+        inside = inside[valid] if valid.any() else np.zeros(1, np.float32)
+    return flattened(plan.empty[k], float(inside.mean(dtype=np.float64)))

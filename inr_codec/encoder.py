@@ -1,0 +1,126 @@
+"""From voxels to bytes: what is masked, what is lossless, and layers within the byte budget."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.bitstream import LOSSLESS_DTYPE, MAX_VOXELS, Header, Layer, LayerType, Reached, pack_stream
+from inr_codec.config import Config
+from inr_codec.encode_network import encode_network
+from inr_codec.errors import UnsupportedArray
+from inr_codec.intensity import DTYPES, Intensity, normalise, restore
+from inr_codec.lossless import KINDS, pack_lossless
+from inr_codec.mask import Mask, find_mask, pack_mask
+from inr_codec.reconstruct import unit_values
+from inr_codec.selection import all_indices
+
+TINY = 512
+"""Arrays of fewer voxels are stored losslessly, and so are 1-D arrays of fewer than TINY_LINE (coordinates)."""
+TINY_LINE = 65536
+
+
+def encode(array: NDArray[Any], config: Config) -> bytes:
+    """The stream of an array. Raises UnsupportedArray for what no layer can hold."""
+    config = config.resolved()
+    array = np.asarray(array)
+    if array.dtype.kind not in KINDS or array.dtype.hasobject:
+        raise UnsupportedArray(f"expected numbers, booleans, times or fixed-length strings, got dtype {array.dtype!r}: convert the array first")
+    if array.size > MAX_VOXELS or array.ndim > 32:
+        raise UnsupportedArray(f"expected at most {MAX_VOXELS} voxels in 32 dimensions, got shape {array.shape}: use smaller chunks")
+    fortran = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
+    big_endian = array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and not np.little_endian)
+    chunk = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+    if not fits_networks(chunk):
+        return _lossless(chunk, big_endian, fortran)
+    try:
+        mask = find_mask(chunk)
+    except OverflowError:
+        return _lossless(chunk, big_endian, fortran)
+    valid = None if mask is None else _valid(mask, chunk.shape)
+    seen = chunk if valid is None else chunk[valid]
+    if seen.size == 0:
+        intensity = Intensity(0.0, 0.0)
+    else:
+        intensity = Intensity(float(seen.min()), float(seen.max()))
+    if not math.isfinite((intensity.hi - intensity.lo) * 2) or 0 < intensity.hi - intensity.lo < 1e-290:
+        return _lossless(chunk, big_endian, fortran)
+    tail = [] if mask is None else [Layer(LayerType.MASK, pack_mask(mask))]
+    if intensity.constant:
+        return pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, Reached(math.inf, 0.0)), tail)
+    if valid is not None:
+        chunk = np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
+    frame = len(pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, None), tail))
+    unit = normalise(chunk, intensity)
+
+    def within(budget: int) -> tuple[bytes, Reached]:
+        layers = choose_layers(unit, valid, budget - frame, config) + tail
+        reached = measure(chunk, valid, layers, intensity)
+        return pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, reached), layers), reached
+
+    budget = config.budget(chunk.nbytes, chunk.size)
+    if budget is None:
+        return search_psnr(within, config.psnr or 0.0, frame, chunk.nbytes)
+    return within(budget)[0]
+
+
+def fits_networks(chunk: NDArray[Any]) -> bool:
+    """Whether a chunk is of a kind that networks hold, and large enough to be worth it."""
+    large = chunk.size >= (TINY_LINE if chunk.ndim == 1 else TINY)
+    return chunk.dtype.str[1:] in DTYPES and 1 <= chunk.ndim <= 4 and large
+
+
+def _lossless(chunk: NDArray[Any], big_endian: bool, fortran: bool) -> bytes:
+    header = Header(chunk.shape, None, big_endian and chunk.dtype.itemsize > 1, fortran, None, None)
+    return pack_stream(header, [Layer(LayerType.LOSSLESS, pack_lossless(chunk))])
+
+
+def _valid(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    valid = np.zeros(shape, np.bool_)
+    valid[mask.slices] = True if mask.classes is None else mask.classes == 0
+    return valid
+
+
+def choose_layers(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_bytes: int, config: Config) -> list[Layer]:
+    """Layers of at most `n_bytes` bytes in all, framing included; none (a constant chunk) if nothing fits."""
+    payload = encode_network(unit, valid, n_bytes - 3, config)
+    if payload is None:
+        return []
+    return [Layer(LayerType.NETWORK, payload)]
+
+
+def measure(chunk: NDArray[Any], valid: NDArray[np.bool_] | None, layers: list[Layer], intensity: Intensity) -> Reached:
+    """Decode what was encoded and compare it with the chunk."""
+    decoded = restore(unit_values([layer for layer in layers if layer.type != LayerType.MASK], chunk.shape, all_indices(chunk.shape)), intensity, chunk.dtype)
+    error = decoded.astype(np.float64) - chunk
+    if valid is not None:
+        error = error[valid]
+    span = intensity.hi - intensity.lo
+    mean_square = float(np.mean(error**2))
+    psnr = math.inf if mean_square == 0 else 20 * math.log10(span) - 10 * math.log10(mean_square)
+    return Reached(psnr, float(np.abs(error).max()) / span)
+
+
+def search_psnr(within: Any, wanted: float, smallest: int, largest: int) -> bytes:
+    """Shortest stream found that reaches a PSNR: log budget against PSNR is nearly a line, followed by secants."""
+    low, high = float(smallest + 8), float(largest)
+    budget = math.sqrt(low * high) if low < high else high
+    best: bytes | None = None
+    seen: list[tuple[float, float]] = []
+    for _ in range(8):
+        data, reached = within(int(budget))
+        seen.append((math.log2(budget), min(reached.psnr, 200.0)))
+        if reached.psnr >= wanted:
+            best = data if best is None or len(data) < len(best) else best
+            high = min(high, budget)
+            if reached.psnr < wanted + 0.25:
+                break
+        else:
+            low = max(low, budget)
+        if high / low < 1.01:
+            break
+        slope = 2.5 if len(seen) < 2 or seen[-1][0] == seen[-2][0] else (seen[-1][1] - seen[-2][1]) / (seen[-1][0] - seen[-2][0])
+        guess = 2.0 ** (seen[-1][0] + (wanted + 0.1 - seen[-1][1]) / max(slope, 1.0))
+        budget = guess if low < guess < high else math.sqrt(low * high)
+    return within(int(high))[0] if best is None else best

@@ -1,0 +1,21 @@
+"""The errors a caller can meet. Each message says what was expected, what was got and what to do."""
+
+
+class InrCodecError(ValueError):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(InrCodecError):
+    """A setting, or a combination of settings, that cannot be meant."""
+
+
+class UnsupportedArray(InrCodecError):
+    """An array that no layer of the format can hold (object dtype, more than 2^31 voxels)."""
+
+
+class CorruptChunk(InrCodecError):
+    """Bytes that are not, or are no longer, a stream of this codec."""
+
+
+class UnsupportedFormat(InrCodecError):
+    """A stream of a format version that this library does not read."""

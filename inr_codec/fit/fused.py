@@ -1,0 +1,155 @@
+"""The fused CPU fit: gather, forward, backward and the optimiser's step, tile by tile, without leaving the cache."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from inr_codec.fit.drive import Segment, drive
+from inr_codec.fit.task import FitOutcome, FitTask
+from inr_codec.network import coordinates
+from inr_codec.tiles import TILE, affine, outer_sum, sine_cosine
+
+ADAM, ADAMAX = 0, 1
+OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
+
+
+@njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
+def fused_gradient(values, picks, first, tiles, sides, axes, parameters, widths, w0, activations, cosines, deltas, gradient):  # type: ignore[no-untyped-def]
+    """Add the gradient of sum (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return the sum of squares.
+
+    values: (n,) targets of the block, flat. picks: flat voxel indices. sides: (d,) block sides. axes: (d, longest)
+    coordinates. Scratch: activations, cosines (sum of widths * TILE), deltas (2 * widest * TILE).
+    """
+    depth = len(widths) - 1
+    dims = len(sides)
+    half = len(deltas) // 2
+    total = 0.0
+    for t in range(tiles):
+        start = first + t * TILE
+        for j in range(TILE):
+            rest = picks[start + j]
+            for a in range(dims - 1, -1, -1):
+                above = rest // sides[a]
+                activations[a * TILE + j] = axes[a, rest - above * sides[a]]
+                rest = above
+        at = 0
+        row = 0
+        for k in range(depth):
+            n, m = widths[k], widths[k + 1]
+            affine(parameters, at, n, 1, at + n * m, activations, row, activations, row + n * TILE, n, m)
+            row += n * TILE
+            if k < depth - 1:
+                sine_cosine(activations, cosines, row, m * TILE, w0)
+            at += n * m + m
+        d, other = 0, half
+        for j in range(TILE):
+            e = activations[row + j] - values[picks[start + j]]
+            total += e * e
+            deltas[d + j] = e
+        for k in range(depth - 1, -1, -1):
+            n, m = widths[k], widths[k + 1]
+            at -= n * m + m
+            row -= n * TILE
+            outer_sum(deltas, d, activations, row, gradient, at, at + n * m, n, m)
+            if k > 0:
+                affine(parameters, at, 1, n, -1, deltas, d, deltas, other, m, n)
+                for j in range(n * TILE):
+                    deltas[other + j] *= cosines[row + j]
+                d, other = other, d
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
+def fused_fit(values, picks, state, sides, axes, parameters, first_moment, second_moment, frozen, widths, w0, steps, horizon, batch, rate, kind):  # type: ignore[no-untyped-def]
+    """Run `steps` optimiser steps; return the mean squared error over the batches they saw.
+
+    picks (int32) is shuffled in place at each epoch. state (uint64): [random state, next pick, step number]. The rate
+    falls from `rate` to 0 as a half cosine over `horizon` steps. Parameters with frozen != 0 stay.
+    """
+    neurons = 0
+    widest = 0
+    for k in range(len(widths)):
+        neurons += widths[k]
+        widest = max(widest, widths[k])
+    activations = np.zeros(neurons * TILE, np.float32)
+    cosines = np.zeros(neurons * TILE, np.float32)
+    deltas = np.zeros(2 * widest * TILE, np.float32)
+    gradient = np.zeros(len(parameters), np.float32)
+    beta1, beta2 = np.float32(0.9), np.float32(0.99 if kind == ADAM else 0.999)
+    total = 0.0
+    count = len(picks)
+    seed = state[0]
+    position = np.int64(state[1])
+    step = np.int64(state[2])
+    tiles = batch // TILE
+    for _ in range(steps):
+        if position + batch > count:
+            for i in range(count - 1, 0, -1):
+                seed ^= seed << np.uint64(13)
+                seed ^= seed >> np.uint64(7)
+                seed ^= seed << np.uint64(17)
+                j = np.int64((seed >> np.uint64(32)) * np.uint64(i + 1) >> np.uint64(32))
+                swap = picks[i]
+                picks[i] = picks[j]
+                picks[j] = swap
+            position = 0
+        gradient[:] = 0
+        total += fused_gradient(values, picks, position, tiles, sides, axes, parameters, widths, w0, activations, cosines, deltas, gradient) / batch
+        position += batch
+        step += 1
+        share = min(1.0, step / horizon)
+        now = np.float32(rate * 0.5 * (1 + np.cos(np.pi * share)))
+        correct1 = np.float32(1 / (1 - 0.9**step))
+        correct2 = np.float32(1 / (1 - 0.99**step))
+        scale = np.float32(2.0 / batch)
+        for k in range(len(parameters)):
+            g = gradient[k] * scale
+            m = beta1 * first_moment[k] + (np.float32(1) - beta1) * g
+            first_moment[k] = m
+            if kind == ADAM:
+                v = beta2 * second_moment[k] + (np.float32(1) - beta2) * g * g
+                size = np.sqrt(v * correct2)
+            else:
+                v = max(beta2 * second_moment[k], abs(g))
+                size = v
+            second_moment[k] = v
+            if frozen[k] == 0:
+                parameters[k] -= now * m * correct1 / (size + np.float32(1e-10))
+    state[0] = seed
+    state[1] = np.uint64(position)
+    state[2] = np.uint64(step)
+    return total / max(steps, 1)
+
+
+def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
+    """Fit one network on one thread."""
+    dims = len(task.sides)
+    axes = np.zeros((dims, max(task.sides)), np.float32)
+    for a, side in enumerate(task.sides):
+        axes[a, :side] = coordinates(side)
+    everything = np.arange(task.values.size, dtype=np.int32) if task.picks is None else task.picks
+    if everything.size < TILE:
+        everything = np.resize(everything, TILE)
+    batch = max(TILE, min(task.schedule.batch, everything.size) // TILE * TILE)
+    count = len(task.parameters)
+    frozen = np.zeros(count, np.uint8) if task.frozen is None else task.frozen
+    sides, widths = np.array(task.sides, np.int64), np.array(task.shape.widths, np.int64)
+
+    def begin(rate: float) -> Segment:
+        parameters = task.parameters.copy()
+        moments = np.zeros((2, count), np.float32)
+        picks = everything.copy()
+        state = np.array([task.seed * 0x9E3779B97F4A7C15 + 0x2545F4914F6CDD1D & 0xFFFFFFFFFFFFFFFF | 1, len(picks), 0], np.uint64)
+
+        def segment(steps: int) -> tuple[float, NDArray[np.float32]]:
+            loss = fused_fit(
+                task.values, picks, state, sides, axes, parameters, moments[0], moments[1], frozen, widths,
+                np.float32(task.w0), steps, task.schedule.steps, batch, rate, OPTIMISERS[task.schedule.optimiser],
+            )  # fmt: skip
+            return float(loss), parameters
+
+        return segment
+
+    return drive(task, begin, cancelled)

@@ -1,0 +1,43 @@
+"""The lossless layer: what networks cannot hold (or what deflates below the budget anyway), bytes shuffled and deflated."""
+
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.bytestream import ByteReader, ByteWriter
+from inr_codec.errors import CorruptChunk
+
+KINDS = "biufcmMSU"
+
+
+def pack_lossless(chunk: NDArray[np.generic], level: int = 9) -> bytes:
+    """Payload for a C-ordered chunk of any plain dtype: dtype string, shuffled or not, deflated."""
+    out = ByteWriter()
+    name = chunk.dtype.str.encode("ascii")
+    out.varint(len(name))
+    out.raw(name)
+    size = chunk.dtype.itemsize
+    data = chunk.tobytes()
+    if size:
+        data = np.frombuffer(data, np.uint8).reshape(-1, size).T.tobytes()
+    out.raw(zlib.compress(data, level))
+    return out.getvalue()
+
+
+def unpack_lossless(payload: bytes, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """The chunk in a payload, C order, in its own byte order."""
+    data = ByteReader(payload)
+    name = data.raw(data.varint())
+    try:
+        dtype = np.dtype(name.decode("ascii"))
+    except (TypeError, ValueError, UnicodeDecodeError, SyntaxError):
+        raise CorruptChunk(f"expected the name of a dtype, got {name!r}: the chunk is damaged") from None
+    if dtype.kind not in KINDS or dtype.hasobject or dtype.subdtype is not None:
+        raise CorruptChunk(f"expected a dtype of kind {KINDS}, got {dtype!r}: the chunk is damaged")
+    count = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    raw = data.deflated(count)
+    if dtype.itemsize:
+        raw = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1).T.tobytes()
+        return np.frombuffer(raw, dtype).reshape(shape).copy()
+    return np.zeros(shape, dtype)

@@ -1,0 +1,227 @@
+"""The network layer: a partition, and for every block the quantised parameters of its funnel network.
+
+Block b adds mean_b + std_b * network_b(x) to its voxels, with x in [-1, 1]^n across the block, or mean_b alone where
+its network has size 0. All integers go through one range-coded string (integers.py); FORMAT.md has the order.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.blocks import Block, pack_tree, unpack_tree
+from inr_codec.bytestream import ByteReader, ByteWriter
+from inr_codec.errors import CorruptChunk
+from inr_codec.evaluate import evaluate_grid
+from inr_codec.integers import IntegerDecoder, IntegerEncoder
+from inr_codec.network import FUNNEL_UNIT, NetworkShape, coordinates, funnel_shape
+from inr_codec.runtime import parallel_map
+
+FLAT_UNIT = 1 / 65535  # of the mean of a block without a network
+MEAN_UNIT = 0.25  # of the mean of a block with one, in units of its std
+TREE, SIZE, FLAT, MEAN, STD, FIRST_STEP = range(6)
+W0_UNIT = 16
+MAX_DEPTH = 16
+MAX_SIZE = 4096
+MAX_PARAMETERS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkBlock:
+    """One block's network, in integers: parameter i of tensor t is symbols[i] * 2^(-steps[t] / 4).
+
+    size: see `funnel_shape`, 0 for a flat block; mean: in quarters of std (in 1/65535 for a flat block);
+    std = 2^(-std_code / 4).
+    """
+
+    size: int
+    mean: int
+    std_code: int
+    steps: tuple[int, ...] = ()
+    symbols: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLayer:
+    """All blocks of a chunk and the settings that their networks share."""
+
+    blocks: tuple[Block, ...]
+    networks: tuple[NetworkBlock, ...]
+    depth: int
+    funnel_units: int
+    w0_units: int
+
+    @property
+    def w0(self) -> float:
+        """Frequency factor of every sine."""
+        return self.w0_units / W0_UNIT
+
+    def shape_of(self, network: NetworkBlock, dims: int) -> NetworkShape:
+        """Widths of a block's network."""
+        return funnel_shape(dims, network.size, self.depth, self.funnel_units)
+
+
+def step_size(code: int) -> float:
+    """Quantisation step 2^(-code / 4)."""
+    return float(2.0 ** (-code / 4))
+
+
+def std_size(code: int) -> float:
+    """Standard deviation 2^(-code / 4), in unit intensities."""
+    return float(2.0 ** (-code / 4))
+
+
+def _slots(depth: int) -> tuple[int, NDArray[np.int64]]:
+    """Number of slots, and their groups: side information shares no statistics with parameters."""
+    tensors = 2 * depth
+    groups = np.zeros(FIRST_STEP + 2 * tensors, np.int64)
+    groups[FIRST_STEP + tensors :] = 1
+    return len(groups), groups
+
+
+def _one(value: int) -> NDArray[np.int64]:
+    return np.array([value], np.int64)
+
+
+def pack_network(layer: NetworkLayer, chunk_shape: Sequence[int]) -> bytes:
+    """The payload of a network layer."""
+    out = ByteWriter()
+    out.uint(layer.depth, 1)
+    out.uint(layer.funnel_units, 1)
+    out.uint(layer.w0_units, 2)
+    slots, groups = _slots(layer.depth)
+    tensors = 2 * layer.depth
+    code = IntegerEncoder(slots, groups)
+    code.put(TREE, np.array(pack_tree(layer.blocks, chunk_shape), np.int64))
+    size, std, steps = 0, 16, [24] * tensors
+    for network in layer.networks:
+        code.put(SIZE, _one(network.size - size))
+        size = network.size
+        if size == 0:
+            code.put(FLAT, _one(network.mean))
+            continue
+        code.put(MEAN, _one(network.mean))
+        code.put(STD, _one(network.std_code - std))
+        std = network.std_code
+        assert network.symbols is not None
+        shape = layer.shape_of(network, len(chunk_shape))
+        for t, tensor in enumerate(shape.tensors()):
+            code.put(FIRST_STEP + t, _one(network.steps[t] - steps[t]))
+            code.put(FIRST_STEP + tensors + t, network.symbols[tensor])
+        steps = list(network.steps)
+    out.raw(code.finish())
+    return out.getvalue()
+
+
+def _bits(code: IntegerDecoder):  # type: ignore[no-untyped-def]
+    while True:
+        yield int(code.get(TREE, 1)[0]) != 0
+
+
+def _bounded(value: int, low: int, high: int, name: str) -> int:
+    if not low <= value <= high:
+        raise CorruptChunk(f"expected {name} between {low} and {high}, got {value}: the chunk is damaged")
+    return value
+
+
+def unpack_network(payload: bytes, chunk_shape: Sequence[int]) -> NetworkLayer:
+    """The layer in a payload; CorruptChunk if it holds more than its bytes can."""
+    data = ByteReader(payload)
+    depth = _bounded(data.uint(1), 2, MAX_DEPTH, "a depth")
+    funnel_units = _bounded(data.uint(1), 1, 255, "a funnel ratio in sixteenths")
+    w0_units = _bounded(data.uint(2), 1, 0xFFFF, "a w0 in sixteenths")
+    rest = data.rest()
+    slots, groups = _slots(depth)
+    tensors = 2 * depth
+    code = IntegerDecoder(rest, slots, groups)
+    # A bit costs at least 2^-10 of a bit in the range coder, so short payloads cannot hold many blocks.
+    blocks = unpack_tree(_bits(code), chunk_shape, max_blocks=max(1, 8192 * (len(rest) + 8)))
+    networks = []
+    size, std, steps = 0, 16, [24] * tensors
+    total = 0
+    for _ in blocks:
+        size = _bounded(size + int(code.get(SIZE, 1)[0]), 0, MAX_SIZE, "a network size")
+        if size == 0:
+            networks.append(NetworkBlock(0, int(code.get(FLAT, 1)[0]), 0))
+            continue
+        if size < max(depth - 2, 1):
+            raise CorruptChunk(f"expected at least {max(depth - 2, 1)} neurons for depth {depth}, got {size}: the chunk is damaged")
+        mean = int(code.get(MEAN, 1)[0])
+        std = _bounded(std + int(code.get(STD, 1)[0]), 0, 255, "a standard deviation's code")
+        shape = funnel_shape(len(chunk_shape), size, depth, funnel_units)
+        total += shape.parameters
+        if total > min(MAX_PARAMETERS, 8192 * (len(rest) + 8)):
+            raise CorruptChunk(f"expected at most {MAX_PARAMETERS} parameters in {len(rest)} bytes, got {total}: the chunk is damaged")
+        parts = []
+        for t, tensor in enumerate(shape.tensors()):
+            steps[t] = _bounded(steps[t] + int(code.get(FIRST_STEP + t, 1)[0]), -64, 255, "a step's code")
+            parts.append(code.get(FIRST_STEP + tensors + t, tensor.stop - tensor.start))
+        networks.append(NetworkBlock(size, mean, std, tuple(steps), np.concatenate(parts)))
+    return NetworkLayer(tuple(blocks), tuple(networks), depth, funnel_units, w0_units)
+
+
+def dequantise(network: NetworkBlock, shape: NetworkShape) -> NDArray[np.float32]:
+    """Parameters of a block's network: symbol times step, in float64, rounded to float32."""
+    assert network.symbols is not None
+    parameters = np.empty(shape.parameters, np.float32)
+    for code, tensor in zip(network.steps, shape.tensors(), strict=True):
+        parameters[tensor] = network.symbols[tensor] * step_size(code)
+    return parameters
+
+
+def affine_of(network: NetworkBlock) -> tuple[float, float]:
+    """(std, mean) of a block in unit intensities."""
+    if network.size == 0:
+        return 0.0, network.mean * FLAT_UNIT
+    std = std_size(network.std_code)
+    return std, network.mean * MEAN_UNIT * std
+
+
+def evaluate_network(layer: NetworkLayer, indices: Sequence[NDArray[np.intp]]) -> NDArray[np.float32]:
+    """Unit intensities at the outer product of `indices` (sorted voxel indices along each axis of the chunk)."""
+    positions = [index.astype(np.float64) for index in indices]
+    return evaluate_network_at(layer, positions)
+
+
+def evaluate_network_at(layer: NetworkLayer, positions: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
+    """The same at any positions (sorted, in voxels; each belongs to the block of the nearest voxel)."""
+    out = np.empty(tuple(len(p) for p in positions), np.float32)
+    jobs = []
+    for block, network in zip(layer.blocks, layer.networks, strict=True):
+        window = []
+        axes = []
+        for start, side, position in zip(block.offset, block.shape, positions, strict=True):
+            first, last = np.searchsorted(position, (start - 0.5, start + side - 0.5))
+            window.append(slice(int(first), int(last)))
+            inside = position[first:last]
+            if (inside == np.rint(inside)).all():
+                axes.append(coordinates(side)[inside.astype(np.intp) - start])
+            else:
+                axes.append(((inside - start) * (2.0 / max(side - 1, 1)) - (side > 1)).astype(np.float32))
+        if all(w.stop > w.start for w in window):
+            jobs.append((network, tuple(window), axes))
+
+    def work(job: tuple[NetworkBlock, tuple[slice, ...], list[NDArray[np.float32]]]) -> None:
+        network, window, axes = job
+        std, mean = affine_of(network)
+        if network.size == 0:
+            out[window] = mean
+            return
+        shape = layer.shape_of(network, len(positions))
+        out[window] = evaluate_grid(dequantise(network, shape), shape, layer.w0, axes, std, mean)
+
+    parallel_map(work, jobs)
+    return out
+
+
+def funnel_units(ratio: float) -> int:
+    """A funnel ratio in the format's unit."""
+    return max(1, min(255, round(ratio * FUNNEL_UNIT)))
+
+
+def std_code(std: float) -> int:
+    """Code of the least stored standard deviation that is not below `std`."""
+    return max(0, min(255, math.floor(-4 * math.log2(std)))) if std > 0 else 255
+

@@ -1,0 +1,162 @@
+"""Planning the networks of a chunk: settings, partition, parameters per block. Cheap, and nothing is fitted here."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.allocate import allocate_parameters, share
+from inr_codec.blocks import Block
+from inr_codec.config import Config
+from inr_codec.fit import FitTask, Schedule
+from inr_codec.network import funnel_shape, initial_parameters, size_for_budget, smallest_size
+from inr_codec.network_layer import FLAT_UNIT, MEAN_UNIT, NetworkBlock, funnel_units, std_code, std_size
+from inr_codec.partition import plan_partition
+from inr_codec.spectrum import spectrum_concentration
+
+FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
+"""Arithmetic that each effort spends on fitting, per voxel of the chunk (6 x parameters x samples)."""
+STEPS_RANGE = {"fast": (1000, 10000), "default": (3000, 40000), "best": (10000, 200000)}
+PARAMETERS_PER_BLOCK = 500
+BITS = 6.0
+BLOCK_BYTES = 7
+"""Rough side information of a block: size, mean, std and a step for every tensor."""
+LAYER_BYTES = 4
+MAX_BLOCKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of the network layer, decided."""
+
+    depth: int
+    funnel_units: int
+    w0: float
+    schedule: Schedule
+    bits: float
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPlan:
+    """Blocks of a chunk, their standardisation, and how many parameters there are to share."""
+
+    unit: NDArray[np.float32]
+    valid: NDArray[np.bool_] | None
+    blocks: tuple[Block, ...]
+    empty: tuple[NetworkBlock, ...]
+    """Per block: its mean and std code with size 0; the network comes later."""
+    picks: tuple[NDArray[np.int32] | None, ...]
+    settings: Settings
+    parameters: int
+
+
+def smallest_network(dims: int, depth: int, units: int) -> int:
+    """Parameters of the smallest network."""
+    return funnel_shape(dims, smallest_size(depth), depth, units).parameters
+
+
+def plan_network(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_bytes: int, config: Config) -> NetworkPlan:
+    """Plan a network layer of `n_bytes` bytes for unit intensities (masked voxels filled)."""
+    depth = config.depth or 5
+    units = funnel_units(config.funnel_ratio or 2.2)
+    bits = config.bits or BITS
+    room = max(n_bytes - LAYER_BYTES, 0)
+    affordable = int(room / (BLOCK_BYTES + PARAMETERS_PER_BLOCK * bits / 8))
+    limit = min(config.max_blocks or MAX_BLOCKS, max(1, affordable)) if config.max_blocks is None else config.max_blocks
+    while limit > 1 and room - limit * BLOCK_BYTES < limit * 2 * smallest_network(unit.ndim, depth, units) * bits / 8:
+        limit //= 2
+    blocks = plan_partition(
+        unit,
+        partition=config.partition or "spectrum",
+        max_blocks=limit,
+        top_m=config.top_m or 1,
+        levels=3 if config.levels is None else config.levels,
+        form=config.concentration or "centred",
+    )
+    parameters = max(0, int((room - len(blocks) * BLOCK_BYTES) * 8 / bits))
+    empty, picks = [], []
+    for block in blocks:
+        inside = unit[block.slices]
+        chosen = None
+        if valid is not None:
+            kept = valid[block.slices]
+            if not kept.all():
+                chosen = np.flatnonzero(kept).astype(np.int32)
+                inside = inside[kept]
+        empty.append(_standardisation(inside))
+        picks.append(chosen)
+    schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks))
+    w0 = round((config.w0 or 15.0) * 16) / 16
+    return NetworkPlan(unit, valid, tuple(blocks), tuple(empty), tuple(picks), Settings(depth, units, w0, schedule, bits), parameters)
+
+
+def plan_schedule(config: Config, parameters: int, voxels: int, block_voxels: int) -> Schedule:
+    """Steps that spend the effort's arithmetic on that many parameters in all."""
+    batch = config.batch or 256
+    low, high = STEPS_RANGE[config.effort]
+    steps = FLOPS_PER_VOXEL[config.effort] * voxels / (6 * max(parameters, 100) * batch)
+    chosen = config.steps or int(min(max(steps, low), high))
+    return Schedule(chosen, batch, config.learning_rate or 1.5e-3, config.optimiser or "adam")
+
+
+def _standardisation(values: NDArray[np.float32]) -> NetworkBlock:
+    """Stored mean and std of a block's values; std_code 255 when they do not vary."""
+    mean = float(values.mean(dtype=np.float64)) if values.size else 0.0
+    std = float(values.std(dtype=np.float64)) if values.size else 0.0
+    if std < 2e-7:
+        return NetworkBlock(0, round(mean / FLAT_UNIT), 255)
+    code = std_code(std)
+    return NetworkBlock(0, round(mean / (std_size(code) * MEAN_UNIT)), code)
+
+
+def flat(block: NetworkBlock) -> bool:
+    """Whether a block has nothing to be fitted."""
+    return block.std_code == 255
+
+
+def flattened(empty: NetworkBlock, mean: float) -> NetworkBlock:
+    """The same block as one constant."""
+    return replace(empty, size=0, mean=round(mean / FLAT_UNIT), std_code=255)
+
+
+def sizes_by_rule(plan: NetworkPlan, config: Config, rule: str) -> list[int]:
+    """Network size of every block by one of the paper's rules; 0 for flat blocks."""
+    spread = [
+        max(spectrum_concentration(plan.unit[block.slices], config.top_m or 1, config.concentration or "centred"), 1e-6)
+        for block in plan.blocks
+    ]
+    live = [k for k, empty in enumerate(plan.empty) if not flat(empty)]
+    return _sizes(plan, live, lambda smallest, total: allocate_parameters([plan.blocks[k] for k in live], [spread[k] for k in live], total, rule=rule, smallest=smallest))  # type: ignore[arg-type]
+
+
+def sizes_by_weights(plan: NetworkPlan, weights: list[float]) -> list[int]:
+    """Network size of every block with parameters in proportion to weights (0 for flat blocks)."""
+    live = [k for k, empty in enumerate(plan.empty) if not flat(empty)]
+    return _sizes(plan, live, lambda smallest, total: share([weights[k] for k in live], total, smallest))
+
+
+def _sizes(plan: NetworkPlan, live: list[int], allocate) -> list[int]:  # type: ignore[no-untyped-def]
+    dims, settings = plan.unit.ndim, plan.settings
+    smallest = smallest_network(dims, settings.depth, settings.funnel_units)
+    sizes = [0] * len(plan.blocks)
+    if not live or plan.parameters < smallest * len(live):
+        return sizes
+    for k, count in zip(live, allocate(smallest, plan.parameters), strict=True):
+        sizes[k] = size_for_budget(dims, count, settings.depth, settings.funnel_units)
+    return sizes
+
+
+def targets(plan: NetworkPlan, k: int) -> NDArray[np.float32]:
+    """Standardised values of block k, flat."""
+    empty = plan.empty[k]
+    std = std_size(empty.std_code)
+    return ((plan.unit[plan.blocks[k].slices] - np.float32(empty.mean * MEAN_UNIT * std)) * np.float32(1 / std)).reshape(-1)
+
+
+def make_task(plan: NetworkPlan, k: int, size: int, schedule: Schedule, seed: int) -> FitTask:
+    """The fit of block k with a network of that size."""
+    settings = plan.settings
+    block = plan.blocks[k]
+    shape = funnel_shape(plan.unit.ndim, size, settings.depth, settings.funnel_units)
+    start = initial_parameters(shape, settings.w0, np.random.default_rng([seed, k]))
+    return FitTask(targets(plan, k), block.shape, shape, settings.w0, start, schedule, seed * 1009 + k, plan.picks[k])
