@@ -1,4 +1,4 @@
-"""The command line ``inr-codec``: encode, decode, inspect and compare volumes. What goes wrong is one line and status 2."""
+"""The command line ``inr-codec``: encode, decode, inspect, compare. What goes wrong is one line and status 2."""
 
 import argparse
 import json

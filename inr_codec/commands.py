@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import product
 from math import ceil, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from inr_codec import INRCodec, INRSerializer, io, metrics
 from inr_codec import inspect as inspect_stream
 from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress, duration, voxels_per_second
-from inr_codec.streams import stored_streams
+from inr_codec.streams import Outlines, outlines_of, stored_streams
 
 LISTED_CHUNKS = 10
 
@@ -25,7 +25,7 @@ def encode(
     *,
     settings: dict[str, Any],
     chunks: tuple[int, ...] | None,
-    zarr_format: int,
+    zarr_format: Literal[2, 3],
     workers: int,
     overwrite: bool,
     progress: bool,
@@ -52,8 +52,15 @@ def decode(source: str, target: str, *, workers: int, overwrite: bool, progress:
     volume = io.load(source)
     array, shape = volume.array, tuple(volume.array.shape)
     chunks = tuple(getattr(array, "chunks", shape))
-    about = {"axes": volume.axes, "attributes": volume.attributes}
-    with io.create(target, shape, array.dtype, chunks=chunks, overwrite=overwrite, **about) as out:
+    with io.create(
+        target,
+        shape,
+        array.dtype,
+        chunks=chunks,
+        axes=volume.axes,
+        attributes=volume.attributes,
+        overwrite=overwrite,
+    ) as out:
         work = _copy("decoding", array, out, chunks, workers, progress)
     print(f"{target}: {'x'.join(map(str, shape))} {array.dtype}, {work}")
 
@@ -62,7 +69,7 @@ def inspect(source: str, *, every_chunk: bool) -> None:
     """Print what streams hold: shape, blocks, parameters, bytes by section and the PSNR reached when they were made."""
     path = Path(source)
     if path.is_file():
-        chunks = [((), path.read_bytes())]
+        chunks: list[tuple[tuple[int, ...], bytes]] = [((), path.read_bytes())]
     else:
         array = io.load(source).array
         print(
@@ -100,33 +107,26 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
     if tuple(first.shape) != tuple(second.shape):
         raise ConfigError(f"volumes of one shape expected, got {first.shape!r} and {second.shape!r}; compare others")
     before, after = np.asarray(first[...]), np.asarray(second[...])
-    rows = {"PSNR (peak = max - min)": f"{metrics.psnr(before, after):.2f} dB"}
+    psnr, ssim = f"{metrics.psnr(before, after):.2f} dB", _similarity(before, after)
+    rows = {"PSNR (peak = max - min)": psnr, "SSIM (range = max - min)": ssim}
     if before.dtype.kind in "iu":
         rows[f"PSNR (peak of {before.dtype})"] = f"{metrics.psnr(before, after, peak='dtype'):.2f} dB"
-    rows["SSIM (range = max - min)"] = _similarity(before, after)
-    rows["largest error"] = f"{np.nanmax(np.abs(after.astype(np.float64) - before)):g}"
-    boxes: dict[str, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {"blocks": [], "chunks": []}
+    finite = np.isfinite(before)
+    rows["largest error"] = f"{np.max(np.abs(after[finite].astype(np.float64) - before[finite])):g}"
+    title, outlines = f"{Path(original).name}: PSNR {psnr}, SSIM {ssim}", Outlines()
     if hasattr(second, "metadata"):
-        streams = list(stored_streams(second))
-        stored = sum(len(stream) for _, stream in streams)
-        rows["bytes"] = f"{before.nbytes:,} in {stored:,}"
-        if stored:
-            rows["ratio"] = f"{metrics.compression_ratio(before.nbytes, stored):.1f}"
-            rows["bits per voxel"] = f"{metrics.bits_per_voxel(stored, before.size):.4f}"
-        for offset, stream in streams:
-            told = inspect_stream(stream)
-            boxes["chunks"].append((offset, tuple(told.shape)))
-            for block in told.blocks:
-                boxes["blocks"].append((tuple(a + b for a, b in zip(offset, block.offset)), block.shape))
-    for name, value in rows.items():
-        print(f"{name:<26} {value}")
+        stored, outlines = sum(len(stream) for _, stream in stored_streams(second)), outlines_of(second)
+        ratio = metrics.compression_ratio(before.nbytes, max(stored, 1))
+        rows["bytes"] = f"{before.nbytes:,} in {stored:,}, {ratio:.1f} times smaller"
+        rows["bits per voxel"] = f"{metrics.bits_per_voxel(stored, before.size):.4f}"
+        title += f", {ratio:.1f} times smaller"
     if png is not None:
         from inr_codec.picture import save_comparison
 
-        ratio = f"{rows['ratio']} times smaller, " if "ratio" in rows else ""
-        title = f"{Path(original).name}: {ratio}PSNR {rows['PSNR (peak = max - min)']}, SSIM {rows['SSIM (range = max - min)']}"
-        save_comparison(png, before, after, title=title, **boxes)
-        print(f"{'picture':<26} {png}")
+        save_comparison(png, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks)
+        rows["picture"] = png
+    for name, value in rows.items():
+        print(f"{name:<26} {value}")
 
 
 def default_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -137,7 +137,7 @@ def default_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _new_array(
-    path: Path, volume: io.Volume, chunks: tuple[int, ...], zarr_format: int, settings: dict[str, Any]
+    path: Path, volume: io.Volume, chunks: tuple[int, ...], zarr_format: Literal[2, 3], settings: dict[str, Any]
 ) -> Any:
     """An empty encoded array with the names and attributes of the volume, as xarray reads them."""
     import zarr
@@ -190,8 +190,9 @@ def _regions(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[
 
 
 def _similarity(before: Any, after: Any) -> str:
-    """SSIM in three dimensions, in two (the mean over planes) where a stack is too thin for it, or why there is none."""
-    span = float(np.nanmax(before)) - float(np.nanmin(before))
+    """SSIM in three dimensions, for a stack too thin for that the mean over its planes, or why there is none."""
+    finite = before[np.isfinite(before)]
+    span = float(finite.max()) - float(finite.min())
     whole = [(before, after)]
     while whole[0][0].ndim > 3 or (whole[0][0].ndim == 3 and len(whole[0][0]) < metrics.SSIM_WINDOW):
         whole = [planes for pair in whole for planes in zip(*pair)]

@@ -1,15 +1,40 @@
-"""The encoded chunks of a zarr array on disk, byte for byte as the codec returned them, for inspection without decoding."""
+"""The encoded chunks of a zarr array on disk, byte for byte as the codec returned them, to look at without decoding."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inr_codec import inspect
 from inr_codec.errors import ConfigError, CorruptChunk
 
 CODEC_ID = "inr_codec"
+
+Box = tuple[tuple[int, ...], tuple[int, ...]]
+"""First index in the array and number of voxels, per axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """Where the chunks of an array lie, and the blocks in them."""
+
+    chunks: tuple[Box, ...] = ()
+    blocks: tuple[Box, ...] = ()
+
+
+def outlines_of(array: Any) -> Outlines:
+    """The stored chunks of a local zarr array and the blocks of their partitions, in voxels of the array."""
+    chunks: list[Box] = []
+    blocks: list[Box] = []
+    for first, stream in stored_streams(array):
+        told = inspect(stream)
+        chunks.append((first, tuple(told.shape)))
+        for block in told.blocks:
+            blocks.append((tuple(a + b for a, b in zip(first, block.offset)), tuple(block.shape)))
+    return Outlines(tuple(chunks), tuple(blocks))
 
 
 def stored_streams(array: Any) -> Iterator[tuple[tuple[int, ...], bytes]]:
