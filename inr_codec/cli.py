@@ -98,7 +98,7 @@ def _encode(**options: Any) -> None:
     for item in options.pop("set"):
         name, equals, text = item.partition("=")
         if not equals:
-            raise ConfigError(f"--set NAME=VALUE expected, got {item!r}; write for example --set max_blocks=8")
+            raise ConfigError(f"expected --set NAME=VALUE, got {item!r}: write for example --set max_blocks=8")
         try:
             settings[name] = json.loads(text)
         except ValueError:
@@ -114,7 +114,7 @@ def _encode(**options: Any) -> None:
 
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a number above 0 expected, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return int(text)
 
 

@@ -36,7 +36,7 @@ def encode(
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     chunks = chunks or default_chunks(shape)
     if len(chunks) != len(shape) or 0 in shape:
-        raise ConfigError(f"chunks with a side for each of {shape!r} expected, got {chunks!r}; change --chunks")
+        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
     chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
     with io.finished(target, overwrite=overwrite) as part:
         encoded = _new_array(part, volume, chunks, zarr_format, settings)
@@ -105,7 +105,7 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
     """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
     first, second = io.load(original).array, io.load(decoded).array
     if tuple(first.shape) != tuple(second.shape):
-        raise ConfigError(f"volumes of one shape expected, got {first.shape!r} and {second.shape!r}; compare others")
+        raise ConfigError(f"expected volumes of one shape, got {first.shape!r} and {second.shape!r}: compare others")
     before, after = np.asarray(first[...]), np.asarray(second[...])
     psnr, ssim = f"{metrics.psnr(before, after):.2f} dB", _similarity(before, after)
     rows = {"PSNR (peak = max - min)": psnr, "SSIM (range = max - min)": ssim}

@@ -47,10 +47,10 @@ def load(path: str | PathLike[str]) -> Volume:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: a volume expected, found no such file or folder; check the path")
+        raise FileNotFoundError(f"expected a volume, found no such file or folder as {str(path)!r}: check the path")
     kind = _kind(path)
     reader = {"npy": _load_npy, "tif": _load_tif, "nii": _load_nii, "nrrd": _load_nrrd, "zarr": _load_zarr}[kind]
-    with _one_line(f"{path}: a readable {kind} volume expected"):
+    with _one_line(f"expected {str(path)!r} to be a readable {kind} volume"):
         return reader(path)
 
 
@@ -95,7 +95,7 @@ def create(
             out = np.zeros(shape, np.dtype(dtype).newbyteorder("="))
             yield out
             writer = {"tif": _save_tif, "nii": _save_nii, "nrrd": _save_nrrd}[kind]
-            with _one_line(f"{path}: an array that {kind} can hold expected"):
+            with _one_line(f"expected an array that {kind} can hold for {str(path)!r}"):
                 writer(part, out, axes, attributes)
 
 
@@ -107,7 +107,7 @@ def finished(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path}: a new path expected, found something there; choose another or overwrite it")
+        raise FileExistsError(f"expected a new path, found something at {str(path)!r}: choose another or overwrite it")
     part = path.with_name(f".part-{getpid()}-{path.name}")
     try:
         yield part
@@ -125,7 +125,7 @@ def _kind(path: Path, new: bool = False) -> str:
             return {".tiff": "tif", ".nii.gz": "nii"}.get(suffix, suffix[1:])
     if path.is_dir() or (new and (not path.suffix or ".zarr" in str(path))):
         return "zarr"
-    raise ConfigError(f"{path}: {', '.join(SUFFIXES)} or zarr expected, got {path.suffix!r}; convert or rename it")
+    raise ConfigError(f"expected a path with {', '.join(SUFFIXES)} or .zarr, got {str(path)!r}: convert or rename it")
 
 
 def _load_npy(path: Path) -> Volume:
@@ -221,7 +221,7 @@ def _load_zarr(path: Path) -> Volume:
         names = sorted(name for name, _ in node.arrays())
         if len(names) != 1:
             listed = ", ".join(names) or "none"
-            raise ConfigError(f"{path}: one array expected, got a group of {len(names)} ({listed}); give {path}/NAME")
+            raise ConfigError(f"expected one array, got a group of {len(names)} ({listed}): give {path}/NAME")
         node = node[names[0]]
     attributes = dict(node.attrs)
     axes = getattr(node.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
@@ -236,7 +236,7 @@ def _module(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise ConfigError(
-            f"the module {name!r} expected, got {error}; install it with: pip install 'inr_codec[io]'"
+            f"expected the module {name!r}, got {error}: install it with: pip install 'inr_codec[io]'"
         ) from error
 
 
@@ -249,7 +249,7 @@ def _one_line(expected: str) -> Iterator[None]:
         raise
     except Exception as error:
         said = " ".join(str(error).split()) or "no reason given"
-        raise ConfigError(f"{expected}, got {type(error).__name__}: {said}; check the file and its type") from error
+        raise ConfigError(f"{expected}, got {type(error).__name__} ({said}): check the file and its type") from error
 
 
 def _remove(path: Path) -> None:

@@ -24,16 +24,14 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03
 def bits_per_voxel(encoded_bytes: int, voxels: int) -> float:
     """Bits spent on a voxel: ``8 * encoded_bytes / voxels``; an array without voxels is a ConfigError."""
     if voxels < 1:
-        raise ConfigError(f"bits per voxel need at least one voxel, got voxels={voxels!r}; pass the array's size")
+        raise ConfigError(f"expected at least one voxel, got voxels={voxels!r}: pass the array's size")
     return 8 * encoded_bytes / voxels
 
 
 def compression_ratio(original_bytes: int, encoded_bytes: int) -> float:
     """How many times smaller: ``original_bytes / encoded_bytes``; no encoded bytes at all is a ConfigError."""
     if encoded_bytes < 1:
-        raise ConfigError(
-            f"a ratio needs at least one encoded byte, got encoded_bytes={encoded_bytes!r}; pass len(data)"
-        )
+        raise ConfigError(f"expected at least one encoded byte, got encoded_bytes={encoded_bytes!r}: pass len(data)")
     return original_bytes / encoded_bytes
 
 
@@ -75,7 +73,7 @@ def ssim(original: Any, decoded: Any, *, data_range: Peak, mask: Any = None) -> 
     _same_shape(original, decoded, mask)
     if not 1 <= original.ndim <= 3 or min(original.shape) < SSIM_WINDOW:
         raise ConfigError(
-            f"SSIM needs 1 to 3 axes of at least {SSIM_WINDOW} voxels, got shape {tuple(original.shape)!r}; "
+            f"expected 1 to 3 axes of at least {SSIM_WINDOW} voxels, got shape {tuple(original.shape)!r}: "
             "compare slices of thin stacks one by one"
         )
     low, high = np.inf, -np.inf
@@ -84,7 +82,7 @@ def ssim(original: Any, decoded: Any, *, data_range: Peak, mask: Any = None) -> 
     _need_voxels(int(low <= high))
     top = _peak_value(data_range, np.dtype(original.dtype), high - low)
     if top == 0:
-        raise ConfigError('SSIM of a constant array has no range, got data_range="range"; give data_range as a number')
+        raise ConfigError('expected a data_range above 0, got "range" of a constant array: give it as a number')
 
     total, windows = 0.0, 0
     for part in _slabs(original.shape, overlap=SSIM_WINDOW - 1):
@@ -93,7 +91,7 @@ def ssim(original: Any, decoded: Any, *, data_range: Peak, mask: Any = None) -> 
         values, whole = _ssim_windows(a, b, counts, (low + high) / 2, top)
         total, windows = total + float(values[whole].sum()), windows + int(whole.sum())
     if windows == 0:
-        raise ConfigError("SSIM needs a window whose voxels all count, got none; loosen the mask")
+        raise ConfigError("expected a window whose voxels all count, got none: loosen the mask")
     return total / windows
 
 
@@ -188,13 +186,13 @@ def _same_shape(original: Any, decoded: Any, mask: Any) -> None:
     shapes = [tuple(original.shape), tuple(decoded.shape)] + ([] if mask is None else [tuple(mask.shape)])
     if len(set(shapes)) > 1:
         raise ConfigError(
-            f"arrays of one shape expected, got {', '.join(map(repr, shapes))}; crop or transpose them first"
+            f"expected arrays of one shape, got {', '.join(map(repr, shapes))}: crop or transpose them first"
         )
 
 
 def _need_voxels(count: int) -> None:
     if count == 0:
-        raise ConfigError("at least one finite voxel inside the mask expected, got none; there is nothing to compare")
+        raise ConfigError("expected a finite voxel inside the mask, got none: there is nothing to compare")
 
 
 def _peak_value(peak: Peak, dtype: np.dtype[Any], data_range: float) -> float:
@@ -202,8 +200,8 @@ def _peak_value(peak: Peak, dtype: np.dtype[Any], data_range: float) -> float:
         return data_range
     if peak == "dtype":
         if dtype.kind not in "iu":
-            raise ConfigError(f'peak "dtype" needs an integer array, got {dtype}; use "range" or a number')
+            raise ConfigError(f'expected an integer array for peak "dtype", got {dtype}: use "range" or a number')
         return float(np.iinfo(dtype).max) - float(np.iinfo(dtype).min)
     if isinstance(peak, str) or not (np.isfinite(peak) and peak > 0):
-        raise ConfigError(f'peak: "range", "dtype" or a positive number expected, got {peak!r}; give one of them')
+        raise ConfigError(f'expected peak to be "range", "dtype" or a positive number, got {peak!r}: give one of them')
     return float(peak)

@@ -42,7 +42,7 @@ def save_comparison(
     shape = tuple(original.shape)
     if shape != tuple(decoded.shape) or not 2 <= len(shape) <= 4 or 0 in shape:
         raise ConfigError(
-            f"two arrays of one shape with 2 to 4 axes expected, got {shape!r} and {tuple(decoded.shape)!r}; "
+            f"expected two arrays of one shape with 2 to 4 axes, got {shape!r} and {tuple(decoded.shape)!r}: "
             "pick the axes to show"
         )
     middle = tuple(side // 2 for side in shape[:-2])
@@ -70,7 +70,7 @@ def _figure(title: str) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError(
-            f"matplotlib expected for a picture, got {error}; install it with: pip install 'inr_codec[picture]'"
+            f"expected matplotlib for a picture, got {error}: install it with: pip install 'inr_codec[picture]'"
         ) from error
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)

@@ -46,12 +46,12 @@ def stored_streams(array: Any) -> Iterator[tuple[tuple[int, ...], bytes]]:
     metadata = array.metadata
     if not _written_by_us(metadata):
         raise ConfigError(
-            f"an array encoded by {CODEC_ID} as the last step expected, got {_codecs(metadata)}; "
+            f"expected an array with {CODEC_ID} as its last codec, got {_codecs(metadata)}: "
             "encode it with `inr-codec encode`, or in format 3 with compressors=None"
         )
     root = getattr(array.store, "root", None)
     if root is None:
-        raise ConfigError(f"an array in a local folder expected, got {array.store!r}; copy it to this machine first")
+        raise ConfigError(f"expected an array in a local folder, got {array.store!r}: copy it to this machine first")
     outer = array.shards or array.chunks
     counts = [-(-side // chunk) for side, chunk in zip(array.shape, outer)]
     for index in product(*map(range, counts)):
@@ -73,7 +73,9 @@ def _streams_of_shard(
     data, index_bytes = file.read_bytes(), 16 * int(np.prod(counts)) + 4
     index = data[-index_bytes:] if codec.index_location.value == "end" else data[:index_bytes]
     if len(index) < index_bytes:
-        raise CorruptChunk(f"{file}: a shard index of {index_bytes} bytes expected, got {len(index)}; copy it again")
+        raise CorruptChunk(
+            f"expected a shard index of {index_bytes} bytes, got {len(index)} in {str(file)!r}: copy it again"
+        )
     entries = np.frombuffer(index[:-4], "<u8").reshape(*counts, 2)
     for inner in product(*map(range, counts)):
         offset, length = (int(value) for value in entries[inner])
