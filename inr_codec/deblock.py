@@ -92,14 +92,15 @@ def choose_faces(
     rms: float,
     *,
     valid: npt.NDArray[np.bool_] | None = None,
-    least_gain: float = 0.005,
+    least_gain: float = 0.001,
 ) -> tuple[int, list[int], Floats]:
     """Index into ``STRENGTHS``, face bits, and the filtered chunk, chosen for the least squared error.
 
     ``original`` and ``decoded`` are the chunk before and after coding, in the same units; ``rms`` is their root mean
     square difference as the stream will hold it (strength = ``STRENGTHS[index] * rms``). ``valid`` marks the voxels
     that count (default: all). A face is filtered only if that lowers its squared error; when all of them together take
-    off less than the fraction ``least_gain`` of the squared error of the chunk, no bit is set.
+    off less than the fraction ``least_gain`` of the squared error of the chunk, no bit is set (the share of the stream
+    that the bits take is a good value: halving the stream about doubles the squared error).
     """
     counts = np.ones(decoded.size, np.bool_) if valid is None else np.ascontiguousarray(valid).reshape(-1)
     target = np.ascontiguousarray(original, np.float32).reshape(-1)
