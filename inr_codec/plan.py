@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.allocate import allocate_parameters, share
-from inr_codec.blocks import Block
+from inr_codec.blocks import Block, root, split
 from inr_codec.config import Config
 from inr_codec.fit import FitTask, Schedule
 from inr_codec.network import funnel_shape, initial_parameters, size_for_budget, smallest_size
@@ -17,7 +17,10 @@ from inr_codec.spectrum import spectrum_concentration
 FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
 """Arithmetic that each effort spends on fitting, per voxel of the chunk (6 x parameters x samples)."""
 STEPS_RANGE = {"fast": (1000, 10000), "default": (3000, 40000), "best": (10000, 200000)}
-PARAMETERS_PER_BLOCK = 500
+PARAMETERS_PER_BLOCK = 1000
+"""A finer cut than the first level pays only when blocks keep about this many parameters (benchmarks/NETWORKS.md)."""
+LEAST_PARAMETERS = 250
+"""What the blocks of the first level need: one network for a whole chunk loses 1-2 dB against eight of an eighth."""
 BITS = 6.0
 BLOCK_BYTES = 7
 """Rough side information of a block: size, mean, std and a step for every tensor."""
@@ -61,8 +64,7 @@ def plan_network(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_b
     units = funnel_units(config.funnel_ratio or 2.2)
     bits = config.bits or BITS
     room = max(n_bytes - LAYER_BYTES, 0)
-    affordable = int(room / (BLOCK_BYTES + PARAMETERS_PER_BLOCK * bits / 8))
-    limit = min(config.max_blocks or MAX_BLOCKS, max(1, affordable)) if config.max_blocks is None else config.max_blocks
+    limit = config.max_blocks or _block_limit(room, bits, len(split(root(unit.shape))))
     while limit > 1 and room - limit * BLOCK_BYTES < limit * 2 * smallest_network(unit.ndim, depth, units) * bits / 8:
         limit //= 2
     blocks = plan_partition(
@@ -88,6 +90,13 @@ def plan_network(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_b
     schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks))
     w0 = round((config.w0 or 15.0) * 16) / 16
     return NetworkPlan(unit, valid, tuple(blocks), tuple(empty), tuple(picks), Settings(depth, units, w0, schedule, bits), parameters)
+
+
+def _block_limit(room: int, bits: float, first_level: int) -> int:
+    """How many blocks a budget of `room` bytes is worth."""
+    at_least = int(room / (BLOCK_BYTES + LEAST_PARAMETERS * bits / 8))
+    good = int(room / (BLOCK_BYTES + PARAMETERS_PER_BLOCK * bits / 8))
+    return max(1, min(at_least, first_level), min(good, MAX_BLOCKS))
 
 
 def plan_schedule(config: Config, parameters: int, voxels: int, block_voxels: int) -> Schedule:

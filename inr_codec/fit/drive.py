@@ -10,10 +10,45 @@ from inr_codec.fit.task import FitOutcome, FitTask
 
 SEGMENTS = 10
 DIVERGED = 3.0
-"""A segment whose loss is this many times the best one so far has diverged (targets have unit variance: so has a first loss above it)."""
+"""A segment whose loss is this many times the lowest so far has diverged (targets have unit variance, so 1 is the loss of no network)."""
 MAX_RESTARTS = 4
 
 Segment = Callable[[int], tuple[float, NDArray[np.float32]]]
+
+
+class BestState:
+    """The best parameters of one fit over all its segments and restarts."""
+
+    def __init__(self, task: FitTask) -> None:
+        self.parameters = task.parameters.copy()
+        self.loss = math.inf
+        self.restarts = 0
+        self._lowest = 1.0
+
+    def restart(self) -> bool:
+        """Count a restart; False when there have been enough of them."""
+        self._lowest = 1.0
+        self.restarts += 1
+        return self.restarts <= MAX_RESTARTS
+
+    def update(self, loss: float, parameters: NDArray[np.float32]) -> bool:
+        """Take note of a segment's mean loss and its last parameters; False when it has diverged."""
+        if not loss <= DIVERGED * self._lowest or not np.isfinite(parameters).all():
+            return False
+        self._lowest = min(self._lowest, loss)
+        if loss <= self.loss:
+            self.parameters, self.loss = parameters.copy(), loss
+        return True
+
+    def outcome(self) -> FitOutcome:
+        """What the engine returns."""
+        return FitOutcome(self.parameters, self.loss, min(self.restarts, MAX_RESTARTS))
+
+
+def segments(steps: int) -> list[int]:
+    """`steps` cut into at most SEGMENTS nearly equal counts."""
+    counts = [steps * (k + 1) // SEGMENTS - steps * k // SEGMENTS for k in range(SEGMENTS)]
+    return [count for count in counts if count]
 
 
 def drive(task: FitTask, begin: Callable[[float], Segment], cancelled: Callable[[], bool]) -> FitOutcome:
@@ -23,28 +58,15 @@ def drive(task: FitTask, begin: Callable[[float], Segment], cancelled: Callable[
     loss over them and the parameters (a view that may change). A fit that diverges starts again at half the rate;
     after `MAX_RESTARTS` restarts the best state seen is returned.
     """
-    rate = task.schedule.rate
-    steps = task.schedule.steps
-    best, best_loss = task.parameters.copy(), math.inf
-    restarts = 0
+    best = BestState(task)
     while True:
-        run = begin(rate)
-        lowest = DIVERGED
-        healthy = True
-        for k in range(SEGMENTS):
-            count = steps * (k + 1) // SEGMENTS - steps * k // SEGMENTS
-            if count == 0:
-                continue
+        run = begin(task.schedule.rate * 0.5**best.restarts)
+        for count in segments(task.schedule.steps):
             if cancelled():
                 raise KeyboardInterrupt
-            loss, parameters = run(count)
-            if not loss <= DIVERGED * lowest or not np.isfinite(parameters).all():
-                healthy = False
+            if not best.update(*run(count)):
                 break
-            lowest = min(lowest, loss)
-            if loss <= best_loss:
-                best, best_loss = parameters.copy(), loss
-        if healthy or restarts == MAX_RESTARTS:
-            return FitOutcome(best, best_loss, restarts)
-        restarts += 1
-        rate *= 0.5
+        else:
+            return best.outcome()
+        if not best.restart():
+            return best.outcome()

@@ -16,11 +16,11 @@ OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
-def fused_gradient(values, picks, first, tiles, sides, axes, parameters, widths, w0, activations, cosines, deltas, gradient):  # type: ignore[no-untyped-def]
+def fused_gradient(values, picks, first, tiles, sides, axes, features, parameters, widths, w0, activations, cosines, deltas, gradient):  # type: ignore[no-untyped-def]
     """Add the gradient of sum (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return the sum of squares.
 
     values: (n,) targets of the block, flat. picks: flat voxel indices. sides: (d,) block sides. axes: (d, longest)
-    coordinates. Scratch: activations, cosines (sum of widths * TILE), deltas (2 * widest * TILE).
+    coordinates. features: (n, inputs), used in the place of coordinates if d is 0. Scratch: activations, cosines (sum of widths * TILE), deltas (2 * widest * TILE).
     """
     depth = len(widths) - 1
     dims = len(sides)
@@ -28,7 +28,12 @@ def fused_gradient(values, picks, first, tiles, sides, axes, parameters, widths,
     total = 0.0
     for t in range(tiles):
         start = first + t * TILE
-        for j in range(TILE):
+        if dims == 0:
+            for j in range(TILE):
+                here = picks[start + j]
+                for a in range(widths[0]):
+                    activations[a * TILE + j] = features[here, a]
+        for j in range(TILE if dims else 0):
             rest = picks[start + j]
             for a in range(dims - 1, -1, -1):
                 above = rest // sides[a]
@@ -62,7 +67,7 @@ def fused_gradient(values, picks, first, tiles, sides, axes, parameters, widths,
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
-def fused_fit(values, picks, state, sides, axes, parameters, first_moment, second_moment, frozen, widths, w0, steps, horizon, batch, rate, kind):  # type: ignore[no-untyped-def]
+def fused_fit(values, picks, state, sides, axes, features, parameters, first_moment, second_moment, frozen, widths, w0, steps, horizon, batch, rate, kind):  # type: ignore[no-untyped-def]
     """Run `steps` optimiser steps; return the mean squared error over the batches they saw.
 
     picks (int32) is shuffled in place at each epoch. state (uint64): [random state, next pick, step number]. The rate
@@ -96,7 +101,7 @@ def fused_fit(values, picks, state, sides, axes, parameters, first_moment, secon
                 picks[j] = swap
             position = 0
         gradient[:] = 0
-        total += fused_gradient(values, picks, position, tiles, sides, axes, parameters, widths, w0, activations, cosines, deltas, gradient) / batch
+        total += fused_gradient(values, picks, position, tiles, sides, axes, features, parameters, widths, w0, activations, cosines, deltas, gradient) / batch
         position += batch
         step += 1
         share = min(1.0, step / horizon)
@@ -126,9 +131,10 @@ def fused_fit(values, picks, state, sides, axes, parameters, first_moment, secon
 def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
     """Fit one network on one thread."""
     dims = len(task.sides)
-    axes = np.zeros((dims, max(task.sides)), np.float32)
+    axes = np.zeros((dims, max(task.sides, default=0)), np.float32)
     for a, side in enumerate(task.sides):
         axes[a, :side] = coordinates(side)
+    features = np.zeros((0, 0), np.float32) if task.features is None else task.features
     everything = np.arange(task.values.size, dtype=np.int32) if task.picks is None else task.picks
     if everything.size < TILE:
         everything = np.resize(everything, TILE)
@@ -145,7 +151,7 @@ def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
 
         def segment(steps: int) -> tuple[float, NDArray[np.float32]]:
             loss = fused_fit(
-                task.values, picks, state, sides, axes, parameters, moments[0], moments[1], frozen, widths,
+                task.values, picks, state, sides, axes, features, parameters, moments[0], moments[1], frozen, widths,
                 np.float32(task.w0), steps, task.schedule.steps, batch, rate, OPTIMISERS[task.schedule.optimiser],
             )  # fmt: skip
             return float(loss), parameters

@@ -24,7 +24,8 @@ class FitTask:
 
     values: float32, flat, standardised targets of the whole block (C order); sides: the block's shape; picks: flat
     indices of the voxels to learn from (None: all). parameters: float32 start. frozen: uint8, 1 where a parameter
-    must keep its value (None: nowhere).
+    must keep its value (None: nowhere). features: what the network sees instead of coordinates, float32 (n, inputs),
+    C order; `sides` is () then (fused engine only).
     """
 
     values: NDArray[np.float32]
@@ -36,6 +37,7 @@ class FitTask:
     seed: int
     picks: NDArray[np.int32] | None = None
     frozen: NDArray[np.uint8] | None = None
+    features: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
