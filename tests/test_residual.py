@@ -1,0 +1,62 @@
+"""Residual layer: budgets hold, decoding is exact, boxes agree with the whole, damaged bytes raise one error."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inr_codec.errors import CorruptChunk
+from inr_codec.residual import ResidualEncoder, decode_residual, encode_residual, residual_step
+
+
+def smooth(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Random blobs plus noise."""
+    rng = np.random.default_rng(seed)
+    grid = np.meshgrid(*[np.linspace(0, 1, n) for n in shape], indexing="ij")
+    out = sum(
+        rng.normal() * np.sin(sum(rng.uniform(1, 9) * g for g in grid) + rng.uniform(0, 6)) for _ in range(12)
+    )
+    return (100 * out + rng.normal(size=shape)).astype(np.float32)
+
+
+SHAPES = [(24, 40, 33), (40, 50), (300,), (3, 6, 20, 21), (1, 64, 40), (5, 5, 5), (2, 2, 2), (1,)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("n_bytes", [0, 9, 10, 40, 400])
+def test_budget_holds_and_decoder_agrees_with_encoder(shape, n_bytes):
+    """At most n_bytes come out, and decoding them gives the encoder's array bit for bit."""
+    encoded = ResidualEncoder(smooth(shape)).encode(n_bytes)
+    assert len(encoded.payload) <= n_bytes
+    decoded = decode_residual(encoded.payload, shape)
+    assert decoded.dtype == np.float32
+    assert decoded.shape == shape
+    assert np.array_equal(decoded, encoded.decoded)
+    if encoded.payload:
+        assert residual_step(encoded.payload) == encoded.step
+
+
+def test_budget_is_used():
+    """Where the data needs the bytes, at least 99 % of them are used."""
+    for n_bytes in (300, 1000, 4000):
+        assert len(encode_residual(smooth((32, 48, 48)), n_bytes)) >= 0.99 * n_bytes
+
+
+def test_box_equals_the_whole():
+    """A box of the decoded array has the same values as the whole."""
+    for shape in SHAPES[:5]:
+        payload = encode_residual(smooth(shape), 500)
+        box = tuple((n // 3, n // 3 + max(1, n // 4)) for n in shape)
+        whole = decode_residual(payload, shape)[tuple(slice(*b) for b in box)]
+        assert np.array_equal(decode_residual(payload, shape, box), whole)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=60))
+def test_any_bytes_decode_or_raise_corrupt_chunk(data):
+    """Bytes that nobody wrote give an array or CorruptChunk."""
+    try:
+        out = decode_residual(data, (6, 9, 11))
+    except CorruptChunk:
+        return
+    assert out.shape == (6, 9, 11)
