@@ -175,8 +175,7 @@ class ResidualEncoder:
         if budget < 0:
             return empty
         if budget == 0 or peak < 1e-30:
-            bands = self._transform(0)[1]
-            return self._finish(0, b"", np.zeros(self._flat, np.int32), max(peak, 1e-30)) if bands else empty
+            return self._finish(0, b"", np.zeros(self._flat, np.int32), _unpack24(_pack24(max(peak, 1e-30))))
         step = self._first_step(budget)
         splitting = self._choose(step)
         values, bands, _ = self._transform(splitting)
