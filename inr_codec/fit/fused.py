@@ -20,7 +20,8 @@ def fused_gradient(values, picks, first, tiles, sides, axes, features, parameter
     """Add the gradient of sum (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return the sum of squares.
 
     values: (n,) targets of the block, flat. picks: flat voxel indices. sides: (d,) block sides. axes: (d, longest)
-    coordinates. features: (n, inputs), used in the place of coordinates if d is 0. Scratch: activations, cosines (sum of widths * TILE), deltas (2 * widest * TILE).
+    coordinates. features: (n, inputs), used in the place of coordinates if d is 0. Scratch: activations, cosines (sum
+    of widths * TILE), deltas (2 * widest * TILE).
     """
     depth = len(widths) - 1
     dims = len(sides)
@@ -33,12 +34,13 @@ def fused_gradient(values, picks, first, tiles, sides, axes, features, parameter
                 here = picks[start + j]
                 for a in range(widths[0]):
                     activations[a * TILE + j] = features[here, a]
-        for j in range(TILE if dims else 0):
-            rest = picks[start + j]
-            for a in range(dims - 1, -1, -1):
-                above = rest // sides[a]
-                activations[a * TILE + j] = axes[a, rest - above * sides[a]]
-                rest = above
+        else:
+            for j in range(TILE):
+                rest = picks[start + j]
+                for a in range(dims - 1, -1, -1):
+                    above = rest // sides[a]
+                    activations[a * TILE + j] = axes[a, rest - above * sides[a]]
+                    rest = above
         at = 0
         row = 0
         for k in range(depth):
