@@ -1,1 +1,64 @@
-"""inr_codec: neural compression of scientific volumes, for numcodecs, zarr, dask and xarray."""
+"""inr_codec: neural compression of scientific volumes, for numcodecs, zarr, dask and xarray.
+
+    INRCodec(ratio=100)         a numcodecs codec: `compressor=` of zarr format 2
+    INRSerializer(ratio=100)    the same for zarr format 3: `serializer=`, with `compressors=None`
+    decode(data)                the array in a stream, a part of it, or the whole on a coarser grid
+    inspect(data)               what a stream holds, without evaluating it
+    metrics                     PSNR, SSIM, bits per voxel and the like
+
+Names are loaded when first used: importing the package costs next to nothing, reading never loads what encoding needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from inr_codec.errors import ConfigError, CorruptChunk, InrCodecError, UnsupportedArray, UnsupportedFormat
+
+if TYPE_CHECKING:
+    from inr_codec import metrics
+    from inr_codec.codec import INRCodec
+    from inr_codec.decoder import decode
+    from inr_codec.inspection import Inspection, inspect
+    from inr_codec.serializer import INRSerializer
+
+    __version__: str
+
+__all__ = [
+    "ConfigError",
+    "CorruptChunk",
+    "INRCodec",
+    "INRSerializer",
+    "InrCodecError",
+    "Inspection",
+    "UnsupportedArray",
+    "UnsupportedFormat",
+    "__version__",
+    "decode",
+    "inspect",
+    "metrics",
+]
+
+_HOMES = {
+    "INRCodec": "codec",
+    "INRSerializer": "serializer",
+    "Inspection": "inspection",
+    "decode": "decoder",
+    "inspect": "inspection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"inr_codec.{_HOMES[name]}"), name)
+    elif name == "metrics":
+        value = import_module("inr_codec.metrics")
+    elif name == "__version__":
+        value = import_module("importlib.metadata").version("inr_codec")
+    else:
+        raise AttributeError(f"module 'inr_codec' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -138,5 +138,9 @@ def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
         if length > rest:
             raise CorruptChunk(f"expected a layer of at most {rest} bytes, got {length}: the chunk is damaged")
         layers.append(Layer(LayerType(kind), stream.raw(length)))
+    kinds = [layer.type for layer in layers]
+    if (LayerType.LOSSLESS in kinds or dtype is None) and not (kinds == [LayerType.LOSSLESS] and dtype is None):
+        names = [kind.name.lower() for kind in kinds]
+        raise CorruptChunk(f"expected a lossless layer alone, or none, got {names}: the chunk is damaged")
     header = Header(shape, dtype, bool(first & BIG_ENDIAN), bool(first & FORTRAN), intensity, reached)
     return header, layers

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.bitstream import Header, Layer, LayerType, unpack_stream
-from inr_codec.errors import ConfigError, CorruptChunk
+from inr_codec.errors import ConfigError
 from inr_codec.intensity import restore
 from inr_codec.lossless import unpack_lossless
 from inr_codec.mask import apply_mask, unpack_mask
@@ -43,7 +43,7 @@ def decode(
     if shape is not None:
         return _finish(_resample(header, layers, tuple(shape)), header)
     if header.dtype is None:
-        values = _lossless(header, layers)
+        values = unpack_lossless(layers[0].payload, header.shape)
         return _finish(values if selection is None else values[selection], header)
     indices, rest = (all_indices(header.shape), None) if selection is None else split_selection(selection, header.shape)
     values = voxels(header, layers, indices)
@@ -55,12 +55,6 @@ def _finish(values: NDArray[Any], header: Header) -> NDArray[Any]:
     if header.big_endian:
         values = values.astype(values.dtype.newbyteorder(">"))
     return np.asfortranarray(values) if header.fortran else np.ascontiguousarray(values).reshape(np.shape(values))
-
-
-def _lossless(header: Header, layers: list[Layer]) -> NDArray[Any]:
-    if len(layers) != 1 or layers[0].type != LayerType.LOSSLESS:
-        raise CorruptChunk(f"expected one lossless layer, got {[layer.type.name for layer in layers]}: the chunk is damaged")
-    return unpack_lossless(layers[0].payload, header.shape)
 
 
 def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any]:

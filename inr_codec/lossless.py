@@ -1,6 +1,7 @@
-"""The lossless layer: what networks cannot hold (or what deflates below the budget anyway), bytes shuffled and deflated."""
+"""The lossless layer: what networks cannot hold (or what deflates below the budget), bytes shuffled and deflated."""
 
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +26,26 @@ def pack_lossless(chunk: NDArray[np.generic], level: int = 9) -> bytes:
     return out.getvalue()
 
 
-def unpack_lossless(payload: bytes, shape: tuple[int, ...]) -> NDArray[np.generic]:
-    """The chunk in a payload, C order, in its own byte order."""
-    data = ByteReader(payload)
+def unpack_dtype(payload: bytes) -> np.dtype[Any]:
+    """The dtype of a payload's chunk."""
+    return _read_dtype(ByteReader(payload))
+
+
+def _read_dtype(data: ByteReader) -> np.dtype[Any]:
     name = data.raw(data.varint())
     try:
-        dtype = np.dtype(name.decode("ascii"))
+        dtype: np.dtype[Any] = np.dtype(name.decode("ascii"))
     except (TypeError, ValueError, UnicodeDecodeError, SyntaxError):
         raise CorruptChunk(f"expected the name of a dtype, got {name!r}: the chunk is damaged") from None
     if dtype.kind not in KINDS or dtype.hasobject or dtype.subdtype is not None:
         raise CorruptChunk(f"expected a dtype of kind {KINDS}, got {dtype!r}: the chunk is damaged")
+    return dtype
+
+
+def unpack_lossless(payload: bytes, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """The chunk in a payload, C order, native byte order."""
+    data = ByteReader(payload)
+    dtype = _read_dtype(data)
     count = int(np.prod(shape, dtype=object)) * dtype.itemsize
     raw = data.deflated(count)
     if dtype.itemsize:

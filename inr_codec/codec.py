@@ -1,0 +1,174 @@
+"""The codec as numcodecs and zarr format 2 see it: options in, bytes out, and back."""
+
+from typing import Any, Literal, Self
+
+import numpy as np
+from numcodecs.abc import Codec  # type: ignore[import-untyped]
+from numcodecs.compat import ensure_bytes, ensure_ndarray_like, ndarray_copy  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from inr_codec.config import Config, Effort, make_config
+from inr_codec.errors import ConfigError, UnsupportedArray
+
+CODEC_ID = "inr_codec"
+
+
+class Recipe:
+    """The options that INRCodec and INRSerializer share, checked and kept as a Config."""
+
+    config: Config
+
+    def __init__(
+        self,
+        *,
+        ratio: float | None = None,
+        bpv: float | None = None,
+        psnr: float | None = None,
+        effort: Effort = "default",
+        seed: int = 0,
+        preset: Literal["paper"] | None = None,
+        layers: Literal["auto", "network"] | None = None,
+        partition: Literal["spectrum", "equal", "none"] | None = None,
+        max_blocks: int | None = None,
+        top_m: int | None = None,
+        concentration: Literal["magnitude", "centred"] | None = None,
+        levels: int | None = None,
+        allocation: Literal["measured", "spectrum", "size", "concentration", "equal"] | None = None,
+        depth: int | None = None,
+        funnel_ratio: float | None = None,
+        w0: float | None = None,
+        optimiser: Literal["adam", "adamax"] | None = None,
+        learning_rate: float | None = None,
+        batch: int | None = None,
+        steps: int | None = None,
+        bits: float | None = None,
+        deblock: bool | None = None,
+    ) -> None:
+        """Exactly one target is given; every other option has a default, and None leaves it to the encoder.
+
+        What to reach (exactly one of them):
+            ratio           bytes of the chunk / bytes of its stream: at least this
+            bpv             bits per voxel: at most this
+            psnr            dB, peak = max - min of the chunk: at least this, found by searching the rate
+        How hard to try:
+            effort          "fast", "default" or "best": how long networks are fitted
+            seed            of everything random; the same seed gives the same bytes on one machine
+        What to use:
+            preset          "paper" gives the options below the SCI paper's values where they are not given
+            layers          "network" (the SCI codec alone) or "auto" (also residual and filter layers, what pays)
+            partition       "spectrum" (integer program over the 2^N-tree), "equal" (blocks of one size) or "none"
+            max_blocks      a_max: at most so many blocks in a chunk
+            top_m           M: coefficients that count as concentrated in D(x), eq. 9
+            concentration   form of eq. 9: "magnitude" (the paper's) or "centred" (without the DC coefficient)
+            levels          depth of the tree: a block's side is at least the chunk's / 2^levels
+            allocation      parameters per block: "measured" (by short fits), "spectrum" (|x| / D), "size",
+                            "concentration" (1 / D) or "equal"
+            depth           layers of a network
+            funnel_ratio    f_r: width of a network's first layer / width of the others
+            w0              frequency factor of every sine
+            bits            of a stored parameter, on average
+            deblock         whether seams between blocks may be filtered
+        How to fit:
+            optimiser       "adam" or "adamax"
+            learning_rate   at the beginning; it decays
+            batch, steps    voxels in a step, and number of steps
+
+        Raises ConfigError, which names the option, what was expected and what was got.
+        """
+        options = dict(locals())
+        del options["self"]
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
+        object.__setattr__(self, "config", make_config(plain))
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self.config.to_dict().items())
+        return f"{type(self).__name__}({options})"
+
+
+class INRCodec(Recipe, Codec):  # type: ignore[misc]
+    """A numcodecs codec that stores a chunk as small neural networks: `INRCodec(ratio=100)`.
+
+    Use it as `compressor=` of zarr format 2, or on its own: `codec.decode(codec.encode(array))`. Numbers of 1 to 4
+    dimensions are coded lossily towards the target; non-finite values, padding and constant chunks come back exact, and
+    so does everything that networks cannot hold (booleans, times, complex numbers, fixed-length strings, 0-d, tiny and
+    short 1-D arrays, raw bytes), which is stored losslessly. Options: see `__init__`.
+    """
+
+    codec_id = CODEC_ID
+
+    def encode(self, buf: Any) -> bytes:
+        """The stream of an array (or of any buffer), which is read and never written to.
+
+        Raises UnsupportedArray for what no layer can hold (object and structured dtypes, more than 2^31 - 1 voxels).
+        """
+        from inr_codec.encoder import encode
+
+        array = as_array(buf)
+        return _store(array) if _raw(buf) else encode(array, self.config)
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        """The array in a stream: its own shape, dtype, byte order and memory order; copied into `out` if that is given.
+
+        `out` is an array of the same shape and dtype, or a contiguous buffer of as many bytes. Raises CorruptChunk or
+        UnsupportedFormat for bytes that cannot be read, ConfigError for an `out` that does not fit.
+        """
+        from inr_codec.decoder import decode
+
+        values = decode(ensure_bytes(buf))
+        return values if out is None else _copy(values, out)
+
+    def get_config(self) -> dict[str, Any]:
+        """The options that were given, and the codec's id: plain JSON."""
+        return {"id": self.codec_id, **self.config.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A codec from `get_config()`; ConfigError for an option that this release does not know."""
+        return cls(**make_config({name: value for name, value in config.items() if name != "id"}).to_dict())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, INRCodec) and self.config == other.config
+
+    def __hash__(self) -> int:
+        return hash((self.codec_id, self.config))
+
+
+def as_array(buf: Any) -> NDArray[Any]:
+    """A view on anything that numcodecs takes: an array or a buffer. UnsupportedArray for everything else."""
+    try:
+        return np.asarray(ensure_ndarray_like(buf))
+    except (TypeError, ValueError, BufferError) as error:
+        raise UnsupportedArray(f"expected an array or a buffer, got {buf!r:.80} ({error}): make it an array") from None
+
+
+def _raw(buf: Any) -> bool:
+    """Whether a buffer holds bytes that mean something else (what another codec made, or text), not voxels."""
+    if isinstance(buf, memoryview):
+        return buf.ndim == 1 and buf.format in ("B", "b", "c")
+    return isinstance(buf, (bytes, bytearray))
+
+
+def _store(array: NDArray[Any]) -> bytes:
+    from inr_codec.bitstream import Header, Layer, LayerType, pack_stream
+    from inr_codec.lossless import pack_lossless
+
+    header = Header(array.shape, None, False, False, None, None)
+    return pack_stream(header, [Layer(LayerType.LOSSLESS, pack_lossless(array))])
+
+
+def _copy(values: NDArray[Any], out: Any) -> Any:
+    """Copy into an array of one shape by value, into a flat buffer in memory order."""
+    target = np.asarray(ensure_ndarray_like(out))
+    same_dtype = target.dtype.newbyteorder("=") == values.dtype.newbyteorder("=")
+    same_shape = target.shape == values.shape
+    flat = target.ndim == 1 and target.flags.contiguous and (target.dtype == values.dtype or target.dtype.itemsize == 1)
+    fits = target.nbytes == values.nbytes and ((same_dtype and same_shape) or flat)
+    if not (fits and target.flags.writeable):
+        got = f"{target.dtype} {target.shape}{'' if target.flags.writeable else ', read-only'}"
+        wanted = f"{values.dtype} {values.shape}"
+        raise ConfigError(f"expected a writable out= of {wanted}, got {got}: make it fit or leave it out")
+    if same_shape:
+        np.copyto(target, values)
+    else:
+        ndarray_copy(values, target)
+    return out

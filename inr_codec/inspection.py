@@ -1,0 +1,122 @@
+"""What a stream says of itself: read from its header and layers, no voxel evaluated."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inr_codec.bitstream import Header, Layer, LayerType, unpack_stream
+from inr_codec.blocks import Block
+from inr_codec.lossless import unpack_dtype
+from inr_codec.network_layer import NetworkLayer, unpack_network
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is known of an encoded chunk without decoding it. Figures that a stream does not have are None.
+
+    dtype: in its own byte order. order: "C" or "F". lo, hi: range of the voxels that are not masked. layers: names in
+    the order of the stream. blocks, widths: of the network layer, one entry per block (widths are empty for a block
+    that is stored as its mean); blocks have offset, shape and level. parameters: of all its networks. depth, w0:
+    settings that they share. bytes: of the stream; bytes_by_section: "header" (with the framing of all layers) and
+    every layer's payload, adding up to bytes. ratio: bytes of the chunk / bytes. psnr (dB, peak = hi - lo) and
+    max_error (in the chunk's units): measured at encoding, over the voxels that are not masked, rounded to the worse.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: str
+    lo: float | None
+    hi: float | None
+    layers: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    widths: tuple[tuple[int, ...], ...]
+    parameters: int
+    depth: int | None
+    w0: float | None
+    bytes: int
+    bytes_by_section: dict[str, int]
+    ratio: float
+    psnr: float | None
+    max_error: float | None
+
+    @property
+    def bpv(self) -> float:
+        """Bits per voxel."""
+        return 8 * self.bytes / max(math.prod(self.shape), 1)
+
+    def __str__(self) -> str:
+        rows = {
+            "chunk": f"{' x '.join(map(str, self.shape)) or 'a single value'}, {self.dtype.name}, order {self.order}",
+            "size": f"{self.bytes:,} bytes, ratio {self.ratio:.1f}, {self.bpv:.4f} bits per voxel",
+            "sections": ", ".join(f"{name} {size:,}" for name, size in self.bytes_by_section.items()),
+        }
+        if self.lo is not None:
+            rows["range"] = f"{self.lo:g} to {self.hi:g}"
+        if self.psnr is not None:
+            rows["reached"] = f"PSNR {self.psnr:.2f} dB, largest error {self.max_error:.4g}"
+        if self.depth is not None:
+            rows["networks"] = f"{self.parameters:,} parameters, {self.depth} layers, w0 = {self.w0:g}"
+            rows["blocks"] = f"{len(self.blocks)}"
+            for block, widths in zip(self.blocks, self.widths, strict=True):
+                sides = zip(block.offset, block.shape, strict=True)
+                place = ", ".join(f"{start}:{start + side}" for start, side in sides)
+                rows[f"  [{place}]"] = "-".join(map(str, widths)) if widths else "its mean"
+        left = max(map(len, rows))
+        return "\n".join(f"{name:<{left}}  {text}" for name, text in rows.items())
+
+
+def inspect(data: bytes | bytearray | memoryview) -> Inspection:
+    """What a stream holds. Raises CorruptChunk or UnsupportedFormat for bytes that are none."""
+    size = len(bytes(data))
+    header, layers = unpack_stream(bytes(data))
+    dtype = _dtype(header, layers)
+    networks = [unpack_network(layer.payload, header.shape) for layer in layers if layer.type == LayerType.NETWORK]
+    widths = tuple(widths for network in networks for widths in _widths(network, len(header.shape)))
+    lo, hi = (None, None) if header.intensity is None else (header.intensity.lo, header.intensity.hi)
+    psnr = max_error = None
+    if header.dtype is None:
+        psnr, max_error = math.inf, 0.0
+    elif header.reached is not None and header.intensity is not None:
+        psnr = header.reached.psnr
+        max_error = header.reached.max_error * (header.intensity.hi - header.intensity.lo)
+    return Inspection(
+        shape=header.shape,
+        dtype=dtype,
+        order="F" if header.fortran else "C",
+        lo=lo,
+        hi=hi,
+        layers=tuple(layer.type.name.lower() for layer in layers),
+        blocks=tuple(block for network in networks for block in network.blocks),
+        widths=widths,
+        parameters=sum(n * m + m for block in widths for n, m in zip(block, block[1:], strict=False)),
+        depth=networks[0].depth if networks else None,
+        w0=networks[0].w0 if networks else None,
+        bytes=size,
+        bytes_by_section=_sections(layers, size),
+        ratio=math.prod(header.shape) * dtype.itemsize / size,
+        psnr=psnr,
+        max_error=max_error,
+    )
+
+
+def _dtype(header: Header, layers: list[Layer]) -> np.dtype[Any]:
+    dtype: np.dtype[Any]
+    if header.dtype is not None:
+        dtype = header.dtype
+    else:
+        dtype = unpack_dtype(layers[0].payload)
+    return dtype.newbyteorder(">") if header.big_endian else dtype
+
+
+def _widths(network: NetworkLayer, dims: int) -> list[tuple[int, ...]]:
+    return [network.shape_of(block, dims).widths if block.size else () for block in network.networks]
+
+
+def _sections(layers: list[Layer], size: int) -> dict[str, int]:
+    sections = {"header": size - sum(len(layer.payload) for layer in layers)}
+    for layer in layers:
+        name = layer.type.name.lower()
+        sections[name] = sections.get(name, 0) + len(layer.payload)
+    return sections
