@@ -1,6 +1,7 @@
 """What the command line does, as functions that take paths, write volumes and print what came of it."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import product
@@ -62,43 +63,32 @@ def decode(source: str, target: str, *, workers: int, overwrite: bool, progress:
         overwrite=overwrite,
     ) as out:
         work = _copy("decoding", array, out, chunks, workers, progress)
-    print(f"{target}: {'x'.join(map(str, shape))} {array.dtype}, {work}")
+    print(f"{target}: {_sides(shape)} {array.dtype}, {work}")
 
 
 def inspect(source: str, *, every_chunk: bool) -> None:
-    """Print what streams hold: shape, blocks, parameters, bytes by section and the PSNR reached when they were made."""
-    path = Path(source)
-    if path.is_file():
-        chunks: list[tuple[tuple[int, ...], bytes]] = [((), path.read_bytes())]
-    else:
-        array = io.load(source).array
-        print(
-            f"{source}: {'x'.join(map(str, array.shape))} {array.dtype} in chunks of {'x'.join(map(str, array.chunks))}"
-        )
-        chunks = list(stored_streams(array))
-    sections: dict[str, int] = {}
-    totals = {"voxels": 0, "bytes": 0, "original": 0}
+    """Print what one stream holds, or a line for each chunk of an array and the sum; nothing is decoded."""
+    if Path(source).is_file():
+        print(inspect_stream(Path(source).read_bytes()))
+        return
+    array = io.load(source).array
+    told = [(first, inspect_stream(stream)) for first, stream in stored_streams(array)]
+    print(f"{source}: {_sides(array.shape)} {array.dtype} in chunks of {_sides(array.chunks)}, {len(told)} stored")
     print(f"{'chunk at':>18} {'bytes':>10} {'ratio':>8} {'blocks':>6} {'parameters':>10} {'PSNR':>7}")
-    for number, (offset, stream) in enumerate(chunks):
-        told = inspect_stream(stream)
-        for name, size in told.bytes_by_section.items():
-            sections[name] = sections.get(name, 0) + size
-        original = prod(told.shape) * np.dtype(told.dtype).itemsize
-        totals["bytes"] += len(stream)
-        totals["original"] += original
-        if every_chunk or number < LISTED_CHUNKS:
-            place = ",".join(map(str, offset)) or "-"
-            reached = "-" if told.psnr is None else f"{told.psnr:.2f}"
-            print(
-                f"{place:>18} {len(stream):>10,} {original / len(stream):>8.1f} {len(told.blocks):>6} "
-                f"{told.parameters:>10,} {reached:>7}"
-            )
-    if len(chunks) > LISTED_CHUNKS and not every_chunk:
-        print(f"{'...':>18} and {len(chunks) - LISTED_CHUNKS} more (--all lists them)")
-    if totals["bytes"]:
-        print(f"{'all':>18} {totals['bytes']:>10,} {totals['original'] / totals['bytes']:>8.1f}")
-        shares = (f"{name} {size:,} ({size / totals['bytes']:.1%})" for name, size in sections.items() if size)
-        print("bytes by section:", ", ".join(shares))
+    for first, one in told if every_chunk else told[:LISTED_CHUNKS]:
+        reached = "-" if one.psnr is None else f"{one.psnr:.2f}"
+        place = ",".join(map(str, first))
+        print(f"{place:>18} {one.bytes:>10,} {one.ratio:>8.1f} {len(one.blocks):>6} {one.parameters:>10,} {reached:>7}")
+    if len(told) > LISTED_CHUNKS and not every_chunk:
+        print(f"{'...':>18} and {len(told) - LISTED_CHUNKS} more (--all lists them)")
+    if told:
+        stored = sum(one.bytes for _, one in told)
+        sections: Counter[str] = Counter()
+        for _, one in told:
+            sections.update(one.bytes_by_section)
+        ratio = sum(one.ratio * one.bytes for _, one in told) / stored
+        print(f"{'all':>18} {stored:>10,} {ratio:>8.1f}")
+        print("sections:", ", ".join(f"{name} {size:,} ({size / stored:.1%})" for name, size in sections.items()))
 
 
 def compare(original: str, decoded: str, *, png: str | None) -> None:
@@ -187,6 +177,10 @@ def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers:
 def _regions(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     for corner in product(*(range(0, side, chunk) for side, chunk in zip(shape, chunks))):
         yield tuple(slice(start, min(start + chunk, side)) for start, chunk, side in zip(corner, chunks, shape))
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _similarity(before: Any, after: Any) -> str:
