@@ -1,8 +1,19 @@
-"""Bytes in and out: little-endian integers, variable-length integers, bounded inflation. Every short read is CorruptChunk."""
+"""Bytes in and out: little-endian integers, variable-length integers, bounded inflation. Short reads are CorruptChunk."""
 
 import zlib
+from typing import Any
 
-from inr_codec.errors import CorruptChunk
+from inr_codec.errors import ConfigError, CorruptChunk
+
+
+def as_bytes(data: Any) -> bytes:
+    """Any buffer as bytes; ConfigError for what is none."""
+    if isinstance(data, bytes):
+        return data
+    try:
+        return memoryview(data).tobytes()
+    except (TypeError, BufferError):
+        raise ConfigError(f"expected the bytes of a stream, got {data!r:.80}: pass what encode returned") from None
 
 
 class ByteWriter:
@@ -41,7 +52,8 @@ class ByteReader:
     def raw(self, count: int) -> bytes:
         """The next `count` bytes."""
         if count > len(self._data) - self._at:
-            raise CorruptChunk(f"expected {count} more bytes at {self._at}, got {len(self._data) - self._at}: the chunk is cut short or damaged")
+            left = self.remaining
+            raise CorruptChunk(f"expected {count} more bytes at {self._at}, got {left}: the chunk is cut short or damaged")
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -59,7 +71,7 @@ class ByteReader:
             if byte < 128:
                 return value
             if shift > 56:
-                raise CorruptChunk(f"expected an integer below 2^63 at {self._at}, got more digits: the chunk is damaged")
+                raise CorruptChunk(f"expected an integer below 2^63 at {self._at}, got more: the chunk is damaged")
 
     @property
     def remaining(self) -> int:
@@ -74,7 +86,7 @@ class ByteReader:
         """The rest, inflated to exactly `size` bytes (never more is held in memory)."""
         data = self.rest()
         if size > 1040 * len(data) + 64:  # deflate cannot expand by more than 1032
-            raise CorruptChunk(f"expected {size} bytes in {len(data)} compressed ones, which cannot be: the chunk is damaged")
+            raise CorruptChunk(f"expected {size} bytes, got {len(data)} that cannot inflate to them: the chunk is damaged")
         try:
             engine = zlib.decompressobj()
             out = engine.decompress(data, size + 1)

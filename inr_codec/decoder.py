@@ -1,12 +1,14 @@
 """From bytes to voxels: the layers of a stream, evaluated only where they are asked for."""
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.bitstream import Header, Layer, LayerType, unpack_stream
+from inr_codec.bytestream import as_bytes
 from inr_codec.errors import ConfigError
 from inr_codec.intensity import restore
 from inr_codec.lossless import unpack_lossless
@@ -34,20 +36,30 @@ def decode(
     """
     if sum(argument is not None for argument in (selection, step, shape)) > 1:
         raise ConfigError("expected at most one of selection=, step= and shape=, got more: call decode once for each")
-    header, layers = unpack_stream(bytes(data))
-    if step is not None:
-        steps = (step,) * len(header.shape) if isinstance(step, int) else tuple(step)
-        if len(steps) != len(header.shape) or any(not isinstance(s, (int, np.integer)) or s < 1 for s in steps):
-            raise ConfigError(f"expected a step above 0, or one for each of {len(header.shape)} axes, got {step!r}: change it")
-        selection = tuple(slice(None, None, int(s)) for s in steps)
+    header, layers = unpack_stream(as_bytes(data))
     if shape is not None:
-        return _finish(_resample(header, layers, tuple(shape)), header)
+        return _finish(_resample(header, layers, shape), header)
+    if step is not None:
+        steps = _whole_numbers(step if isinstance(step, Sequence) else (step,) * len(header.shape), header, "step")
+        selection = tuple(slice(None, None, n) for n in steps)
+    indices, rest = (all_indices(header.shape), None) if selection is None else split_selection(selection, header.shape)
     if header.dtype is None:
         values = unpack_lossless(layers[0].payload, header.shape)
         return _finish(values if selection is None else values[selection], header)
-    indices, rest = (all_indices(header.shape), None) if selection is None else split_selection(selection, header.shape)
     values = voxels(header, layers, indices)
     return _finish(values if rest is None else values[rest], header)
+
+
+def _whole_numbers(values: Sequence[int], header: Header, name: str) -> tuple[int, ...]:
+    """One number above 0 for each axis."""
+    try:
+        numbers = tuple(index(value) for value in values)
+    except TypeError:
+        numbers = ()
+    if len(numbers) != len(header.shape) or any(n < 1 for n in numbers):
+        axes = f"each of {len(header.shape)} axes"
+        raise ConfigError(f"expected {name}= with a whole number above 0 for {axes}, got {values!r}: change it")
+    return numbers
 
 
 def _finish(values: NDArray[Any], header: Header) -> NDArray[Any]:
@@ -59,7 +71,8 @@ def _finish(values: NDArray[Any], header: Header) -> NDArray[Any]:
 
 def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any]:
     """Values at the outer product of `indices`, native byte order, C order."""
-    assert header.dtype is not None and header.intensity is not None
+    assert header.dtype is not None
+    assert header.intensity is not None
     values: NDArray[Any]
     if header.intensity.constant:
         values = np.full([len(index) for index in indices], header.intensity.lo, header.dtype)
@@ -71,12 +84,13 @@ def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any
     return values
 
 
-def _resample(header: Header, layers: list[Layer], shape: tuple[int, ...]) -> NDArray[Any]:
-    if len(shape) != len(header.shape) or any(n < 1 for n in shape):
-        raise ConfigError(f"expected a shape with {len(header.shape)} sides above 0, got {shape!r}: change it")
+def _resample(header: Header, layers: list[Layer], wanted: Sequence[int]) -> NDArray[Any]:
+    shape = _whole_numbers(wanted, header, "shape")
     if [layer.type for layer in layers] != [LayerType.NETWORK] or header.dtype is None or header.intensity is None:
         names = [layer.type.name.lower() for layer in layers] or ["constant"]
-        raise ConfigError(f"expected a stream of networks alone, got layers {names}: use step=, or encode with layers='network' and deblock=False")
-    positions = [np.linspace(0, n - 1, m) if m > 1 else np.array([(n - 1) / 2]) for n, m in zip(header.shape, shape, strict=True)]
+        advice = "use step=, or encode with layers='network' and deblock=False"
+        raise ConfigError(f"expected a stream of networks alone, got layers {names}: {advice}")
+    sides = zip(header.shape, shape, strict=True)
+    positions = [np.linspace(0, n - 1, m) if m > 1 else np.array([(n - 1) / 2]) for n, m in sides]
     unit = evaluate_network_at(unpack_network(layers[0].payload, header.shape), positions)
     return restore(unit, header.intensity, header.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 
 from inr_codec.bitstream import Header, Layer, LayerType, unpack_stream
 from inr_codec.blocks import Block
+from inr_codec.bytestream import as_bytes
 from inr_codec.lossless import unpack_dtype
 from inr_codec.network_layer import NetworkLayer, unpack_network
 
@@ -47,8 +48,9 @@ class Inspection:
         return 8 * self.bytes / max(math.prod(self.shape), 1)
 
     def __str__(self) -> str:
+        big = ", big-endian" if self.dtype.byteorder == ">" else ""
         rows = {
-            "chunk": f"{' x '.join(map(str, self.shape)) or 'a single value'}, {self.dtype.name}, order {self.order}",
+            "chunk": f"{' x '.join(map(str, self.shape)) or 'a single value'}, {self.dtype.name}{big}, order {self.order}",
             "size": f"{self.bytes:,} bytes, ratio {self.ratio:.1f}, {self.bpv:.4f} bits per voxel",
             "sections": ", ".join(f"{name} {size:,}" for name, size in self.bytes_by_section.items()),
         }
@@ -69,8 +71,9 @@ class Inspection:
 
 def inspect(data: bytes | bytearray | memoryview) -> Inspection:
     """What a stream holds. Raises CorruptChunk or UnsupportedFormat for bytes that are none."""
-    size = len(bytes(data))
-    header, layers = unpack_stream(bytes(data))
+    stream = as_bytes(data)
+    size = len(stream)
+    header, layers = unpack_stream(stream)
     dtype = _dtype(header, layers)
     networks = [unpack_network(layer.payload, header.shape) for layer in layers if layer.type == LayerType.NETWORK]
     widths = tuple(widths for network in networks for widths in _widths(network, len(header.shape)))

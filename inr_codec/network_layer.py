@@ -25,6 +25,7 @@ TREE, SIZE, FLAT, MEAN, STD, FIRST_STEP = range(6)
 W0_UNIT = 16
 MAX_DEPTH = 16
 MAX_SIZE = 4096
+MAX_BLOCKS = 4096
 MAX_PARAMETERS = 1 << 22
 
 
@@ -136,8 +137,7 @@ def unpack_network(payload: bytes, chunk_shape: Sequence[int]) -> NetworkLayer:
     slots, groups = _slots(depth)
     tensors = 2 * depth
     code = IntegerDecoder(rest, slots, groups)
-    # A bit costs at least 2^-10 of a bit in the range coder, so short payloads cannot hold many blocks.
-    blocks = unpack_tree(_bits(code), chunk_shape, max_blocks=max(1, 8192 * (len(rest) + 8)))
+    blocks = unpack_tree(_bits(code), chunk_shape, MAX_BLOCKS)
     networks = []
     size, std, steps = 0, 16, [24] * tensors
     total = 0

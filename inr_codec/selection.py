@@ -1,6 +1,7 @@
-"""What part of a chunk is asked for: numpy selections as sorted indices along each axis, and the rest of the selection."""
+"""What part of a chunk is asked for: a numpy selection as sorted indices along each axis, and what picks from them."""
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -16,42 +17,65 @@ def all_indices(shape: Sequence[int]) -> Indices:
     return [np.arange(n) for n in shape]
 
 
-def _expand(selection: Any, ndim: int) -> list[Any]:
-    """One item per axis: Ellipsis and missing items become full slices, boolean arrays their indices."""
-    items = list(selection) if isinstance(selection, tuple) else [selection]
-    flat: list[Any] = []
-    for item in items:
-        array = np.asarray(item) if isinstance(item, (list, np.ndarray)) else None
-        if array is not None and array.dtype == bool:
-            flat.extend(array.nonzero())
+def _parsed(item: Any) -> Any:
+    """An Ellipsis, a slice, an int, or an array of integers or booleans with at least one axis."""
+    if item is Ellipsis or isinstance(item, slice):
+        return item
+    if isinstance(item, (list, tuple, range)):
+        item = np.asarray(item, None if np.size(item) else np.intp)
+    if isinstance(item, np.ndarray) and item.ndim:
+        if item.dtype.kind not in "biu":
+            raise TypeError("arrays used as indices must be of integers or booleans")
+        return item
+    if isinstance(item, (bool, np.bool_)):
+        raise TypeError("a boolean is no index")
+    return index(item)
+
+
+def _expand(selection: Any, shape: Sequence[int]) -> list[Any]:
+    """One item per axis: Ellipsis and missing items become full slices, boolean arrays the indices of what is True."""
+    items = [_parsed(item) for item in (selection if isinstance(selection, tuple) else (selection,))]
+    dots = [k for k, item in enumerate(items) if item is Ellipsis]
+    axes = [item.ndim if isinstance(item, np.ndarray) and item.dtype == bool else 1 for item in items]
+    missing = len(shape) - sum(axes) + len(dots)
+    if len(dots) > 1 or missing < 0:
+        raise TypeError("too many indices")
+    if not dots:
+        items.append(Ellipsis)
+        axes.append(1)
+    out: list[Any] = []
+    for item, count in zip(items, axes, strict=True):
+        if item is Ellipsis:
+            out.extend([slice(None)] * missing)
+        elif isinstance(item, np.ndarray) and item.dtype == bool:
+            if item.shape != tuple(shape[len(out) : len(out) + count]):
+                raise IndexError(f"a boolean array of shape {item.shape} does not fit")
+            out.extend(item.nonzero())
         else:
-            flat.append(item if array is None else array)
-    dots = [k for k, item in enumerate(flat) if item is Ellipsis]
-    if len(dots) > 1 or len(flat) - len(dots) > ndim or any(item is None for item in flat):
-        raise ConfigError(f"expected a selection of at most {ndim} axes without new axes, got {selection!r}: index the decoded array instead")
-    at = dots[0] if dots else len(flat)
-    return flat[:at] + [slice(None)] * (ndim - len(flat) + len(dots)) + flat[at + len(dots) :]
+            out.append(item)
+    np.broadcast_shapes(*[item.shape for item in out if isinstance(item, np.ndarray)])
+    return out
 
 
 def split_selection(selection: Any, shape: Sequence[int]) -> tuple[Indices, tuple[Any, ...]]:
     """Sorted distinct indices needed along each axis, and the selection that picks the result from their outer product.
 
-    `chunk[selection]` equals `chunk[np.ix_(*indices)][rest]`. Raises ConfigError for an index out of bounds.
+    `chunk[selection]` equals `chunk[np.ix_(*indices)][rest]`. Raises ConfigError for anything that numpy would not take
+    either (indices out of bounds, too many of them, shapes that do not broadcast), and for new axes.
     """
     indices: Indices = []
     rest: list[Any] = []
-    for item, n in zip(_expand(selection, len(shape)), shape, strict=True):
-        if isinstance(item, slice):
+    try:
+        for item, n in zip(_expand(selection, shape), shape, strict=True):
             wanted = np.arange(n)[item]
-            indices.append(np.sort(wanted))
-            rest.append(slice(None) if item.step is None or item.step > 0 else slice(None, None, -1))
-            continue
-        try:
-            wanted = np.arange(n)[item]
-        except IndexError as error:
-            raise ConfigError(f"expected indices inside {tuple(shape)}, got {item!r}: {error}") from None
-        distinct = np.unique(wanted)
-        indices.append(distinct)
-        place = np.searchsorted(distinct, wanted)
-        rest.append(place if isinstance(item, np.ndarray) else int(place))
+            if isinstance(item, slice):
+                indices.append(np.sort(wanted))
+                rest.append(slice(None) if item.step is None or item.step > 0 else slice(None, None, -1))
+            else:
+                distinct, place = np.unique(wanted, return_inverse=True)
+                indices.append(distinct)
+                rest.append(place.reshape(np.shape(wanted)) if isinstance(item, np.ndarray) else 0)
+    except (IndexError, TypeError, ValueError) as error:
+        wanted_text = f"a selection of a chunk of shape {tuple(shape)}"
+        raise ConfigError(f"expected {wanted_text}, got {selection!r:.200}: {error}; change it") from None
     return indices, tuple(rest)
