@@ -29,6 +29,7 @@ class LayerType(IntEnum):
     LOSSLESS = 3
     RESIDUAL = 4
     FILTER = 5
+    DEBLOCK = 6
 
 
 @dataclass(frozen=True, slots=True)

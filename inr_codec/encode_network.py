@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from inr_codec.config import Config
 from inr_codec.fit import FitOutcome, FitTask, Schedule, fit_blocks
+from inr_codec.intensity import UnitChunk
 from inr_codec.network_layer import NetworkBlock, NetworkLayer, W0_UNIT, pack_network, std_size
 from inr_codec.plan import NetworkPlan, flat, flattened, make_task, plan_network, sizes_by_rule, sizes_by_weights
 from inr_codec.quantise import all_sensitivities, freeze, step_codes, symbols
@@ -20,19 +21,19 @@ FREEZE_SHARE = 0.05
 FREEZE_RATE = 0.2
 
 
-def encode_network(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_bytes: int, config: Config) -> bytes | None:
+def encode_network(chunk: UnitChunk, n_bytes: int, config: Config) -> bytes | None:
     """Payload of a network layer of at most `n_bytes` bytes; None when not even flat blocks fit."""
-    plan = plan_network(unit, valid, n_bytes, config)
+    plan = plan_network(chunk, n_bytes, config)
     sizes = choose_sizes(plan, config)
     live = [k for k, size in enumerate(sizes) if size]
     tasks = [make_task(plan, k, sizes[k], plan.settings.schedule, config.seed) for k in live]
     fitted = fit_blocks(tasks, engine())
     layer = assemble(plan, live, tasks, fitted, n_bytes)
-    payload = pack_network(layer, unit.shape)
+    payload = pack_network(layer, chunk.unit.shape)
     if len(payload) <= n_bytes:
         return payload
     if config.partition != "none" and len(plan.blocks) > 1:
-        return encode_network(unit, valid, n_bytes, replace(config, partition="none"))
+        return encode_network(chunk, n_bytes, replace(config, partition="none"))
     return None
 
 
@@ -88,7 +89,7 @@ def assemble(
         return NetworkLayer(plan.blocks, tuple(networks), settings.depth, settings.funnel_units, round(settings.w0 * W0_UNIT))
 
     def packed_size(coarseness: float, values: list[NDArray[np.float32]]) -> int:
-        return len(pack_network(layer_of([step_codes(gain, coarseness) for gain in gains], values), plan.unit.shape))
+        return len(pack_network(layer_of([step_codes(gain, coarseness) for gain in gains], values), plan.chunk.unit.shape))
 
     if not live:
         return layer_of([], [])
@@ -105,15 +106,15 @@ def assemble(
                 high = middle
         codes = [step_codes(gain, 2.0**high) for gain in gains]
         layer = layer_of(codes, freeze(tasks, parameters, codes, rounds, engine()))
-        size = len(pack_network(layer, plan.unit.shape))
+        size = len(pack_network(layer, plan.chunk.unit.shape))
         if size <= n_bytes or allowed < 0.5 * n_bytes:
             return layer
         allowed -= size - n_bytes + 1
 
 
 def _flat_block(plan: NetworkPlan, k: int) -> NetworkBlock:
-    inside = plan.unit[plan.blocks[k].slices]
-    valid = None if plan.valid is None else plan.valid[plan.blocks[k].slices]
+    inside = plan.chunk.unit[plan.blocks[k].slices]
+    valid = None if plan.chunk.valid is None else plan.chunk.valid[plan.blocks[k].slices]
     if valid is not None and not valid.all():
         inside = inside[valid] if valid.any() else np.zeros(1, np.float32)
     return flattened(plan.empty[k], float(inside.mean(dtype=np.float64)))

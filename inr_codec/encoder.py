@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.bitstream import LOSSLESS_DTYPE, MAX_VOXELS, Header, Layer, LayerType, Reached, pack_stream
+from inr_codec.choose import choose_layers
 from inr_codec.config import Config
-from inr_codec.encode_network import encode_network
 from inr_codec.errors import UnsupportedArray
-from inr_codec.intensity import DTYPES, Intensity, normalise, restore
+from inr_codec.intensity import DTYPES, Intensity, UnitChunk, normalise, restore
 from inr_codec.lossless import KINDS, pack_lossless
 from inr_codec.mask import Mask, find_mask, pack_mask
 from inr_codec.reconstruct import unit_values
@@ -52,10 +52,10 @@ def encode(array: NDArray[Any], config: Config) -> bytes:
     if valid is not None:
         chunk = np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
     frame = len(pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, None), tail))
-    unit = normalise(chunk, intensity)
+    unit = UnitChunk(normalise(chunk, intensity), valid, intensity.lo / (intensity.hi - intensity.lo))
 
     def within(budget: int) -> tuple[bytes, Reached]:
-        layers = choose_layers(unit, valid, budget - frame, config) + tail
+        layers = choose_layers(unit, budget - frame, config) + tail
         reached = measure(chunk, valid, layers, intensity)
         return pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, reached), layers), reached
 
@@ -80,14 +80,6 @@ def _valid(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     valid = np.zeros(shape, np.bool_)
     valid[mask.slices] = True if mask.classes is None else mask.classes == 0
     return valid
-
-
-def choose_layers(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_bytes: int, config: Config) -> list[Layer]:
-    """Layers of at most `n_bytes` bytes in all, framing included; none (a constant chunk) if nothing fits."""
-    payload = encode_network(unit, valid, n_bytes - 3, config)
-    if payload is None:
-        return []
-    return [Layer(LayerType.NETWORK, payload)]
 
 
 def measure(chunk: NDArray[Any], valid: NDArray[np.bool_] | None, layers: list[Layer], intensity: Intensity) -> Reached:

@@ -27,6 +27,23 @@ class Intensity:
         return self.lo == self.hi
 
 
+@dataclass(frozen=True, slots=True)
+class UnitChunk:
+    """What layers are fitted to. unit: float32 intensities in [0, 1], C order, finite; valid: False where masked (None: nowhere);
+    origin: the unit intensity's distance from a stored value of 0, lo / (hi - lo)."""
+
+    unit: NDArray[np.float32]
+    valid: NDArray[np.bool_] | None = None
+    origin: float = 0.0
+
+    def squared_error(self, decoded: NDArray[np.float32]) -> float:
+        """Mean squared error of decoded unit intensities over the voxels that are not masked, after clipping to [0, 1]."""
+        difference = np.clip(decoded, 0.0, 1.0) - self.unit
+        if self.valid is not None:
+            difference = difference[self.valid]
+        return float(np.mean(np.square(difference, dtype=np.float64))) if difference.size else 0.0
+
+
 def normalise(values: NDArray[np.generic], intensity: Intensity) -> NDArray[np.float32]:
     """u = (value - lo) / (hi - lo) as float32, C order; masked voxels must have been filled with finite values."""
     unit = np.subtract(values, intensity.lo, dtype=np.float64, order="C", casting="unsafe")

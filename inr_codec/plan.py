@@ -9,6 +9,7 @@ from inr_codec.allocate import allocate_parameters, share
 from inr_codec.blocks import Block, root, split
 from inr_codec.config import Config
 from inr_codec.fit import FitTask, Schedule
+from inr_codec.intensity import UnitChunk
 from inr_codec.network import funnel_shape, initial_parameters, size_for_budget, smallest_size
 from inr_codec.network_layer import FLAT_UNIT, MEAN_UNIT, NetworkBlock, funnel_units, std_code, std_size
 from inr_codec.partition import plan_partition
@@ -43,8 +44,7 @@ class Settings:
 class NetworkPlan:
     """Blocks of a chunk, their standardisation, and how many parameters there are to share."""
 
-    unit: NDArray[np.float32]
-    valid: NDArray[np.bool_] | None
+    chunk: UnitChunk
     blocks: tuple[Block, ...]
     empty: tuple[NetworkBlock, ...]
     """Per block: its mean and std code with size 0; the network comes later."""
@@ -58,8 +58,9 @@ def smallest_network(dims: int, depth: int, units: int) -> int:
     return funnel_shape(dims, smallest_size(depth), depth, units).parameters
 
 
-def plan_network(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_bytes: int, config: Config) -> NetworkPlan:
-    """Plan a network layer of `n_bytes` bytes for unit intensities (masked voxels filled)."""
+def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
+    """Plan a network layer of `n_bytes` bytes."""
+    unit, valid = chunk.unit, chunk.valid
     depth = config.depth or 5
     units = funnel_units(config.funnel_ratio or 2.2)
     bits = config.bits or BITS
@@ -68,7 +69,7 @@ def plan_network(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_b
     while limit > 1 and room - limit * BLOCK_BYTES < limit * 2 * smallest_network(unit.ndim, depth, units) * bits / 8:
         limit //= 2
     blocks = plan_partition(
-        unit,
+        unit + np.float32(chunk.origin),
         partition=config.partition or "spectrum",
         max_blocks=limit,
         top_m=config.top_m or 1,
@@ -89,7 +90,7 @@ def plan_network(unit: NDArray[np.float32], valid: NDArray[np.bool_] | None, n_b
         picks.append(chosen)
     schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks))
     w0 = round((config.w0 or 15.0) * 16) / 16
-    return NetworkPlan(unit, valid, tuple(blocks), tuple(empty), tuple(picks), Settings(depth, units, w0, schedule, bits), parameters)
+    return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(picks), Settings(depth, units, w0, schedule, bits), parameters)
 
 
 def _block_limit(room: int, bits: float, first_level: int) -> int:
@@ -131,7 +132,7 @@ def flattened(empty: NetworkBlock, mean: float) -> NetworkBlock:
 def sizes_by_rule(plan: NetworkPlan, config: Config, rule: str) -> list[int]:
     """Network size of every block by one of the paper's rules; 0 for flat blocks."""
     spread = [
-        max(spectrum_concentration(plan.unit[block.slices], config.top_m or 1, config.concentration or "centred"), 1e-6)
+        max(spectrum_concentration(plan.chunk.unit[block.slices] + np.float32(plan.chunk.origin), config.top_m or 1, config.concentration or "centred"), 1e-6)
         for block in plan.blocks
     ]
     live = [k for k, empty in enumerate(plan.empty) if not flat(empty)]
@@ -145,7 +146,7 @@ def sizes_by_weights(plan: NetworkPlan, weights: list[float]) -> list[int]:
 
 
 def _sizes(plan: NetworkPlan, live: list[int], allocate) -> list[int]:  # type: ignore[no-untyped-def]
-    dims, settings = plan.unit.ndim, plan.settings
+    dims, settings = plan.chunk.unit.ndim, plan.settings
     smallest = smallest_network(dims, settings.depth, settings.funnel_units)
     sizes = [0] * len(plan.blocks)
     if not live or plan.parameters < smallest * len(live):
@@ -159,13 +160,13 @@ def targets(plan: NetworkPlan, k: int) -> NDArray[np.float32]:
     """Standardised values of block k, flat."""
     empty = plan.empty[k]
     std = std_size(empty.std_code)
-    return ((plan.unit[plan.blocks[k].slices] - np.float32(empty.mean * MEAN_UNIT * std)) * np.float32(1 / std)).reshape(-1)
+    return ((plan.chunk.unit[plan.blocks[k].slices] - np.float32(empty.mean * MEAN_UNIT * std)) * np.float32(1 / std)).reshape(-1)
 
 
 def make_task(plan: NetworkPlan, k: int, size: int, schedule: Schedule, seed: int) -> FitTask:
     """The fit of block k with a network of that size."""
     settings = plan.settings
     block = plan.blocks[k]
-    shape = funnel_shape(plan.unit.ndim, size, settings.depth, settings.funnel_units)
+    shape = funnel_shape(plan.chunk.unit.ndim, size, settings.depth, settings.funnel_units)
     start = initial_parameters(shape, settings.w0, np.random.default_rng([seed, k]))
     return FitTask(targets(plan, k), block.shape, shape, settings.w0, start, schedule, seed * 1009 + k, plan.picks[k])

@@ -1,6 +1,7 @@
 """Adding up the layers of a stream: what decoder and encoder both do with them.
 
-Layers act in the order of the stream; each needs its input on the voxels asked of it, or on a few more around them.
+Layers act in the order of the stream. Each is asked for its output on some voxels (the outer product of sorted indices
+along each axis) and asks the layers before it for what it needs: the same voxels, or a few more around them.
 """
 
 from collections.abc import Sequence
@@ -9,14 +10,78 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.bitstream import Layer, LayerType
+from inr_codec.blocks import Block
+from inr_codec.deblock import apply_deblock, face_positions, faces, halo_indices
+from inr_codec.errors import CorruptChunk
 from inr_codec.network_layer import evaluate_network, unpack_network
+from inr_codec.residual import decode_residual
 from inr_codec.selection import Indices
+
+ADDITIVE = (LayerType.NETWORK, LayerType.DEBLOCK, LayerType.RESIDUAL, LayerType.FILTER)
 
 
 def unit_values(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:
-    """Unit intensities at the outer product of `indices`."""
-    unit = np.zeros([len(index) for index in indices], np.float32)
-    for layer in layers:
-        if layer.type == LayerType.NETWORK:
-            unit = unit + evaluate_network(unpack_network(layer.payload, shape), indices)
-    return unit
+    """Unit intensities at the outer product of `indices`; CorruptChunk when the layers do not fit together."""
+    if any(len(index) == 0 for index in indices):
+        return np.zeros([len(index) for index in indices], np.float32)
+    active = [layer for layer in layers if layer.type in ADDITIVE]
+    order = [ADDITIVE.index(layer.type) for layer in active]
+    if order != sorted(set(order)):
+        raise CorruptChunk(f"expected each layer once and in order, got {[layer.type.name for layer in active]}: the chunk is damaged")
+    return _after(active, shape, indices)
+
+
+def _after(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:
+    """The output of the last of `layers`."""
+    if not layers:
+        return np.zeros([len(index) for index in indices], np.float32)
+    *before, layer = layers
+    if layer.type == LayerType.NETWORK:
+        return evaluate_network(unpack_network(layer.payload, shape), indices)
+    if layer.type == LayerType.DEBLOCK:
+        return _deblocked(before, layer, shape, indices)
+    if layer.type == LayerType.RESIDUAL:
+        box = tuple((int(index[0]), int(index[-1]) + 1) for index in indices)
+        residual = decode_residual(layer.payload, shape, box)
+        added = _take(residual, [np.arange(*ends) for ends in box], indices)
+        return added + _after(before, shape, indices) if before else np.ascontiguousarray(added)
+    raise CorruptChunk(f"expected a known layer, got {layer.type.name}: the chunk is damaged")
+
+
+def _deblocked(before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:
+    if not before or before[-1].type != LayerType.NETWORK:
+        raise CorruptChunk("expected networks before the deblocking filter, got none: the chunk is damaged")
+    blocks = unpack_network(before[-1].payload, shape).blocks
+    strength, bits = unpack_deblock(layer.payload, blocks)
+    needed: Indices = [
+        halo_indices(index, face_positions(blocks, bits, axis), n).astype(np.intp)
+        for axis, (index, n) in enumerate(zip(indices, shape, strict=True))
+    ]
+    values = _after(before, shape, needed)
+    apply_deblock(values, blocks, bits, strength, needed)
+    return _take(values, needed, indices)
+
+
+def _take(values: NDArray[np.float32], have: Sequence[NDArray[np.intp]], want: Indices) -> NDArray[np.float32]:
+    """The part of `values` (at the outer product of `have`) at the outer product of `want`."""
+    if all(len(h) == len(w) for h, w in zip(have, want, strict=True)):
+        return values
+    return np.ascontiguousarray(values[np.ix_(*[np.searchsorted(h, w) for h, w in zip(have, want, strict=True)])])
+
+
+def pack_deblock(strength_code: int, bits: Sequence[int]) -> bytes:
+    """Payload of the deblocking layer: its strength is 2^(-code / 4) unit intensities; one bit per internal face."""
+    return bytes([strength_code]) + np.packbits(np.array(bits, np.uint8)).tobytes()
+
+
+def deblock_strength(code: int) -> float:
+    """Strength of a code."""
+    return float(2.0 ** (-code / 4))
+
+
+def unpack_deblock(payload: bytes, blocks: Sequence[Block]) -> tuple[float, list[int]]:
+    """Strength and face bits of a payload."""
+    count = len(faces(blocks))
+    if len(payload) != 1 + (count + 7) // 8:
+        raise CorruptChunk(f"expected {1 + (count + 7) // 8} bytes of deblocking for {count} faces, got {len(payload)}: the chunk is damaged")
+    return deblock_strength(payload[0]), [int(bit) for bit in np.unpackbits(np.frombuffer(payload[1:], np.uint8))[:count]]
