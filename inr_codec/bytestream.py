@@ -1,4 +1,4 @@
-"""Bytes in and out: little-endian integers, variable-length integers, bounded inflation. Short reads are CorruptChunk."""
+"""Bytes in and out: little-endian and variable-length integers, bounded inflation. Short reads are CorruptChunk."""
 
 import zlib
 from typing import Any
@@ -53,7 +53,7 @@ class ByteReader:
         """The next `count` bytes."""
         if count > len(self._data) - self._at:
             left = self.remaining
-            raise CorruptChunk(f"expected {count} more bytes at {self._at}, got {left}: the chunk is cut short or damaged")
+            raise CorruptChunk(f"expected {count} more bytes at {self._at}, got {left}: the chunk is cut short")
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -86,7 +86,7 @@ class ByteReader:
         """The rest, inflated to exactly `size` bytes (never more is held in memory)."""
         data = self.rest()
         if size > 1040 * len(data) + 64:  # deflate cannot expand by more than 1032
-            raise CorruptChunk(f"expected {size} bytes, got {len(data)} that cannot inflate to them: the chunk is damaged")
+            raise CorruptChunk(f"expected {size} bytes, got {len(data)} that cannot hold them: the chunk is damaged")
         try:
             engine = zlib.decompressobj()
             out = engine.decompress(data, size + 1)

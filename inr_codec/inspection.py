@@ -49,8 +49,9 @@ class Inspection:
 
     def __str__(self) -> str:
         big = ", big-endian" if self.dtype.byteorder == ">" else ""
+        sides = " x ".join(map(str, self.shape)) or "a single value"
         rows = {
-            "chunk": f"{' x '.join(map(str, self.shape)) or 'a single value'}, {self.dtype.name}{big}, order {self.order}",
+            "chunk": f"{sides}, {self.dtype.name}{big}, order {self.order}",
             "size": f"{self.bytes:,} bytes, ratio {self.ratio:.1f}, {self.bpv:.4f} bits per voxel",
             "sections": ", ".join(f"{name} {size:,}" for name, size in self.bytes_by_section.items()),
         }
@@ -62,8 +63,8 @@ class Inspection:
             rows["networks"] = f"{self.parameters:,} parameters, {self.depth} layers, w0 = {self.w0:g}"
             rows["blocks"] = f"{len(self.blocks)}"
             for block, widths in zip(self.blocks, self.widths, strict=True):
-                sides = zip(block.offset, block.shape, strict=True)
-                place = ", ".join(f"{start}:{start + side}" for start, side in sides)
+                spans = zip(block.offset, block.shape, strict=True)
+                place = ", ".join(f"{start}:{start + side}" for start, side in spans)
                 rows[f"  [{place}]"] = "-".join(map(str, widths)) if widths else "its mean"
         left = max(map(len, rows))
         return "\n".join(f"{name:<{left}}  {text}" for name, text in rows.items())
