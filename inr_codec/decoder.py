@@ -64,9 +64,8 @@ def _whole_numbers(values: Sequence[int], header: Header, name: str) -> tuple[in
 
 def _finish(values: NDArray[Any], header: Header) -> NDArray[Any]:
     """Byte order and memory order of the chunk that was encoded."""
-    if header.big_endian:
-        values = values.astype(values.dtype.newbyteorder(">"))
-    return np.asfortranarray(values) if header.fortran else np.ascontiguousarray(values).reshape(np.shape(values))
+    dtype = values.dtype.newbyteorder(">") if header.big_endian else values.dtype
+    return np.asarray(values, dtype, order="F" if header.fortran else "C")
 
 
 def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any]:
