@@ -13,6 +13,7 @@ from inr_codec.config import Effort
 from inr_codec.errors import ConfigError
 from inr_codec.runtime import threads
 
+INTERRUPTED = 130
 TARGETS = ("ratio", "bpv", "psnr")
 
 
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.pop("run")(**options)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _complain("interrupted", 130)
+        return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -34,6 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _complain(f"{type(error).__name__}: {error} (INR_CODEC_TRACEBACK=1 shows where)", 2)
     return 0
+
+
+def script() -> NoReturn:
+    """The installed script: `main`, then away, without waiting for threads where the user did not want to wait."""
+    status = main()
+    if status == INTERRUPTED:
+        os._exit(status)
+    sys.exit(status)
 
 
 def _complain(message: str, status: int) -> int:

@@ -162,15 +162,17 @@ def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers:
         target[region] = np.asarray(source[region])
         return prod(part.stop - part.start for part in region)
 
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for done in as_completed([pool.submit(copy, region) for region in _regions(shape, chunks)]):
-                bar.step(done.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        finally:
-            bar.close()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for done in as_completed([pool.submit(copy, region) for region in _regions(shape, chunks)]):
+            bar.step(done.result())
+    except KeyboardInterrupt:
+        bar.close()
+        print("inr-codec: ending the chunks in work; Ctrl-C again leaves at once", file=sys.stderr, flush=True)
+        raise
+    finally:
+        bar.close()
+        pool.shutdown(cancel_futures=True)
     return f"{count} chunks in {duration(bar.seconds)}, {voxels_per_second(bar.rate)}"
 
 
