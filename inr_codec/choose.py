@@ -1,6 +1,7 @@
 """Which layers a chunk gets, and how many bytes each: whatever leaves the least squared error at the same total."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +13,76 @@ from inr_codec.encode_network import encode_network
 from inr_codec.intensity import UnitChunk
 from inr_codec.network_layer import evaluate_network, unpack_network
 from inr_codec.reconstruct import deblock_strength, pack_deblock
+from inr_codec.residual import ResidualEncoder
+from inr_codec.runtime import parallel_map
 from inr_codec.selection import all_indices
 
 STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))  # of the rms error's code, so that every strength has one
 FRAME = 4
 """Bytes that the frame of one layer takes at most: its type and its length."""
 
+NETWORK_BYTES_PER_VOXEL = 1 / 256
+"""Share of the networks: more than this is better spent on the residual (benchmarks/FIDELITY.md)."""
+RESIDUAL_LEAST = 40
+RESIDUAL_EFFORT = {"fast": 1, "default": 1, "best": 2}
+FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
+"""Bytes kept for the filter while the other layers are chosen."""
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face."""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Layers, what they decode to (unit intensities), its mean squared error, and the step of their residual layer (0: none)."""
+
+    layers: tuple[Layer, ...]
+    decoded: NDArray[np.float32]
+    error: float
+    step: float = 0.0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the layers with their frames, at most."""
+        return sum(len(layer.payload) + FRAME for layer in self.layers)
+
+
 def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]:
     """Layers of at most `n_bytes` bytes in all, framing included; none (a constant chunk) if nothing fits."""
-    return network_layers(chunk, n_bytes, config)[0]
+    if config.layers == "network":
+        return network_layers(chunk, n_bytes, config)[0]
+    reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
+    bases = [Candidate((), np.zeros_like(chunk.unit), math.inf)]
+    for share in network_budgets(chunk, n_bytes):
+        layers, decoded = network_layers(chunk, share, config)
+        if layers:
+            bases.append(Candidate(tuple(layers), decoded, chunk.squared_error(decoded)))
+    tried = parallel_map(lambda base: with_residual(chunk, base, n_bytes - reserve, config), bases)
+    best = min([*tried, *bases[1:]], key=lambda candidate: candidate.error)
+    base = next(b for b in bases if b.layers == tuple(layer for layer in best.layers if layer.type != LayerType.RESIDUAL))
+    return list(with_filter(chunk, base, best, n_bytes, reserve, config).layers)
+
+
+def network_budgets(chunk: UnitChunk, n_bytes: int) -> list[int]:
+    """Bytes worth giving to networks: a few thousandths of a byte per voxel, or everything when there is little."""
+    base = int(NETWORK_BYTES_PER_VOXEL * chunk.unit.size)
+    return [n_bytes] if n_bytes < 1.5 * base else [min(base, n_bytes // 2)]
+
+
+def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Config) -> Candidate:
+    """`base` and a residual layer, `n_bytes` in all; `base` itself where too little is left for one."""
+    room = n_bytes - base.bytes - FRAME
+    if room < RESIDUAL_LEAST:
+        return base
+    coded = ResidualEncoder(chunk.unit - base.decoded, effort=RESIDUAL_EFFORT[config.effort]).encode(room)
+    decoded = base.decoded + coded.decoded
+    layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
+    return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step)
+
+
+def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, reserve: int, config: Config) -> Candidate:
+    """`best` with a filter layer if that beats giving its bytes to the residual; either way the residual is coded anew
+    to use what is left."""
+    return with_residual(chunk, base, n_bytes, config) if best.step else best
 
 
 def network_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> tuple[list[Layer], NDArray[np.float32]]:
