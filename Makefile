@@ -20,7 +20,7 @@ help:
 	@echo "make clean  remove $(VENV), caches and what the demo wrote"
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer expected, got " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer expected, got " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 
 # one stamp a target: a second run installs nothing
@@ -41,7 +41,6 @@ test: lint
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
