@@ -44,8 +44,11 @@ def find_mask(chunk: NDArray[np.generic]) -> Mask | None:
     Raises OverflowError when the non-finite voxels have more than 255 distinct bit patterns.
     """
     bits = _bits(chunk)
-    extent = list(chunk.shape)
     corner = bits[tuple(n - 1 for n in chunk.shape)]
+    if (bits == corner).all():  # nothing but padding, or a constant chunk, which needs no mask
+        finite = chunk.dtype.kind != "f" or np.isfinite(chunk.flat[0])
+        return None if finite else Mask((0,) * chunk.ndim, corner.tobytes(), (), None)
+    extent = list(chunk.shape)
     for axis in range(chunk.ndim):
         while extent[axis] > 1:
             index = tuple(slice(0, n) for n in extent[:axis]) + (extent[axis] - 1,) + tuple(slice(0, n) for n in extent[axis + 1 :])
@@ -87,7 +90,7 @@ def unpack_mask(payload: bytes, shape: tuple[int, ...], itemsize: int) -> Mask:
     """The mask in a payload; CorruptChunk if it does not fit a chunk of that shape and itemsize."""
     data = ByteReader(payload)
     extent = tuple(data.varint() for _ in shape)
-    if any(not 0 < e <= n for e, n in zip(extent, shape, strict=True)):
+    if any(e > n for e, n in zip(extent, shape, strict=True)):
         raise CorruptChunk(f"expected a mask inside {shape}, got {extent}: the chunk is damaged")
     fill = data.raw(itemsize)
     count = data.varint()

@@ -26,7 +26,7 @@ def stream(name: str) -> bytes:
     values = field(SHAPE)
     match name:
         case "network":
-            return INRCodec(ratio=30, max_blocks=4, partition="equal", **FAST).encode(values)
+            return INRCodec(ratio=30, layers="network", max_blocks=8, partition="equal", **FAST).encode(values)
         case "masked":
             values[values > 60] = np.nan
             values[7:] = -1
@@ -145,7 +145,7 @@ def test_only_the_voxels_asked_for_are_evaluated(selection: Any, voxels: int, mo
     """A plane, a line, a voxel and a stride cost just the voxels that they hold."""
     from inr_codec import network_layer
 
-    data = INRCodec(ratio=30, layers="network", deblock=False, max_blocks=4, partition="equal", **FAST).encode(field())
+    data = INRCodec(ratio=30, layers="network", deblock=False, max_blocks=8, partition="equal", **FAST).encode(field())
     evaluated = []
     real = network_layer.evaluate_grid
 
