@@ -42,7 +42,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Fidelity measured at encoding over the voxels that are not masked: PSNR in dB (peak hi - lo), greatest error / (hi - lo)."""
+    """Fidelity at encoding over voxels that are not masked: PSNR in dB (peak hi - lo), greatest error / (hi - lo)."""
 
     psnr: float
     max_error: float
@@ -105,13 +105,21 @@ def pack_stream(header: Header, layers: list[Layer]) -> bytes:
 def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
     """Header and layers of a stream; CorruptChunk or UnsupportedFormat for anything else."""
     if len(data) < 10 or data[:3] != MAGIC:
-        raise CorruptChunk(f"expected a stream that starts with {MAGIC!r}, got {data[:10]!r}: these bytes are not from inr_codec, or damaged")
+        raise CorruptChunk(
+            f"expected a stream that starts with {MAGIC!r}, got {data[:10]!r}: these bytes are not from inr_codec, "
+            "or damaged"
+        )
     if data[3] != VERSION:
-        raise UnsupportedFormat(f"expected format version {VERSION}, got {data[3]}: install a release of inr_codec that reads version {data[3]}")
+        raise UnsupportedFormat(
+            f"expected format version {VERSION}, got {data[3]}: install a release of inr_codec that reads version "
+            f"{data[3]}"
+        )
     body = data[8:]
     stored, real = int.from_bytes(data[4:8], "little"), zlib.crc32(body)
     if stored != real:
-        raise CorruptChunk(f"expected checksum {stored:08x}, got {real:08x}: the chunk is damaged or cut short, restore it from a copy")
+        raise CorruptChunk(
+            f"expected checksum {stored:08x}, got {real:08x}: the chunk is damaged or cut short, restore it from a copy"
+        )
     stream = ByteReader(body)
     first = stream.uint(1)
     ndim = stream.uint(1)
@@ -124,7 +132,10 @@ def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
     dtype = intensity = reached = None
     if code != LOSSLESS_DTYPE:
         if code >= len(DTYPES) or not 1 <= ndim <= 4 or 0 in shape:
-            raise CorruptChunk(f"expected a known dtype and 1 to 4 sides above 0, got dtype {code} and shape {shape}: the chunk is damaged")
+            raise CorruptChunk(
+                f"expected a known dtype and 1 to 4 sides above 0, got dtype {code} and shape {shape}: the chunk is "
+                "damaged"
+            )
         dtype = np.dtype(DTYPES[code])
         ends = np.frombuffer(stream.raw(2 * dtype.itemsize), dtype.newbyteorder("<"))
         intensity = Intensity(float(ends[0]), float(ends[1]))
@@ -135,7 +146,10 @@ def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
     while rest := stream.remaining:
         kind, length = stream.uint(1), stream.varint()
         if kind not in LayerType._value2member_map_:
-            raise UnsupportedFormat(f"expected a layer type of {sorted(map(int, LayerType))}, got {kind}: install a newer release of inr_codec")
+            raise UnsupportedFormat(
+                f"expected a layer type of {sorted(map(int, LayerType))}, got {kind}: install a newer release of "
+                "inr_codec"
+            )
         if length > rest:
             raise CorruptChunk(f"expected a layer of at most {rest} bytes, got {length}: the chunk is damaged")
         layers.append(Layer(LayerType(kind), stream.raw(length)))

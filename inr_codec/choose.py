@@ -33,7 +33,7 @@ DEBLOCK_RESERVE = 8
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Layers, what they decode to (unit intensities), its mean squared error, and the step of their residual layer (0: none)."""
+    """Layers, the unit intensities they decode to, their mean squared error, the step of the residual layer (or 0)."""
 
     layers: tuple[Layer, ...]
     decoded: NDArray[np.float32]
@@ -58,7 +58,9 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
             bases.append(Candidate(tuple(layers), decoded, chunk.squared_error(decoded)))
     tried = parallel_map(lambda base: with_residual(chunk, base, n_bytes - reserve, config), bases)
     best = min([*tried, *bases[1:]], key=lambda candidate: candidate.error)
-    base = next(b for b in bases if b.layers == tuple(layer for layer in best.layers if layer.type != LayerType.RESIDUAL))
+    base = next(
+        b for b in bases if b.layers == tuple(layer for layer in best.layers if layer.type != LayerType.RESIDUAL)
+    )
     return list(with_filter(chunk, base, best, n_bytes, reserve, config).layers)
 
 
@@ -79,7 +81,9 @@ def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Confi
     return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step)
 
 
-def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, reserve: int, config: Config) -> Candidate:
+def with_filter(
+    chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, reserve: int, config: Config
+) -> Candidate:
     """`best` with a filter layer if that beats giving its bytes to the residual; either way the residual is coded anew
     to use what is left."""
     return with_residual(chunk, base, n_bytes, config) if best.step else best

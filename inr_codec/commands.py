@@ -39,6 +39,7 @@ def encode(
     if len(chunks) != len(shape) or 0 in shape:
         raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
     chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
+    _need_group(Path(target).parent, zarr_format)
     with io.finished(target, overwrite=overwrite) as part:
         encoded = _new_array(part, volume, chunks, zarr_format, settings)
         work = _copy("encoding", array, encoded, chunks, workers, progress)
@@ -124,6 +125,14 @@ def default_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
     side = 128 if len(shape) > 2 and shape[-3] >= 32 else 256
     wanted = [1] * len(shape) + [64, side, side]
     return tuple(min(have, want) for have, want in zip(shape, wanted[3:]))
+
+
+def _need_group(folder: Path, zarr_format: Literal[2, 3]) -> None:
+    """A new zarr group where an array is to go into one, GROUP.zarr/ARRAY, and there is none yet."""
+    if folder.suffix == ".zarr" and not folder.exists():
+        import zarr
+
+        zarr.open_group(str(folder), mode="w-", zarr_format=zarr_format)
 
 
 def _new_array(

@@ -31,11 +31,11 @@ class Config:
     """How a chunk is to be encoded. Exactly one of ratio, bpv and psnr is given; None means: chosen by the encoder.
 
     ratio: bytes of the chunk / bytes of the stream, at least this. bpv: bits per voxel, at most this. psnr: dB (peak =
-    range of the chunk), at least this. effort: how long to search. seed: of everything random. preset: "paper" sets what is not
-    given to the SCI paper's values. layers: "network" (SCI's codec alone) or "auto" (network, residual and filter layers, what pays). partition, max_blocks (a_max), top_m (M), concentration
-    (form of eq. 9), levels: how the chunk is cut. allocation: how parameters are shared out. depth, funnel_ratio
-    (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the fit. bits: of a parameter, on average.
-    deblock: whether seams between blocks may be filtered.
+    range of the chunk), at least this. effort: how long to search. seed: of everything random. preset: "paper" sets
+    what is not given to the SCI paper's values. layers: "network" (SCI's codec alone) or "auto" (networks, residual and
+    filter, whatever pays). partition, max_blocks (a_max), top_m (M), concentration (form of eq. 9), levels: how the
+    chunk is cut. allocation: how parameters are shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser,
+    learning_rate, batch, steps: the fit. bits: of a parameter, on average. deblock: whether seams may be filtered.
     """
 
     ratio: float | None = None
@@ -67,7 +67,9 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The settings that were given, as plain JSON values; the same dictionary builds the same Config."""
         given = {name: value for name, value in asdict(self).items() if value is not None}
-        return {name: value for name, value in given.items() if (name, value) not in (("effort", "default"), ("seed", 0))}
+        return {
+            name: value for name, value in given.items() if (name, value) not in (("effort", "default"), ("seed", 0))
+        }
 
     def resolved(self) -> "Config":
         """With the preset's values where nothing was given."""
@@ -123,15 +125,26 @@ def _check(config: Config) -> None:
     targets = [name for name in ("ratio", "bpv", "psnr") if getattr(config, name) is not None]
     if len(targets) != 1:
         got = " and ".join(targets) or "none"
-        raise ConfigError(f"expected exactly one target of ratio=, bpv= and psnr=, got {got}: give one, as in INRCodec(ratio=100)")
+        raise ConfigError(
+            f"expected exactly one target of ratio=, bpv= and psnr=, got {got}: give one, as in INRCodec(ratio=100)"
+        )
     for name, (low, high, whole) in LIMITS.items():
         value = getattr(config, name)
         if value is not None:
             _number(name, value, low, high, whole)
     for field in fields(Config):
         value = getattr(config, field.name)
-        choices = [choice for option in get_args(field.type) for choice in get_args(option)] or list(get_args(field.type))
-        if all(isinstance(choice, str) for choice in choices) and choices and value is not None and value not in choices:
-            raise ConfigError(f"expected {field.name} to be one of {', '.join(map(repr, choices))}, got {value!r}: choose one of them")
+        choices = [choice for option in get_args(field.type) for choice in get_args(option)] or list(
+            get_args(field.type)
+        )
+        if (
+            all(isinstance(choice, str) for choice in choices)
+            and choices
+            and value is not None
+            and value not in choices
+        ):
+            raise ConfigError(
+                f"expected {field.name} to be one of {', '.join(map(repr, choices))}, got {value!r}: choose one of them"
+            )
     if config.deblock is not None and not isinstance(config.deblock, bool):
         raise ConfigError(f"expected deblock to be True or False, got {config.deblock!r}: choose one of them")

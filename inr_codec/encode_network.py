@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from inr_codec.config import Config
 from inr_codec.fit import FitOutcome, FitTask, Schedule, fit_blocks
 from inr_codec.intensity import UnitChunk
-from inr_codec.network_layer import NetworkBlock, NetworkLayer, W0_UNIT, pack_network, std_size
+from inr_codec.network_layer import W0_UNIT, NetworkBlock, NetworkLayer, pack_network, std_size
 from inr_codec.plan import NetworkPlan, flat, flattened, make_task, plan_network, sizes_by_rule, sizes_by_weights
 from inr_codec.quantise import all_sensitivities, freeze, step_codes, symbols
 from inr_codec.runtime import engine
@@ -86,10 +86,14 @@ def assemble(
             size = sum(task.shape.widths[2:-1]) or task.shape.widths[1]
             networks[k] = replace(plan.empty[k], size=size, steps=code, symbols=symbols(value, code, task))
         settings = plan.settings
-        return NetworkLayer(plan.blocks, tuple(networks), settings.depth, settings.funnel_units, round(settings.w0 * W0_UNIT))
+        return NetworkLayer(
+            plan.blocks, tuple(networks), settings.depth, settings.funnel_units, round(settings.w0 * W0_UNIT)
+        )
 
     def packed_size(coarseness: float, values: list[NDArray[np.float32]]) -> int:
-        return len(pack_network(layer_of([step_codes(gain, coarseness) for gain in gains], values), plan.chunk.unit.shape))
+        return len(
+            pack_network(layer_of([step_codes(gain, coarseness) for gain in gains], values), plan.chunk.unit.shape)
+        )
 
     if not live:
         return layer_of([], [])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.bitstream import LOSSLESS_DTYPE, MAX_VOXELS, Header, Layer, LayerType, Reached, pack_stream
+from inr_codec.bitstream import MAX_VOXELS, Header, Layer, LayerType, Reached, pack_stream
 from inr_codec.choose import choose_layers
 from inr_codec.config import Config
 from inr_codec.errors import UnsupportedArray
@@ -26,9 +26,14 @@ def encode(array: NDArray[Any], config: Config) -> bytes:
     config = config.resolved()
     array = np.asarray(array)
     if array.dtype.kind not in KINDS or array.dtype.hasobject:
-        raise UnsupportedArray(f"expected numbers, booleans, times or fixed-length strings, got dtype {array.dtype!r}: convert the array first")
+        raise UnsupportedArray(
+            f"expected numbers, booleans, times or fixed-length strings, got dtype {array.dtype!r}: convert the "
+            "array first"
+        )
     if array.size > MAX_VOXELS or array.ndim > 32:
-        raise UnsupportedArray(f"expected at most {MAX_VOXELS} voxels in 32 dimensions, got shape {array.shape}: use smaller chunks")
+        raise UnsupportedArray(
+            f"expected at most {MAX_VOXELS} voxels in 32 dimensions, got shape {array.shape}: use smaller chunks"
+        )
     fortran = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
     big_endian = array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and not np.little_endian)
     chunk = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
@@ -48,7 +53,9 @@ def encode(array: NDArray[Any], config: Config) -> bytes:
         return _lossless(chunk, big_endian, fortran)
     tail = [] if mask is None else [Layer(LayerType.MASK, pack_mask(mask))]
     if intensity.constant:
-        return pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, Reached(math.inf, 0.0)), tail)
+        return pack_stream(
+            Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, Reached(math.inf, 0.0)), tail
+        )
     if valid is not None:
         chunk = np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
     frame = len(pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, None), tail))
@@ -84,7 +91,11 @@ def _valid(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 def measure(chunk: NDArray[Any], valid: NDArray[np.bool_] | None, layers: list[Layer], intensity: Intensity) -> Reached:
     """Decode what was encoded and compare it with the chunk."""
-    decoded = restore(unit_values([layer for layer in layers if layer.type != LayerType.MASK], chunk.shape, all_indices(chunk.shape)), intensity, chunk.dtype)
+    decoded = restore(
+        unit_values([layer for layer in layers if layer.type != LayerType.MASK], chunk.shape, all_indices(chunk.shape)),
+        intensity,
+        chunk.dtype,
+    )
     error = decoded.astype(np.float64) - chunk
     if valid is not None:
         error = error[valid]
@@ -112,7 +123,11 @@ def search_psnr(within: Any, wanted: float, smallest: int, largest: int) -> byte
             low = max(low, budget)
         if high / low < 1.01:
             break
-        slope = 2.5 if len(seen) < 2 or seen[-1][0] == seen[-2][0] else (seen[-1][1] - seen[-2][1]) / (seen[-1][0] - seen[-2][0])
+        slope = (
+            2.5
+            if len(seen) < 2 or seen[-1][0] == seen[-2][0]
+            else (seen[-1][1] - seen[-2][1]) / (seen[-1][0] - seen[-2][0])
+        )
         guess = 2.0 ** (seen[-1][0] + (wanted + 0.1 - seen[-1][1]) / max(slope, 1.0))
         budget = guess if low < guess < high else math.sqrt(low * high)
     return within(int(high))[0] if best is None else best

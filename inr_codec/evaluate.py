@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
-def _fused_grid(parameters, widths, w0, axes, sides, gain, lift, out):  # type: ignore[no-untyped-def]
+def _fused_grid(parameters, widths, w0, axes, sides, gain, lift, out):
     """out (flat, C order) <- gain * network(grid) + lift."""
     dims = len(sides)
     depth = len(widths) - 1
@@ -104,7 +104,9 @@ def evaluate_grid(
         for a, axis in enumerate(axes):
             table[a, : len(axis)] = axis
         widths = np.array(shape.widths, np.int64)
-        _fused_grid(parameters, widths, np.float32(w0), table, sides, np.float32(gain), np.float32(lift), out.reshape(-1))
+        _fused_grid(
+            parameters, widths, np.float32(w0), table, sides, np.float32(gain), np.float32(lift), out.reshape(-1)
+        )
     return out
 
 
@@ -124,7 +126,7 @@ def evaluate_grid_reference(
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
-def _fused_points(parameters, widths, w0, points, out):  # type: ignore[no-untyped-def]
+def _fused_points(parameters, widths, w0, points, out):
     """out <- network(points[:, k]), tile by tile."""
     depth = len(widths) - 1
     dims = widths[0]
@@ -154,5 +156,7 @@ def _fused_points(parameters, widths, w0, points, out):  # type: ignore[no-untyp
 def evaluate_points(parameters: Array, shape: NetworkShape, w0: float, points: Array) -> Array:
     """The network at scattered points: `points` is (inputs, n), the result (n,)."""
     out = np.empty(points.shape[1], np.float32)
-    _fused_points(parameters, np.array(shape.widths, np.int64), np.float32(w0), np.ascontiguousarray(points, np.float32), out)
+    _fused_points(
+        parameters, np.array(shape.widths, np.int64), np.float32(w0), np.ascontiguousarray(points, np.float32), out
+    )
     return out

@@ -1,9 +1,9 @@
 """Adaptive coding of signed integers (quantised weights and side information) with the binary range coder.
 
 An integer v is coded as: zero or not; its sign (one plain bit); then |v| = 2^e + rest, e in unary, the two leading bits
-of the rest modelled, the others plain. The contexts are chosen by a running mean of |v| over the integers coded before in the same
-slot, in half octaves, so that no scale is ever stored. A context starts where a two-sided geometric distribution of that mean
-would put it and adapts from there.
+of the rest modelled, the others plain. The contexts are chosen by a running mean of |v| over the integers coded before
+in the same slot, in half octaves, so that no scale is ever stored. A context starts where a two-sided geometric
+distribution of that mean would put it and adapts from there.
 """
 
 import numpy as np
@@ -70,7 +70,7 @@ _START = _starting_contexts()
 
 
 @njit(nogil=True, cache=True)
-def _context(mean):  # type: ignore[no-untyped-def]
+def _context(mean):
     """Class of a running mean (in 1/16): two per octave."""
     octave = 0
     rest = mean
@@ -84,14 +84,14 @@ def _context(mean):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _encode_modelled(state, buffer, contexts, c, at, bit):  # type: ignore[no-untyped-def]
+def _encode_modelled(state, buffer, contexts, c, at, bit):
     entry = contexts[c, at]
     encode_bit(state, buffer, probability(entry), bit)
     contexts[c, at] = adapt_counted(entry, bit, LIMIT)
 
 
 @njit(nogil=True, cache=True)
-def _decode_modelled(state, buffer, contexts, c, at):  # type: ignore[no-untyped-def]
+def _decode_modelled(state, buffer, contexts, c, at):
     entry = contexts[c, at]
     bit = decode_bit(state, buffer, probability(entry))
     contexts[c, at] = adapt_counted(entry, bit, LIMIT)
@@ -99,7 +99,7 @@ def _decode_modelled(state, buffer, contexts, c, at):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True)
-def _encode(state, buffer, contexts, means, slot, values):  # type: ignore[no-untyped-def]
+def _encode(state, buffer, contexts, means, slot, values):
     for v in values:
         c = _context(means[slot])
         size = min(abs(v), LARGEST)
@@ -123,7 +123,7 @@ def _encode(state, buffer, contexts, means, slot, values):  # type: ignore[no-un
 
 
 @njit(nogil=True, cache=True)
-def _decode(state, buffer, contexts, means, slot, values):  # type: ignore[no-untyped-def]
+def _decode(state, buffer, contexts, means, slot, values):
     for i in range(len(values)):
         c = _context(means[slot])
         size = 0

@@ -29,15 +29,18 @@ class Intensity:
 
 @dataclass(frozen=True, slots=True)
 class UnitChunk:
-    """What layers are fitted to. unit: float32 intensities in [0, 1], C order, finite; valid: False where masked (None: nowhere);
-    origin: the unit intensity's distance from a stored value of 0, lo / (hi - lo)."""
+    """What layers are fitted to.
+
+    unit: float32 intensities in [0, 1], C order, finite. valid: False where masked (None: nowhere). origin: the unit
+    intensity's distance from a stored value of 0, lo / (hi - lo).
+    """
 
     unit: NDArray[np.float32]
     valid: NDArray[np.bool_] | None = None
     origin: float = 0.0
 
     def squared_error(self, decoded: NDArray[np.float32]) -> float:
-        """Mean squared error of decoded unit intensities over the voxels that are not masked, after clipping to [0, 1]."""
+        """Mean squared error of decoded unit intensities, clipped to [0, 1], over the voxels that are not masked."""
         difference = np.clip(decoded, 0.0, 1.0) - self.unit
         if self.valid is not None:
             difference = difference[self.valid]
@@ -48,7 +51,8 @@ def normalise(values: NDArray[np.generic], intensity: Intensity) -> NDArray[np.f
     """u = (value - lo) / (hi - lo) as float32, C order; masked voxels must have been filled with finite values."""
     unit = np.subtract(values, intensity.lo, dtype=np.float64, order="C", casting="unsafe")
     unit *= 1.0 / (intensity.hi - intensity.lo)
-    return unit.astype(np.float32)
+    result: NDArray[np.float32] = unit.astype(np.float32)
+    return result
 
 
 @njit(nogil=True, cache=True)

@@ -103,9 +103,12 @@ def create(
 def finished(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """A name beside ``path`` to write to; it becomes ``path`` when the block ends, and goes away when the block fails.
 
-    Raises FileExistsError where ``path`` exists and ``overwrite`` is false.
+    Raises FileExistsError where ``path`` exists and ``overwrite`` is false, FileNotFoundError where its folder does
+    not.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"expected a folder to write to, found none at {str(path.parent)!r}: create it first")
     if path.exists() and not overwrite:
         raise FileExistsError(f"expected a new path, found something at {str(path)!r}: choose another or overwrite it")
     part = path.with_name(f".part-{getpid()}-{path.name}")

@@ -51,7 +51,11 @@ def find_mask(chunk: NDArray[np.generic]) -> Mask | None:
     extent = list(chunk.shape)
     for axis in range(chunk.ndim):
         while extent[axis] > 1:
-            index = tuple(slice(0, n) for n in extent[:axis]) + (extent[axis] - 1,) + tuple(slice(0, n) for n in extent[axis + 1 :])
+            index = (
+                tuple(slice(0, n) for n in extent[:axis])
+                + (extent[axis] - 1,)
+                + tuple(slice(0, n) for n in extent[axis + 1 :])
+            )
             if not (bits[index] == corner).all():
                 break
             extent[axis] -= 1

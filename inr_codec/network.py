@@ -92,7 +92,7 @@ def initial_parameters(shape: NetworkShape, w0: float, rng: np.random.Generator)
 
 
 def coordinates(length: int) -> NDArray[np.float32]:
-    """The coordinates of `length` voxels along one axis of a block: equally spaced from -1 to 1 (0 for a single one)."""
+    """Coordinates of `length` voxels along one axis of a block: equally spaced from -1 to 1 (0 for a single one)."""
     if length == 1:
         return np.zeros(1, np.float32)
     return (np.arange(length) * (2.0 / (length - 1)) - 1.0).astype(np.float32)

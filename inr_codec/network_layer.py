@@ -147,13 +147,17 @@ def unpack_network(payload: bytes, chunk_shape: Sequence[int]) -> NetworkLayer:
             networks.append(NetworkBlock(0, int(code.get(FLAT, 1)[0]), 0))
             continue
         if size < max(depth - 2, 1):
-            raise CorruptChunk(f"expected at least {max(depth - 2, 1)} neurons for depth {depth}, got {size}: the chunk is damaged")
+            raise CorruptChunk(
+                f"expected at least {max(depth - 2, 1)} neurons for depth {depth}, got {size}: the chunk is damaged"
+            )
         mean = int(code.get(MEAN, 1)[0])
         std = _bounded(std + int(code.get(STD, 1)[0]), 0, 255, "a standard deviation's code")
         shape = funnel_shape(len(chunk_shape), size, depth, funnel_units)
         total += shape.parameters
         if total > min(MAX_PARAMETERS, 8192 * (len(rest) + 8)):
-            raise CorruptChunk(f"expected at most {MAX_PARAMETERS} parameters in {len(rest)} bytes, got {total}: the chunk is damaged")
+            raise CorruptChunk(
+                f"expected at most {MAX_PARAMETERS} parameters in {len(rest)} bytes, got {total}: the chunk is damaged"
+            )
         parts = []
         for t, tensor in enumerate(shape.tensors()):
             steps[t] = _bounded(steps[t] + int(code.get(FIRST_STEP + t, 1)[0]), -64, 255, "a step's code")
@@ -224,4 +228,3 @@ def funnel_units(ratio: float) -> int:
 def std_code(std: float) -> int:
     """Code of the least stored standard deviation that is not below `std`."""
     return max(0, min(255, math.floor(-4 * math.log2(std)))) if std > 0 else 255
-

@@ -104,6 +104,7 @@ def solve_tree(costs: npt.ArrayLike, tree: Tree, max_blocks: int) -> list[int]:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 1
+    solver.parameters.catch_sigint_signal = False  # Ctrl-C is the caller's: CP-SAT would leave the default handler
     solver.parameters.linearization_level = 2
     solver.parameters.max_deterministic_time = 5.0
     for variable in variables:

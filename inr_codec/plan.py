@@ -1,11 +1,12 @@
 """Planning the networks of a chunk: settings, partition, parameters per block. Cheap, and nothing is fitted here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.allocate import allocate_parameters, share
+from inr_codec.allocate import Rule, allocate_parameters, share
 from inr_codec.blocks import Block, root, split
 from inr_codec.config import Config
 from inr_codec.fit import FitTask, Schedule
@@ -90,7 +91,9 @@ def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
         picks.append(chosen)
     schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks))
     w0 = round((config.w0 or 15.0) * 16) / 16
-    return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(picks), Settings(depth, units, w0, schedule, bits), parameters)
+    return NetworkPlan(
+        chunk, tuple(blocks), tuple(empty), tuple(picks), Settings(depth, units, w0, schedule, bits), parameters
+    )
 
 
 def _block_limit(room: int, bits: float, first_level: int) -> int:
@@ -129,14 +132,27 @@ def flattened(empty: NetworkBlock, mean: float) -> NetworkBlock:
     return replace(empty, size=0, mean=round(mean / FLAT_UNIT), std_code=255)
 
 
-def sizes_by_rule(plan: NetworkPlan, config: Config, rule: str) -> list[int]:
+def sizes_by_rule(plan: NetworkPlan, config: Config, rule: Rule) -> list[int]:
     """Network size of every block by one of the paper's rules; 0 for flat blocks."""
     spread = [
-        max(spectrum_concentration(plan.chunk.unit[block.slices] + np.float32(plan.chunk.origin), config.top_m or 1, config.concentration or "centred"), 1e-6)
+        max(
+            spectrum_concentration(
+                plan.chunk.unit[block.slices] + np.float32(plan.chunk.origin),
+                config.top_m or 1,
+                config.concentration or "centred",
+            ),
+            1e-6,
+        )
         for block in plan.blocks
     ]
     live = [k for k, empty in enumerate(plan.empty) if not flat(empty)]
-    return _sizes(plan, live, lambda smallest, total: allocate_parameters([plan.blocks[k] for k in live], [spread[k] for k in live], total, rule=rule, smallest=smallest))  # type: ignore[arg-type]
+    return _sizes(
+        plan,
+        live,
+        lambda smallest, total: allocate_parameters(
+            [plan.blocks[k] for k in live], [spread[k] for k in live], total, rule=rule, smallest=smallest
+        ),
+    )
 
 
 def sizes_by_weights(plan: NetworkPlan, weights: list[float]) -> list[int]:
@@ -145,7 +161,7 @@ def sizes_by_weights(plan: NetworkPlan, weights: list[float]) -> list[int]:
     return _sizes(plan, live, lambda smallest, total: share([weights[k] for k in live], total, smallest))
 
 
-def _sizes(plan: NetworkPlan, live: list[int], allocate) -> list[int]:  # type: ignore[no-untyped-def]
+def _sizes(plan: NetworkPlan, live: list[int], allocate: Callable[[int, int], list[int]]) -> list[int]:
     dims, settings = plan.chunk.unit.ndim, plan.settings
     smallest = smallest_network(dims, settings.depth, settings.funnel_units)
     sizes = [0] * len(plan.blocks)
@@ -160,7 +176,9 @@ def targets(plan: NetworkPlan, k: int) -> NDArray[np.float32]:
     """Standardised values of block k, flat."""
     empty = plan.empty[k]
     std = std_size(empty.std_code)
-    return ((plan.chunk.unit[plan.blocks[k].slices] - np.float32(empty.mean * MEAN_UNIT * std)) * np.float32(1 / std)).reshape(-1)
+    return (
+        (plan.chunk.unit[plan.blocks[k].slices] - np.float32(empty.mean * MEAN_UNIT * std)) * np.float32(1 / std)
+    ).reshape(-1)
 
 
 def make_task(plan: NetworkPlan, k: int, size: int, schedule: Schedule, seed: int) -> FitTask:

@@ -65,7 +65,11 @@ def symbols(parameters: NDArray[np.float32], codes: Sequence[int], task: FitTask
 
 
 def freeze(
-    tasks: Sequence[FitTask], fitted: Sequence[NDArray[np.float32]], codes: Sequence[Sequence[int]], schedule: Schedule, engine: str
+    tasks: Sequence[FitTask],
+    fitted: Sequence[NDArray[np.float32]],
+    codes: Sequence[Sequence[int]],
+    schedule: Schedule,
+    engine: str,
 ) -> list[NDArray[np.float32]]:
     """Move the parameters of every block onto their grids in rounds, those nearest to it first, fitting the others on.
 
@@ -84,7 +88,9 @@ def freeze(
             mask[free[order]] = 1
         if share < 1.0 and schedule.steps > 0:
             again = [
-                replace(task, parameters=parameters, frozen=mask, schedule=schedule, seed=task.seed + 101 * (number + 1))
+                replace(
+                    task, parameters=parameters, frozen=mask, schedule=schedule, seed=task.seed + 101 * (number + 1)
+                )
                 for task, parameters, mask in zip(tasks, current, frozen, strict=True)
             ]
             outcomes: list[FitOutcome] = fit_blocks(again, engine)

@@ -27,7 +27,9 @@ def unit_values(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indice
     active = [layer for layer in layers if layer.type in ADDITIVE]
     order = [ADDITIVE.index(layer.type) for layer in active]
     if order != sorted(set(order)):
-        raise CorruptChunk(f"expected each layer once and in order, got {[layer.type.name for layer in active]}: the chunk is damaged")
+        raise CorruptChunk(
+            f"expected each layer once and in order, got {[layer.type.name for layer in active]}: the chunk is damaged"
+        )
     return _after(active, shape, indices)
 
 
@@ -83,5 +85,10 @@ def unpack_deblock(payload: bytes, blocks: Sequence[Block]) -> tuple[float, list
     """Strength and face bits of a payload."""
     count = len(faces(blocks))
     if len(payload) != 1 + (count + 7) // 8:
-        raise CorruptChunk(f"expected {1 + (count + 7) // 8} bytes of deblocking for {count} faces, got {len(payload)}: the chunk is damaged")
-    return deblock_strength(payload[0]), [int(bit) for bit in np.unpackbits(np.frombuffer(payload[1:], np.uint8))[:count]]
+        raise CorruptChunk(
+            f"expected {1 + (count + 7) // 8} bytes of deblocking for {count} faces, got {len(payload)}: the chunk "
+            "is damaged"
+        )
+    return deblock_strength(payload[0]), [
+        int(bit) for bit in np.unpackbits(np.frombuffer(payload[1:], np.uint8))[:count]
+    ]

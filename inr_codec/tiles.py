@@ -16,7 +16,7 @@ INVERSE_PI = 0.3183098861837907
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, inline="never")
-def affine(weights, w, stride_out, stride_in, bias, source, s, target, t, n_in, n_out):  # type: ignore[no-untyped-def]
+def affine(weights, w, stride_out, stride_in, bias, source, s, target, t, n_in, n_out):
     """target[o] = bias[o] + sum_i weights[w + o * stride_out + i * stride_in] * source[i], for one tile.
 
     `w`, `s`, `t` are offsets into the flat arrays; `bias` is the offset of the bias in `weights`, or -1 for none.
@@ -49,10 +49,30 @@ def affine(weights, w, stride_out, stride_in, bias, source, s, target, t, n_in, 
             x2 = source[s + i * TILE + 2 * TILE : s + i * TILE + 3 * TILE]
             x3 = source[s + i * TILE + 3 * TILE : s + i * TILE + 4 * TILE]
             k = i * stride_in
-            a00, a01, a02, a03 = weights[w0 + k], weights[w0 + k + stride_in], weights[w0 + k + 2 * stride_in], weights[w0 + k + 3 * stride_in]
-            a10, a11, a12, a13 = weights[w1 + k], weights[w1 + k + stride_in], weights[w1 + k + 2 * stride_in], weights[w1 + k + 3 * stride_in]
-            a20, a21, a22, a23 = weights[w2 + k], weights[w2 + k + stride_in], weights[w2 + k + 2 * stride_in], weights[w2 + k + 3 * stride_in]
-            a30, a31, a32, a33 = weights[w3 + k], weights[w3 + k + stride_in], weights[w3 + k + 2 * stride_in], weights[w3 + k + 3 * stride_in]
+            a00, a01, a02, a03 = (
+                weights[w0 + k],
+                weights[w0 + k + stride_in],
+                weights[w0 + k + 2 * stride_in],
+                weights[w0 + k + 3 * stride_in],
+            )
+            a10, a11, a12, a13 = (
+                weights[w1 + k],
+                weights[w1 + k + stride_in],
+                weights[w1 + k + 2 * stride_in],
+                weights[w1 + k + 3 * stride_in],
+            )
+            a20, a21, a22, a23 = (
+                weights[w2 + k],
+                weights[w2 + k + stride_in],
+                weights[w2 + k + 2 * stride_in],
+                weights[w2 + k + 3 * stride_in],
+            )
+            a30, a31, a32, a33 = (
+                weights[w3 + k],
+                weights[w3 + k + stride_in],
+                weights[w3 + k + 2 * stride_in],
+                weights[w3 + k + 3 * stride_in],
+            )
             for j in range(TILE):
                 p, q, r, u = x0[j], x1[j], x2[j], x3[j]
                 z0[j] += a00 * p + a01 * q + a02 * r + a03 * u
@@ -87,7 +107,12 @@ def affine(weights, w, stride_out, stride_in, bias, source, s, target, t, n_in, 
             x2 = source[s + i * TILE + 2 * TILE : s + i * TILE + 3 * TILE]
             x3 = source[s + i * TILE + 3 * TILE : s + i * TILE + 4 * TILE]
             k = i * stride_in
-            a00, a01, a02, a03 = weights[w0 + k], weights[w0 + k + stride_in], weights[w0 + k + 2 * stride_in], weights[w0 + k + 3 * stride_in]
+            a00, a01, a02, a03 = (
+                weights[w0 + k],
+                weights[w0 + k + stride_in],
+                weights[w0 + k + 2 * stride_in],
+                weights[w0 + k + 3 * stride_in],
+            )
             for j in range(TILE):
                 z0[j] += a00 * x0[j] + a01 * x1[j] + a02 * x2[j] + a03 * x3[j]
             i += 4
@@ -101,7 +126,7 @@ def affine(weights, w, stride_out, stride_in, bias, source, s, target, t, n_in, 
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False, inline="never")
-def outer_sum(delta, d, source, s, gradient, g, bias, n_in, n_out):  # type: ignore[no-untyped-def]
+def outer_sum(delta, d, source, s, gradient, g, bias, n_in, n_out):
     """gradient[o, i] += sum over the tile of delta[o] * source[i]; gradient[bias + o] += sum of delta[o]."""
     zero = delta[0] * delta.dtype.type(0)
     o = 0
@@ -199,7 +224,7 @@ def outer_sum(delta, d, source, s, gradient, g, bias, n_in, n_out):  # type: ign
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
-def sine_cosine(values, cosines, start, count, w0):  # type: ignore[no-untyped-def]
+def sine_cosine(values, cosines, start, count, w0):
     """values <- sin(w0 * values), cosines <- w0 * cos(w0 * values) on `count` entries from `start`.
 
     Reduction to [-pi/2, pi/2] in three steps (Cody and Waite), then polynomials; 2 ulp for |w0 * value| < 10^4.
@@ -228,7 +253,7 @@ def sine_cosine(values, cosines, start, count, w0):  # type: ignore[no-untyped-d
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
-def sine(values, start, count, w0):  # type: ignore[no-untyped-def]
+def sine(values, start, count, w0):
     """values <- sin(w0 * values) on `count` entries from `start`; as `sine_cosine`, without the cosine."""
     f = values.dtype.type
     x = values[start : start + count]

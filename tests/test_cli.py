@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import xarray
 import zarr
 from matplotlib.image import imread
 
@@ -69,6 +70,16 @@ def test_decode_writes_what_the_array_holds(encoded, tmp_path, suffix, capsys):
     np.testing.assert_array_equal(back.array[...], zarr.open(encoded / "v3.zarr", mode="r")[...])
     assert suffix == ".npy" or back.attributes["spacing"] == [2, 1, 1]
     assert "20 x 30 x 40 uint16" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", ["2", "3"])
+def test_an_array_in_a_group_opens_in_xarray(encoded, tmp_path, number):
+    """GROUP.zarr/ARRAY makes the group where it is missing; xarray opens it with the names of the axes."""
+    target = tmp_path / "g.zarr" / "nuclei"
+    assert main(["encode", str(encoded / "v.tif"), str(target), "--zarr-format", number, *FAST]) == 0
+    lazy = xarray.open_zarr(tmp_path / "g.zarr", consolidated=False, chunks={})["nuclei"]
+    assert lazy.dims == ("z", "y", "x")
+    np.testing.assert_array_equal(lazy[3].values, zarr.open(target, mode="r")[3])
 
 
 def test_inspect_adds_up(encoded, capsys):

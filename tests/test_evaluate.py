@@ -52,7 +52,9 @@ def test_points_and_grid_agree() -> None:
     axes = [coordinates(11), coordinates(13)]
     points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(2, -1)
     np.testing.assert_allclose(
-        evaluate_points(parameters, shape, 15.0, points), evaluate_grid(parameters, shape, 15.0, axes).reshape(-1), atol=1e-6
+        evaluate_points(parameters, shape, 15.0, points),
+        evaluate_grid(parameters, shape, 15.0, axes).reshape(-1),
+        atol=1e-6,
     )
 
 

@@ -21,11 +21,15 @@ def smooth_block(sides: tuple[int, ...], seed: int = 0) -> Array:
     """A standardised sum of a few waves."""
     grid = np.meshgrid(*[np.linspace(-1, 1, n) for n in sides], indexing="ij")
     rng = np.random.default_rng(seed)
-    values = sum(np.sin(sum(f * g for f, g in zip(rng.uniform(-4, 4, len(sides)), grid, strict=True))) for _ in range(4))
+    values = sum(
+        np.sin(sum(f * g for f, g in zip(rng.uniform(-4, 4, len(sides)), grid, strict=True))) for _ in range(4)
+    )
     return ((values - values.mean()) / values.std()).astype(np.float32).reshape(-1)
 
 
-def make_task(sides: tuple[int, ...], widths: tuple[int, ...], schedule: Schedule, seed: int = 0, **more: object) -> FitTask:
+def make_task(
+    sides: tuple[int, ...], widths: tuple[int, ...], schedule: Schedule, seed: int = 0, **more: object
+) -> FitTask:
     """A fit of a smooth block."""
     shape = NetworkShape(widths)
     start = initial_parameters(shape, 15.0, np.random.default_rng(seed))
@@ -34,7 +38,9 @@ def make_task(sides: tuple[int, ...], widths: tuple[int, ...], schedule: Schedul
 
 def torch_gradient(task: FitTask) -> NDArray[np.float64]:
     """Gradient of the mean squared error over the whole block, by autograd in float64."""
-    points = np.stack(np.meshgrid(*[coordinates(n) for n in task.sides], indexing="ij"), -1).reshape(1, -1, len(task.sides))
+    points = np.stack(np.meshgrid(*[coordinates(n) for n in task.sides], indexing="ij"), -1).reshape(
+        1, -1, len(task.sides)
+    )
     parameters = torch.tensor(task.parameters[None].astype(np.float64), requires_grad=True)
     output = forward(parameters, task.shape, task.w0, torch.tensor(points.astype(np.float64)))
     ((output[0] - torch.tensor(task.values.astype(np.float64))) ** 2).mean().backward()  # type: ignore[no-untyped-call]
@@ -58,9 +64,10 @@ def test_fused_gradients_are_those_of_torch_in_float64(dims: int, hidden: list[i
         axes[a, :n] = coordinates(n)
     gradient = np.zeros(task.shape.parameters, np.float32)
     picks = np.arange(128, dtype=np.int32)
+    scratch = [np.zeros(neurons * TILE, np.float32) for _ in range(2)]
     total = fused_gradient(
-        task.values, picks, 0, 2, np.array(sides), axes, np.zeros((0, 0), np.float32), task.parameters, np.array(task.shape.widths), np.float32(15.0),
-        np.zeros(neurons * TILE, np.float32), np.zeros(neurons * TILE, np.float32), np.zeros(2 * widest * TILE, np.float32), gradient,
+        task.values, picks, 0, 2, np.array(sides), axes, np.zeros((0, 0), np.float32), task.parameters,
+        np.array(task.shape.widths), np.float32(15.0), *scratch, np.zeros(2 * widest * TILE, np.float32), gradient,
     )  # fmt: skip
     expected = torch_gradient(task)
     np.testing.assert_allclose(gradient * 2 / 128, expected, atol=2e-5 * np.abs(expected).max(), rtol=1e-4)

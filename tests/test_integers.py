@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 
 from inr_codec.integers import LARGEST, IntegerDecoder, IntegerEncoder
 
-runs = st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(-LARGEST, LARGEST) | st.integers(-40, 40), max_size=30)), max_size=6)
+runs = st.lists(
+    st.tuples(st.integers(0, 2), st.lists(st.integers(-LARGEST, LARGEST) | st.integers(-40, 40), max_size=30)),
+    max_size=6,
+)
 
 
 @given(runs)

@@ -33,7 +33,11 @@ def test_budget_is_used_and_kept(n: int, budget: int, depth: int, units: int) ->
     """The chosen size fits the budget, and the next one does not (or the smallest network is already too large)."""
     size = size_for_budget(n, budget, depth, units)
     if funnel_shape(n, smallest_size(depth), depth, units).parameters <= budget:
-        assert funnel_shape(n, size, depth, units).parameters <= budget < funnel_shape(n, size + 1, depth, units).parameters
+        assert (
+            funnel_shape(n, size, depth, units).parameters
+            <= budget
+            < funnel_shape(n, size + 1, depth, units).parameters
+        )
     else:
         assert size == smallest_size(depth)
 

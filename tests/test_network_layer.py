@@ -95,7 +95,7 @@ def test_any_indices() -> None:
 
 
 def test_between_voxels() -> None:
-    """At whole positions the resampled layer is the layer; between two voxels of a block it lies on the same smooth curve."""
+    """At whole positions the resampled layer is the layer; near them it lies on the same smooth curve."""
     layer = random_layer(3)
     indices = [np.arange(n) for n in SHAPE]
     whole = evaluate_network(layer, indices)

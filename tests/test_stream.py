@@ -86,7 +86,10 @@ def test_intensities_come_back_to_the_precision_of_float32(dtype: str) -> None:
     assert back.dtype == kind
     span = intensity.hi - intensity.lo
     rounding = {2: 2**-11, 4: 2**-23, 8: 2**-23}[kind.itemsize] if kind.kind == "f" else 0
-    assert np.abs(back.astype("f8") - values.astype("f8")).max() <= span * 2**-24 + 0.5 * (kind.kind != "f" and kind.itemsize == 4) + rounding * 4000
+    assert (
+        np.abs(back.astype("f8") - values.astype("f8")).max()
+        <= span * 2**-24 + 0.5 * (kind.kind != "f" and kind.itemsize == 4) + rounding * 4000
+    )
     assert back.min() == values.min() and back.max() == values.max()
 
 
@@ -142,7 +145,17 @@ def test_any_bytes_are_a_mask_or_corrupt(data: bytes) -> None:
         pass
 
 
-@pytest.mark.parametrize("values", [np.array(True), np.array("2024-05-01", "M8[s]"), np.array([["ab", "c"]]), np.zeros((0, 3)), np.arange(5) * 1j, np.array(["", ""], "U0")])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array(True),
+        np.array("2024-05-01", "M8[s]"),
+        np.array([["ab", "c"]]),
+        np.zeros((0, 3)),
+        np.arange(5) * 1j,
+        np.array(["", ""], "U0"),
+    ],
+)
 def test_lossless_round_trip(values: np.ndarray) -> None:  # type: ignore[type-arg]
     """0-d, dates, strings, empty arrays and complex numbers come back as they were."""
     back = unpack_lossless(pack_lossless(values), values.shape)

@@ -13,7 +13,7 @@ __all__ = ["FitOutcome", "FitTask", "Schedule", "fit_blocks"]
 
 
 def fit_blocks(tasks: Sequence[FitTask], engine: str = "fused") -> list[FitOutcome]:
-    """Fit every task; outcomes in the order of the tasks. Deterministic for an engine, whatever the number of threads."""
+    """Fit every task; outcomes in the order of the tasks. The same for an engine, whatever the number of threads."""
     if engine == "fused":
         from inr_codec.fit import fused
 

@@ -10,7 +10,7 @@ from inr_codec.fit.task import FitOutcome, FitTask
 
 SEGMENTS = 10
 DIVERGED = 3.0
-"""A segment whose loss is this many times the lowest so far has diverged (targets have unit variance, so 1 is the loss of no network)."""
+"""A segment whose loss is this many times the lowest so far has diverged (1, the variance of the targets, to begin)."""
 MAX_RESTARTS = 4
 
 Segment = Callable[[int], tuple[float, NDArray[np.float32]]]

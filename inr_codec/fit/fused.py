@@ -16,7 +16,9 @@ OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
-def fused_gradient(values, picks, first, tiles, sides, axes, features, parameters, widths, w0, activations, cosines, deltas, gradient):  # type: ignore[no-untyped-def]
+def fused_gradient(
+    values, picks, first, tiles, sides, axes, features, parameters, widths, w0, activations, cosines, deltas, gradient
+):
     """Add the gradient of sum (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return the sum of squares.
 
     values: (n,) targets of the block, flat. picks: flat voxel indices. sides: (d,) block sides. axes: (d, longest)
@@ -69,7 +71,25 @@ def fused_gradient(values, picks, first, tiles, sides, axes, features, parameter
 
 
 @njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
-def fused_fit(values, picks, state, sides, axes, features, parameters, first_moment, second_moment, frozen, widths, w0, steps, horizon, batch, rate, kind):  # type: ignore[no-untyped-def]
+def fused_fit(
+    values,
+    picks,
+    state,
+    sides,
+    axes,
+    features,
+    parameters,
+    first_moment,
+    second_moment,
+    frozen,
+    widths,
+    w0,
+    steps,
+    horizon,
+    batch,
+    rate,
+    kind,
+):
     """Run `steps` optimiser steps; return the mean squared error over the batches they saw.
 
     picks (int32) is shuffled in place at each epoch. state (uint64): [random state, next pick, step number]. The rate
@@ -103,7 +123,25 @@ def fused_fit(values, picks, state, sides, axes, features, parameters, first_mom
                 picks[j] = swap
             position = 0
         gradient[:] = 0
-        total += fused_gradient(values, picks, position, tiles, sides, axes, features, parameters, widths, w0, activations, cosines, deltas, gradient) / batch
+        total += (
+            fused_gradient(
+                values,
+                picks,
+                position,
+                tiles,
+                sides,
+                axes,
+                features,
+                parameters,
+                widths,
+                w0,
+                activations,
+                cosines,
+                deltas,
+                gradient,
+            )
+            / batch
+        )
         position += batch
         step += 1
         share = min(1.0, step / horizon)
@@ -149,7 +187,9 @@ def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
         parameters = task.parameters.copy()
         moments = np.zeros((2, count), np.float32)
         picks = everything.copy()
-        state = np.array([task.seed * 0x9E3779B97F4A7C15 + 0x2545F4914F6CDD1D & 0xFFFFFFFFFFFFFFFF | 1, len(picks), 0], np.uint64)
+        state = np.array(
+            [task.seed * 0x9E3779B97F4A7C15 + 0x2545F4914F6CDD1D & 0xFFFFFFFFFFFFFFFF | 1, len(picks), 0], np.uint64
+        )
 
         def segment(steps: int) -> tuple[float, NDArray[np.float32]]:
             loss = fused_fit(

@@ -50,8 +50,12 @@ class _Group:
         picks = [np.arange(t.values.size) if t.picks is None else t.picks for t in tasks]
         self.counts = torch.tensor([len(p) for p in picks], device=self.where)
         self.starts = torch.tensor(np.cumsum([0] + [len(p) for p in picks])[:-1], device=self.where)
-        self.values = torch.from_numpy(np.concatenate([t.values[p] for t, p in zip(tasks, picks, strict=True)])).to(self.where)
-        self.points = torch.from_numpy(np.concatenate([_points(t, p) for t, p in zip(tasks, picks, strict=True)])).to(self.where)
+        self.values = torch.from_numpy(np.concatenate([t.values[p] for t, p in zip(tasks, picks, strict=True)])).to(
+            self.where
+        )
+        self.points = torch.from_numpy(np.concatenate([_points(t, p) for t, p in zip(tasks, picks, strict=True)])).to(
+            self.where
+        )
         self.batch = min(tasks[0].schedule.batch, int(self.counts.max()))
         self.parameters = torch.from_numpy(np.stack([t.parameters for t in tasks])).to(self.where).requires_grad_()
         frozen = np.stack([np.zeros(len(t.parameters), np.uint8) if t.frozen is None else t.frozen for t in tasks])
@@ -77,7 +81,7 @@ class _Group:
             error = forward(self.parameters, task.shape, task.w0, self.points[index]) - self.values[index]
             losses = (error**2).mean(dim=1)
             self.optimiser.zero_grad(set_to_none=True)
-            losses.sum().backward()
+            losses.sum().backward()  # type: ignore[no-untyped-call]
             before = self.parameters.detach().clone()
             self.optimiser.step()
             with torch.no_grad():
@@ -107,7 +111,9 @@ def run_all(tasks: Sequence[FitTask], cancelled: Callable[[], bool]) -> list[Fit
     return [state.outcome() for state in best]
 
 
-def _fit_together(tasks: Sequence[FitTask], best: list[BestState], members: list[int], cancelled: Callable[[], bool]) -> list[int]:
+def _fit_together(
+    tasks: Sequence[FitTask], best: list[BestState], members: list[int], cancelled: Callable[[], bool]
+) -> list[int]:
     """Run the whole schedule for some tasks; return those that diverged."""
     group = _Group([tasks[k] for k in members], tasks[members[0]].schedule.rate * 0.5 ** best[members[0]].restarts)
     healthy = dict.fromkeys(members, True)
