@@ -7,6 +7,7 @@ its network has size 0. All integers go through one range-coded string (integers
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,10 @@ MAX_DEPTH = 16
 MAX_SIZE = 4096
 MAX_BLOCKS = 4096
 MAX_PARAMETERS = 1 << 22
+SERIAL = 1 << 15
+"""Fewer voxels than this are evaluated on the caller's thread: handing them to others would take longer."""
+REMEMBERED = 32
+"""Unpacked layers kept for the next read: planes are read one after the other from the same few chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,8 @@ def _bounded(value: int, low: int, high: int, name: str) -> int:
     return value
 
 
-def unpack_network(payload: bytes, chunk_shape: Sequence[int]) -> NetworkLayer:
+@lru_cache(maxsize=REMEMBERED)
+def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer:
     """The layer in a payload; CorruptChunk if it holds more than its bytes can."""
     data = ByteReader(payload)
     depth = _bounded(data.uint(1), 2, MAX_DEPTH, "a depth")
@@ -169,9 +175,9 @@ def unpack_network(payload: bytes, chunk_shape: Sequence[int]) -> NetworkLayer:
 def dequantise(network: NetworkBlock, shape: NetworkShape) -> NDArray[np.float32]:
     """Parameters of a block's network: symbol times step, in float64, rounded to float32."""
     assert network.symbols is not None
-    parameters = np.empty(shape.parameters, np.float32)
-    for code, tensor in zip(network.steps, shape.tensors(), strict=True):
-        parameters[tensor] = network.symbols[tensor] * step_size(code)
+    lengths = [tensor.stop - tensor.start for tensor in shape.tensors()]
+    steps = np.repeat(np.array([step_size(code) for code in network.steps]), lengths)
+    parameters: NDArray[np.float32] = (network.symbols * steps).astype(np.float32)
     return parameters
 
 
@@ -216,7 +222,11 @@ def evaluate_network_at(layer: NetworkLayer, positions: Sequence[NDArray[np.floa
         shape = layer.shape_of(network, len(positions))
         out[window] = evaluate_grid(dequantise(network, shape), shape, layer.w0, axes, std, mean)
 
-    parallel_map(work, jobs)
+    if out.size < SERIAL:
+        for job in jobs:
+            work(job)
+    else:
+        parallel_map(work, jobs)
     return out
 
 
