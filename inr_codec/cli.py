@@ -10,7 +10,7 @@ from typing import Any, NoReturn, get_args
 
 from inr_codec import commands
 from inr_codec.config import Effort
-from inr_codec.errors import ConfigError
+from inr_codec.errors import ConfigError, InrCodecError
 from inr_codec.runtime import threads
 
 INTERRUPTED = 130
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:
+    except (InrCodecError, OSError) as error:
         return _complain(str(error), 2)
     except Exception as error:
         if os.environ.get("INR_CODEC_TRACEBACK"):

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -252,3 +253,18 @@ def test_the_installed_script_runs(encoded, tmp_path):
     assert "sections:" in done.stdout
     failed = subprocess.run([script, "decode", str(tmp_path / "none.zarr"), "a.npy"], capture_output=True, text=True)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+
+
+def test_ctrl_c_reaches_a_running_encode(encoded, tmp_path):
+    """A real interrupt after the first chunk ends the script with 130; no solver has taken the signal over."""
+    script = os.path.join(os.path.dirname(sys.executable), "inr-codec")
+    arguments = ["encode", encoded / "v.tif", tmp_path / "a.zarr", *FAST[:4], "--chunks", "4,16,16"]
+    with subprocess.Popen([script, *arguments, "--workers", "1", "--progress"], stderr=subprocess.PIPE) as running:
+        said = b""
+        while b" 1/" not in said:
+            said += running.stderr.read1()
+        running.send_signal(signal.SIGINT)
+        said += running.stderr.read()
+    assert running.returncode == 130
+    assert said.endswith(b"inr-codec: error: interrupted\n")
+    assert not list(tmp_path.iterdir())
