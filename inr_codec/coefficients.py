@@ -3,12 +3,15 @@
 DRAFT
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from inr_codec.bands import (
+    CELLS, COUSIN as GROUP, LEVEL, NX, NY, NZ, OFFSET, ORIENTATION, PAD, PARENT, PLACE, SHIFT_X, SHIFT_Y, SHIFT_Z,
+    STRIDE_Y, STRIDE_Z, Bands,
+)
+from inr_codec.wavelet import norms
 from inr_codec.entropy import (
     COST_BITS,
     COUNTED_HALF,
@@ -22,87 +25,6 @@ from inr_codec.entropy import (
     encoder_finish,
     encoder_init,
 )
-from inr_codec.wavelet import Step
-
-PAD = 2
-# columns of the band table
-OFFSET, STRIDE_Z, STRIDE_Y = 0, 1, 2  # of the band in the coefficient array (its x stride is 1)
-NZ, NY, NX = 3, 4, 5
-LEVEL, ORIENTATION = 6, 7
-PLACE = 8  # of coefficient (0, 0, 0) in the padded magnitudes
-PARENT = 9
-SHIFT_Z, SHIFT_Y, SHIFT_X = 10, 11, 12  # from this band's indices to its parent's
-CELL_Z, CELL_Y, CELL_X = 13, 14, 15  # log2 of the sides of a cell
-CELLS = 16  # of cell (0, 0, 0) in the padded flags
-GROUP = 17  # first band of the same levels: bands GROUP .. b - 1 are cousins
-COLUMNS = 18
-
-
-@dataclass(frozen=True, slots=True)
-class Bands:
-    """Where the bands of a transform lie: the table of the kernel, and the sizes of its work arrays."""
-
-    table: npt.NDArray[np.int64]
-    magnitudes: int
-    cells: int
-    levels: list[tuple[int, ...]]
-    high: list[tuple[bool, ...]]
-
-
-def bands_of(shape: tuple[int, int, int], steps: list[Step]) -> Bands:
-    found = [((0, 0, 0), shape, (0, 0, 0), (False, False, False))]
-    for axis, box in steps:
-        after = []
-        for offset, size, level, high in found:
-            if offset[axis] or size[axis] != box[axis] or any(o >= n for o, n in zip(offset, box)):
-                after.append((offset, size, level, high))
-                continue
-            n = size[axis]
-            low = (n + 1) // 2
-
-            def put(t, v):
-                return (*t[:axis], v, *t[axis + 1 :])
-
-            up = put(level, level[axis] + 1)
-            after.append((offset, put(size, low), up, high))
-            if n - low:
-                after.append((put(offset, low), put(size, n - low), up, put(high, True)))
-        found = after
-    found.sort(key=lambda b: (-sum(b[2]), b[2], sum(b[3]), b[3]))
-    table = np.zeros((len(found), COLUMNS), np.int64)
-    place = cells = 0
-    stride = (shape[1] * shape[2], shape[2])
-    split = [max(b[2][a] for b in found) > 0 for a in range(3)]
-    for i, (offset, size, level, high) in enumerate(found):
-        row = table[i]
-        row[OFFSET] = offset[0] * stride[0] + offset[1] * stride[1] + offset[2]
-        row[STRIDE_Z], row[STRIDE_Y] = stride
-        row[NZ : NX + 1] = size
-        used = sorted(v for v, s in zip(level, split) if s) or [1]
-        row[LEVEL] = min(7, max(0, used[len(used) // 2] - 1))
-        row[ORIENTATION] = high[0] * 4 + high[1] * 2 + high[2]
-        nz, ny, nx = (n + 2 * PAD for n in size)
-        row[PLACE] = place + (PAD * ny + PAD) * nx + PAD
-        place += nz * ny * nx
-        row[CELL_Z : CELL_X + 1] = 2
-        cz, cy, cx = ((n + 3 >> 2) + 2 for n in size)
-        row[CELLS] = cells + (cy + 1) * cx + 1
-        cells += cz * cy * cx
-        row[GROUP] = next(j for j in range(i + 1) if found[j][2] == level)
-        if not any(found[row[GROUP]][3]):
-            row[GROUP] += row[GROUP] < i
-        row[PARENT] = -1
-        if any(high):
-            older = [
-                j for j in range(i) if found[j][3] == high and found[j][2] != level
-                and all(a >= b for a, b in zip(found[j][2], level))
-            ]
-            if older:
-                j = min(older, key=lambda k: sum(found[k][2]))
-                row[PARENT] = j
-                row[SHIFT_Z : SHIFT_X + 1] = np.subtract(found[j][2], level)
-    return Bands(table, place, cells, [b[2] for b in found], [b[3] for b in found])
-
 
 def _log_bins(size: int, per_octave: int, offset: int) -> npt.NDArray[np.uint8]:
     """bin(v): octaves of v + offset in `per_octave` (a power of two) linear parts, from 0 for v = 0."""
@@ -131,6 +53,11 @@ FLAG_BASES = np.concatenate([[0], np.cumsum(FLAG_SIZES)]) + FLAG_BASE
 TABLE_SIZE = int(FLAG_BASES[-1])
 FEATURES = 16
 MAG = np.array([min(m, 20) + int(max(m - 20, 0) ** 0.5) for m in range(600)], np.uint8)
+
+
+@njit(nogil=True, cache=True)
+def _at(i, shift):
+    return i >> shift if shift >= 0 else i << -shift
 
 
 @njit(nogil=True, cache=True)
@@ -214,9 +141,9 @@ def run(encoding, table, coef, inv, lam, live, q, buffer, stop, T, W, FW, mag, c
                     ps = 0
                     if par >= 0:
                         P = table[par]
-                        z0, z1 = (z * 4) >> hz, min(((z * 4 + 3) >> hz) + 1, P[NZ])
-                        y0, y1 = (y * 4) >> hy, min(((y * 4 + 3) >> hy) + 1, P[NY])
-                        x0, x1 = (x * 4) >> hx, min(((x * 4 + 3) >> hx) + 1, P[NX])
+                        z0, z1 = _at(z * 4, hz), min(_at(z * 4 + 3, hz) + 1, P[NZ])
+                        y0, y1 = _at(y * 4, hy), min(_at(y * 4 + 3, hy) + 1, P[NY])
+                        x0, x1 = _at(x * 4, hx), min(_at(x * 4 + 3, hx) + 1, P[NX])
                         for pz in range(z0, z1):
                             for py in range(y0, y1):
                                 for px in range(x0, x1):
@@ -277,10 +204,10 @@ def run(encoding, table, coef, inv, lam, live, q, buffer, stop, T, W, FW, mag, c
                         g[9] = mag[o - 2 * sz]
                         p0 = pn = pn2 = 0
                         if par >= 0:
-                            po = pplace + (z >> hz) * psz + (y >> hy) * psy + (x >> hx)
-                            az = psz if (2 * z >> hz) & 1 else -psz
-                            ay = psy if (2 * y >> hy) & 1 else -psy
-                            ax = 1 if (2 * x >> hx) & 1 else -1
+                            po = pplace + _at(z, hz) * psz + _at(y, hy) * psy + _at(x, hx)
+                            az = psz if hz <= 0 or (2 * z >> hz) & 1 else -psz
+                            ay = psy if hy <= 0 or (2 * y >> hy) & 1 else -psy
+                            ax = 1 if hx <= 0 or (2 * x >> hx) & 1 else -1
                             p0 = np.int64(mag[po])
                             pn = np.int64(mag[po + az]) + mag[po + ay] + mag[po + ax]
                             pn2 = np.int64(mag[po - az]) + mag[po - ay] + mag[po - ax] + mag[po + az + ay] + mag[po + ay + ax] + mag[po + az + ax]
@@ -426,7 +353,7 @@ def run(encoding, table, coef, inv, lam, live, q, buffer, stop, T, W, FW, mag, c
 
 def fresh_model():
     T = np.full(TABLE_SIZE, COUNTED_HALF, np.uint32)
-    W = np.full((CLASSES * SETS, N + 1), int(0.3 * 65536), np.int32)
+    W = np.full((CLASSES * SETS, N + 1), int(0.15 * 65536), np.int32)
     W[:, N] = 0
     FW = np.full((8, FN + 1), int(0.4 * 65536), np.int32)
     FW[:, FN] = 0
@@ -453,7 +380,7 @@ def _mark(values, table, q, step, use_q, live):
                         live[c + (x >> 2)] = 1
 
 
-OPTIONS = np.array([147, 147, 400, 40, -1], np.int64)
+OPTIONS = np.array([20, 100, 400, 80, -1], np.int64)
 
 
 def encode(values, bands, step, lam, before):
@@ -483,10 +410,6 @@ def decode(data, bands, shape):
     return q
 
 
-def distortion(values, q, step):
-    return float(np.square(values / np.float32(step) - q).sum(dtype=np.float64))
-
-
 def centroids(values, q, step):
     a = np.abs(q)
     out = []
@@ -507,7 +430,30 @@ def _dequantise(q, step, offsets, out):
             out[i] = (np.float32(m) - offsets[min(-m, 3) - 1]) * step
 
 
-def dequantise(q, bands, step, offsets):
+def _weights(bands):
+    """Per band and axis the norms of the coefficients."""
+    shape = [max(b.offset[a] + b.size[a] for b in bands.order) for a in range(3)]
+    out = []
+    for band in bands.order:
+        out.append([
+            norms(n, level)[o : o + size] for n, level, o, size in zip(shape, band.levels, band.offset, band.size)
+        ])
+    return out
+
+
+def weigh(values, bands, back=False):
+    for band, (z, y, x) in zip(bands.order, _weights(bands)):
+        box = values[tuple(slice(o, o + n) for o, n in zip(band.offset, band.size))]
+        w = z[:, None, None] * y[:, None] * x
+        if back:
+            box /= w
+        else:
+            box *= w
+
+
+def dequantise(q, bands, step, points):
     out = np.zeros(q.shape, np.float32)
+    offsets = np.array([(p - 128) / 256 for p in points], np.float32)
     _dequantise(q.reshape(-1), step, offsets, out.reshape(-1))
+    weigh(out, bands, True)
     return out

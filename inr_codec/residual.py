@@ -1,7 +1,7 @@
 """Residual layer: what the other layers leave of a chunk, as quantised wavelet coefficients under a context model.
 
-Payload: splitting (1 byte), step (3), mean (3), reconstruction points (3), then the bytes of the range coder. `step` and
-`mean` are the upper 24 bits of a float32, big endian. An empty payload stands for zeros everywhere.
+Payload: step (3 bytes), mean (3), reconstruction points (3), length of the tree (1), tree, then the bytes of the range
+coder. `step` and `mean` are the upper 24 bits of a float32, big endian. An empty payload stands for zeros everywhere.
 """
 
 import math
@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from inr_codec import coefficients, wavelet
+from inr_codec.bands import Bands, bands_table
 from inr_codec.errors import CorruptChunk
+from inr_codec.splitting import LEAF, SMALLEST, choose_tree, mallat_tree, pack_tree, unpack_tree
 from inr_codec.wavelet import Box, FloatArray, Step
 
 HEADER = 10
 LAMBDA = 0.1  # distortion in squared steps that one bit is worth
-LEVELS, SMALLEST = 5, 4
-MALLAT, DELAY_1, DELAY_2, AXIS_FIRST = range(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +33,6 @@ class EncodedResidual:
 def _as_3d(shape: tuple[int, ...]) -> tuple[int, int, int]:
     padded = (1,) * (3 - len(shape)) + tuple(shape)
     return (math.prod(padded[:-2]), padded[-2], padded[-1])
-
-
-def split_steps(shape: tuple[int, int, int], splitting: int) -> list[Step]:
-    """The lifting steps of a splitting = kind + 4 * axis: see FORMAT.md."""
-    kind, special = splitting % 4, splitting // 4
-    current, steps = list(shape), list[Step]()
-    if kind == AXIS_FIRST:
-        for _ in range(LEVELS):
-            if current[special] >= SMALLEST:
-                steps.append((special, tuple(current)))
-                current[special] = (current[special] + 1) // 2
-        current = list(shape)
-    for level in range(LEVELS):
-        waits = kind == AXIS_FIRST or level < kind
-        axes = [a for a in range(3) if current[a] >= SMALLEST and not (a == special and waits)]
-        steps += [(a, tuple(current)) for a in axes]
-        current = [(n + 1) // 2 if a in axes else n for a, n in enumerate(current)]
-    ordered: list[Step] = []
-    for i, (axis, box) in enumerate(steps):  # within a level an axis halves the box of the next one
-        ordered.append((axis, box))
-        del i
-    return ordered
 
 
 def _pack24(value: float) -> bytes:
@@ -75,7 +53,7 @@ def residual_step(payload: bytes) -> float:
         return 0.0
     if len(payload) < HEADER:
         raise CorruptChunk(f"a residual layer has at least {HEADER} bytes, got {len(payload)}; the chunk is cut short")
-    step = _unpack24(payload[1:4])
+    step = _unpack24(payload[0:3])
     if not 1e-37 < step < 1e37:
         raise CorruptChunk(f"the step of a residual layer is a positive number, got {step!r}; the chunk is damaged")
     return step
@@ -87,31 +65,39 @@ def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = No
     if not payload:
         return np.zeros(shape, np.float32)[inside].copy()
     step = residual_step(payload)
-    mean, flat = _unpack24(payload[4:7]), _as_3d(shape)
-    splitting = payload[0]
-    if splitting >= 12:
-        raise CorruptChunk(f"the splitting of a residual layer is below 12, got {splitting}; the chunk is damaged")
-    steps = split_steps(flat, splitting)
-    bands = coefficients.bands_of(flat, steps)
-    q = coefficients.decode(np.frombuffer(payload, np.uint8)[HEADER:].copy(), bands, flat)
-    return _restore(q, bands, steps, step, mean, payload[7:HEADER], shape, box)
+    mean, flat, points = _unpack24(payload[3:6]), _as_3d(shape), payload[6:9]
+    start = HEADER + payload[9]
+    if len(payload) < start:
+        raise CorruptChunk(f"the tree of a residual layer ends at byte {start}, got {len(payload)}; the chunk is cut short")
+    steps, leaves = unpack_tree(flat, payload[HEADER:start])
+    bands = bands_table(flat, leaves)
+    q = coefficients.decode(np.frombuffer(payload[start:], np.uint8).copy(), bands, flat)
+    return _restore(q, bands, steps, step, mean, points, shape, box)
 
 
 def _restore(
-    q: npt.NDArray[np.int32], bands: coefficients.Bands, steps: list[Step], step: float, mean: float,
-    points: bytes, shape: tuple[int, ...], box: Box | None = None,
+    q: npt.NDArray[np.int32], bands: Bands, steps: list[Step], step: float, mean: float, points: bytes,
+    shape: tuple[int, ...], box: Box | None = None,
 ) -> FloatArray:
-    offsets = np.array([(p - 128) / 256 for p in points], np.float32)
-    values = coefficients.dequantise(q, bands, np.float32(step), offsets)
-    if box is None:
-        wavelet.inverse(values, steps)
-        return (values + np.float32(mean)).reshape(shape)
-    part: Box = box if len(shape) == 3 else tuple((0, n) for n in values.shape)
-    if len(shape) < 3:
+    values = coefficients.dequantise(q, bands, np.float32(step), points)
+    part: Box | None = box
+    if box is not None and len(shape) < 3:
         part = ((0, 1),) * (3 - len(shape)) + box
+    elif box is not None and len(shape) == 4:
+        part = ((box[0][0] * shape[1], box[0][1] * shape[1]), *box[2:])
     wavelet.inverse(values, steps, part)
-    full = values.reshape(shape)[tuple(slice(a, b) for a, b in box)]
-    return full + np.float32(mean)
+    inside = tuple(slice(a, b) for a, b in box) if box is not None else ()
+    return np.add(values.reshape(shape)[inside], np.float32(mean))
+
+
+@dataclass(frozen=True, slots=True)
+class _Transform:
+    """One splitting of a residual: coefficients times the norm of what they give, so that one step suits them all."""
+
+    tree: bytes
+    steps: list[Step]
+    bands: Bands
+    values: FloatArray
 
 
 class ResidualEncoder:
@@ -124,76 +110,64 @@ class ResidualEncoder:
         self._mean = _unpack24(_pack24(float(values.mean(dtype=np.float64))))
         self._centred = values - np.float32(self._mean)
         self._effort = effort
-        self._transforms: dict[int, tuple[FloatArray, coefficients.Bands, list[Step]]] = {}
+        self._transforms: dict[bytes, _Transform] = {}
 
-    def _transform(self, splitting: int) -> tuple[FloatArray, coefficients.Bands, list[Step]]:
-        if splitting not in self._transforms:
-            steps = split_steps(self._flat, splitting)
+    def _transform(self, choices: list[int]) -> _Transform:
+        tree = pack_tree(self._flat, choices)
+        if tree not in self._transforms:
+            steps, leaves = unpack_tree(self._flat, tree)
+            bands = bands_table(self._flat, leaves)
             values = self._centred.copy()
             wavelet.forward(values, steps)
-            self._transforms[splitting] = (values, coefficients.bands_of(self._flat, steps), steps)
-        return self._transforms[splitting]
+            coefficients.weigh(values, bands)
+            self._transforms[tree] = _Transform(tree, steps, bands, values)
+        return self._transforms[tree]
 
-    def _candidates(self) -> list[int]:
-        axes = range(3) if self._effort > 1 else range(1)
-        able = [a for a in axes if self._flat[a] >= SMALLEST and min(n for n in self._flat if n > 1) < max(self._flat)
-                or self._flat[a] >= SMALLEST]
-        if sum(n >= SMALLEST for n in self._flat) < 2:
-            return [0]
-        return [0, *(4 * a + kind for a in able for kind in (DELAY_1, DELAY_2, AXIS_FIRST))]
+    def _choose(self, step: float) -> _Transform:
+        return self._transform(choose_tree(self._centred, step, LAMBDA))
 
-    def _choose(self, step: float) -> int:
-        """The splitting of least distortion + LAMBDA x bits at a step, by one coding pass each."""
-        costs = {}
-        for splitting in self._candidates():
-            values, bands, _ = self._transform(splitting)
-            data, q = coefficients.encode(values, bands, step, LAMBDA, None)
-            costs[splitting] = coefficients.distortion(values, q, step) + LAMBDA * 8 * len(data)
-        return min(costs, key=lambda s: costs[s])
-
-    def _finish(self, splitting: int, data: bytes, q: npt.NDArray[np.int32], step: float) -> EncodedResidual:
-        values, bands, steps = self._transform(splitting)
-        points = coefficients.centroids(values, q, step)
-        payload = bytes([splitting]) + _pack24(step) + _pack24(self._mean) + points + data
-        decoded = _restore(q, bands, steps, step, self._mean, points, self.shape)
+    def _finish(self, plan: _Transform, data: bytes, q: npt.NDArray[np.int32], step: float) -> EncodedResidual:
+        points = coefficients.centroids(plan.values, q, step)
+        payload = _pack24(step) + _pack24(self._mean) + points + bytes([len(plan.tree)]) + plan.tree + data
+        decoded = _restore(q, plan.bands, plan.steps, step, self._mean, points, self.shape)
         return EncodedResidual(payload, decoded, step)
 
     def encode_at_step(self, step: float) -> EncodedResidual:
-        """Quantise with one step (in the residual's units) and splitting chosen for it."""
+        """Quantise with one step (in the residual's units), with the splitting that suits it."""
         step = _unpack24(_pack24(step))
-        splitting = self._choose(step)
-        values, bands, _ = self._transform(splitting)
-        data, q = coefficients.encode(values, bands, step, LAMBDA, None)
-        data, q = coefficients.encode(values, bands, step, LAMBDA, q)
-        return self._finish(splitting, data, q, step)
+        plan = self._choose(step)
+        q = coefficients.encode(plan.values, plan.bands, step, LAMBDA, None)[1]
+        return self._finish(plan, *coefficients.encode(plan.values, plan.bands, step, LAMBDA, q), step)
 
     def encode(self, n_bytes: int) -> EncodedResidual:
         """The best payload of at most n_bytes."""
-        budget = n_bytes - HEADER
-        empty = EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
+        if n_bytes < HEADER:
+            return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
         peak = float(np.abs(self._centred).max(initial=0.0))
-        if budget < 0:
-            return empty
-        if budget == 0 or peak < 1e-30:
-            return self._finish(0, b"", np.zeros(self._flat, np.int32), _unpack24(_pack24(max(peak, 1e-30))))
-        step = self._first_step(budget)
-        splitting = self._choose(step)
-        values, bands, _ = self._transform(splitting)
+        nothing = np.zeros(self._flat, np.int32)
+        blank = self._transform([LEAF])
+        if n_bytes < HEADER + 8 or peak < 1e-30:
+            return self._finish(blank, b"", nothing, _unpack24(_pack24(max(peak, 1e-30))))
+        step = self._first_step(n_bytes)
+        plan = self._choose(step)
+        budget = n_bytes - HEADER - len(plan.tree)
         best, q, known = None, None, list[tuple[float, float]]()
         for _ in range(10):
             step = _unpack24(_pack24(step))
-            data, q = coefficients.encode(values, bands, step, LAMBDA, q)
-            known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
+            data, q = coefficients.encode(plan.values, plan.bands, step, LAMBDA, q)
+            known.append((math.log2(step), math.log2(len(data) / max(budget, 1))))
             if len(data) <= budget and (best is None or step <= best[2]):
                 best = (data, q, step)
                 if len(data) >= 0.997 * budget:
                     break
             step = 2.0 ** _next_step(known)
-        return self._finish(splitting, *best) if best else empty
+        if best is None:
+            return self._finish(blank, b"", nothing, _unpack24(_pack24(max(peak, 1e-30))))
+        return self._finish(plan, *best)
 
     def _first_step(self, n_bytes: int) -> float:
         """About 4.8 bits are spent on a coefficient that is not zero, most of them above 0.8 steps."""
-        values = np.abs(self._transform(0)[0]).ravel()
+        values = np.abs(self._transform(mallat_tree(self._flat)).values).ravel()
         count = min(max(int(n_bytes * 8 / 4.8), 1), values.size - 1)
         return max(float(np.partition(values, values.size - 1 - count)[values.size - 1 - count]), 1e-30) / 0.75
 

@@ -1,7 +1,8 @@
 """CDF 9/7 wavelet of an array of any dimension, in place, by lifting in float32.
 
-A transform is a list of *steps* (axis, box): split the corner [0, box[0]) x [0, box[1]) x ... of the array along one
-axis into its low half, ceil(n / 2) samples stored first, and its high half. One line x of length n, s = x[0::2], d = x[1::2]:
+A transform is a list of *steps* (axis, offset, size): split the box [offset, offset + size) of the array along one axis
+into its low half, ceil(n / 2) samples stored first, and its high half. For one line x of length n, with s = x[0::2] and
+d = x[1::2]:
 
     d[i] += a (s[i] + s[i+1])      s[i] += b (d[i-1] + d[i])
     d[i] += c (s[i] + s[i+1])      s[i] += e (d[i-1] + d[i])      s *= sqrt(2) / K,  d *= -K / sqrt(2)
@@ -10,13 +11,15 @@ with whole-sample symmetric ends. Every output is computed by the same roundings
 (no contraction, no reordering), also when only a box of the array is inverted.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-Step = tuple[int, tuple[int, ...]]
+Step = tuple[int, tuple[int, ...], tuple[int, ...]]
 Box = tuple[tuple[int, int], ...]
 
 _A, _B = np.float32(-1.586134342059924), np.float32(-0.052980118572961)
@@ -154,7 +157,7 @@ def _inverse_rows(flat, starts, n, first, last):  # type: ignore[no-untyped-def]
 
 
 def _starts(shape: tuple[int, ...], axis: int, needed: list[IntArray]) -> IntArray:
-    """Offsets of the lines along `axis` through the needed indices; for columns one per run of contiguous neighbours."""
+    """Offsets of the lines along `axis` through the needed indices; columns: one per run of contiguous neighbours."""
     total = np.zeros(1, np.int64)
     stride = 1
     last = len(shape) - 1
@@ -162,6 +165,8 @@ def _starts(shape: tuple[int, ...], axis: int, needed: list[IntArray]) -> IntArr
         if a != axis:
             index = needed[a][:1] if a == last else needed[a]
             total = (index[:, None] * stride + total[None, :]).ravel()
+        else:
+            total = total + needed[a][0] * stride
         stride *= shape[a]
     return np.ascontiguousarray(total)
 
@@ -169,34 +174,60 @@ def _starts(shape: tuple[int, ...], axis: int, needed: list[IntArray]) -> IntArr
 def forward(values: FloatArray, steps: list[Step]) -> None:
     """Transform a C-contiguous float32 array in place."""
     flat = values.reshape(-1)
-    for axis, box in steps:
-        starts = _starts(values.shape, axis, [np.arange(n) for n in box])
-        if axis == values.ndim - 1:
-            _forward_rows(flat, starts, box[axis])
+    last = values.ndim - 1
+    for axis, offset, size in steps:
+        starts = _starts(values.shape, axis, [np.arange(o, o + n) for o, n in zip(offset, size)])
+        if axis == last:
+            _forward_rows(flat, starts, size[axis])
         else:
-            _forward_columns(flat, starts, int(np.prod(values.shape[axis + 1 :])), box[axis], box[-1])
+            _forward_columns(flat, starts, int(np.prod(values.shape[axis + 1 :])), size[axis], size[last])
+
+
+def _sources(first: int, stop: int, n: int) -> IntArray:
+    """The samples of both halves that the outputs first..stop - 1 of n need."""
+    i0, i1 = max(0, first // 2 - _HALO), stop // 2 + 1 + _HALO
+    return np.concatenate([np.arange(i0, min(i1, (n + 1) // 2)), (n + 1) // 2 + np.arange(i0, min(i1, n // 2))])
 
 
 def inverse(values: FloatArray, steps: list[Step], box: Box | None = None) -> None:
-    """Invert `forward` in place. With `box` = (start, stop) per axis only that part of the result is right: the same
-    values as without, for less work; the rest is left in an unspecified state."""
+    """Invert `forward` in place.
+
+    With `box` = (start, stop) per axis only that part of the result is right: the same values as without, for less
+    work. The rest is left in an unspecified state.
+    """
     needed = [np.arange(*(box[a] if box else (0, n)), dtype=np.int64) for a, n in enumerate(values.shape)]
     plan = []
-    for axis, corner in steps:
-        inside = [index[index < n] for index, n in zip(needed, corner, strict=True)]
-        if any(index.size == 0 for index in inside):
-            continue
-        plan.append((axis, corner, inside))
-        n, first, last = corner[axis], int(inside[axis][0]), int(inside[axis][-1]) + 1
-        i0, i1 = max(0, first // 2 - _HALO), last // 2 + 1 + _HALO
-        low, high = np.arange(i0, min(i1, (n + 1) // 2)), (n + 1) // 2 + np.arange(i0, min(i1, n // 2))
-        needed[axis] = np.concatenate([low, high, needed[axis][needed[axis] >= n]])
+    for axis, offset, size in steps:
+        inside = [k[(k >= o) & (k < o + n)] for k, o, n in zip(needed, offset, size)]
+        if all(k.size for k in inside):
+            plan.append((axis, offset[axis], size[axis], inside))
+            if box:
+                o = offset[axis]
+                sources = _sources(int(inside[axis][0]) - o, int(inside[axis][-1]) + 1 - o, size[axis])
+                needed[axis] = np.union1d(needed[axis], sources + o)
     flat = values.reshape(-1)
-    for axis, corner, inside in reversed(plan):
+    for axis, o, n, inside in reversed(plan):
+        first, stop = int(inside[axis][0]) - o, int(inside[axis][-1]) + 1 - o
+        inside[axis] = np.array([o])
         starts = _starts(values.shape, axis, inside)
-        first, last = int(inside[axis][0]), int(inside[axis][-1]) + 1
         if axis == values.ndim - 1:
-            _inverse_rows(flat, starts, corner[axis], first, last)
+            _inverse_rows(flat, starts, n, first, stop)
         else:
             stride, width = int(np.prod(values.shape[axis + 1 :])), int(inside[-1][-1] - inside[-1][0]) + 1
-            _inverse_columns(flat, starts, stride, corner[axis], width, first, last)
+            _inverse_columns(flat, starts, stride, n, width, first, stop)
+
+
+@lru_cache(maxsize=256)
+def norms(n: int, levels: int) -> FloatArray:
+    """Euclidean norms of what unit coefficients give after `levels` splits of the low part of a line of n samples.
+
+    They are near 1, and up to 1.3 at the ends of the line. Entries from ceil(n / 2^levels) on belong to the high halves.
+    """
+    unit = np.eye(n, dtype=np.float32)
+    sizes = [n]
+    for _ in range(levels):
+        sizes.append((sizes[-1] + 1) // 2)
+    inverse(unit, [(0, (0, 0), (k, n)) for k in sizes[:-1]])
+    out = np.sqrt(np.square(unit, dtype=np.float64).sum(axis=0)).astype(np.float32)
+    out.flags.writeable = False
+    return out
