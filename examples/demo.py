@@ -68,7 +68,7 @@ def main() -> None:
 
     volume = nuclei()
     print(
-        f"encoding nuclei.tif, {' x '.join(map(str, volume.shape))} {volume.dtype}, at 100x (about a minute or two) ..."
+        f"encoding nuclei.tif, {' x '.join(map(str, volume.shape))} {volume.dtype}, at 100x, one to three minutes ..."
     )
     begin = time.perf_counter()
     array = write(arguments.store, volume)

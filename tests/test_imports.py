@@ -71,8 +71,8 @@ def test_a_wheel_carries_the_format_and_the_types(tmp_path):
     """The built package holds FORMAT.md, py.typed and every module that the source has."""
     source = tmp_path / "source"
     shutil.copytree(ROOT / "inr_codec", source / "inr_codec", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    for path in (ROOT / "pyproject.toml", ROOT / "LICENSE", *ROOT.glob("README.md")):
+        shutil.copy(path, source)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, source]
     subprocess.run(command, check=True, capture_output=True)
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
