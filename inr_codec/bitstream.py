@@ -126,7 +126,7 @@ def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
     if ndim > MAX_DIMENSIONS:
         raise CorruptChunk(f"expected at most {MAX_DIMENSIONS} dimensions, got {ndim}: the chunk is damaged")
     shape = tuple(stream.varint() for _ in range(ndim))
-    if math.prod(shape) > MAX_VOXELS:
+    if math.prod(shape) > MAX_VOXELS or max(shape, default=0) > MAX_VOXELS:
         raise CorruptChunk(f"expected at most {MAX_VOXELS} voxels, got shape {shape}: the chunk is damaged")
     code = first & 31
     dtype = intensity = reached = None

@@ -128,9 +128,10 @@ def _check(config: Config) -> None:
         raise ConfigError(
             f"expected exactly one target of ratio=, bpv= and psnr=, got {got}: give one, as in INRCodec(ratio=100)"
         )
+    optional = {field.name for field in fields(Config) if field.default is None}
     for name, (low, high, whole) in LIMITS.items():
         value = getattr(config, name)
-        if value is not None:
+        if value is not None or name not in optional:
             _number(name, value, low, high, whole)
     for field in fields(Config):
         value = getattr(config, field.name)
@@ -140,7 +141,7 @@ def _check(config: Config) -> None:
         if (
             all(isinstance(choice, str) for choice in choices)
             and choices
-            and value is not None
+            and (value is not None or field.name not in optional)
             and value not in choices
         ):
             raise ConfigError(

@@ -42,10 +42,13 @@ def decode(
     if step is not None:
         steps = _whole_numbers(step if isinstance(step, Sequence) else (step,) * len(header.shape), header, "step")
         selection = tuple(slice(None, None, n) for n in steps)
-    indices, rest = (all_indices(header.shape), None) if selection is None else split_selection(selection, header.shape)
     if header.dtype is None:
         values = unpack_lossless(layers[0].payload, header.shape)
-        return _finish(values if selection is None else values[selection], header)
+        if selection is not None:
+            split_selection(selection, header.shape)
+            values = values[selection]
+        return _finish(values, header)
+    indices, rest = (all_indices(header.shape), None) if selection is None else split_selection(selection, header.shape)
     values = voxels(header, layers, indices)
     return _finish(values if rest is None else values[rest], header)
 

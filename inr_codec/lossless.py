@@ -1,5 +1,6 @@
 """The lossless layer: what networks cannot hold (or what deflates below the budget), bytes shuffled and deflated."""
 
+import re
 import zlib
 from typing import Any
 
@@ -10,6 +11,7 @@ from inr_codec.bytestream import ByteReader, ByteWriter
 from inr_codec.errors import CorruptChunk
 
 KINDS = "biufcmMSU"
+NAME = re.compile(rf"[|<>][{KINDS}]\d+(\[\w+\])?".encode())
 
 
 def pack_lossless(chunk: NDArray[np.generic], level: int = 9) -> bytes:
@@ -34,12 +36,13 @@ def unpack_dtype(payload: bytes) -> np.dtype[Any]:
 def _read_dtype(data: ByteReader) -> np.dtype[Any]:
     name = data.raw(data.varint())
     try:
-        dtype: np.dtype[Any] = np.dtype(name.decode("ascii"))
-    except (TypeError, ValueError, UnicodeDecodeError, SyntaxError):
-        raise CorruptChunk(f"expected the name of a dtype, got {name!r}: the chunk is damaged") from None
-    if dtype.kind not in KINDS or dtype.hasobject or dtype.subdtype is not None:
-        raise CorruptChunk(f"expected a dtype of kind {KINDS}, got {dtype!r}: the chunk is damaged")
-    return dtype
+        if NAME.fullmatch(name):
+            dtype: np.dtype[Any] = np.dtype(name.decode("ascii"))
+            if dtype.str.encode("ascii") == name:
+                return dtype
+    except (TypeError, ValueError):
+        pass
+    raise CorruptChunk(f"expected the name of a dtype of kind {KINDS}, got {name!r:.80}: the chunk is damaged")
 
 
 def unpack_lossless(payload: bytes, shape: tuple[int, ...]) -> NDArray[np.generic]:

@@ -67,14 +67,17 @@ def split_selection(selection: Any, shape: Sequence[int]) -> tuple[Indices, tupl
     rest: list[Any] = []
     try:
         for item, n in zip(_expand(selection, shape), shape, strict=True):
-            wanted = np.arange(n)[item]
             if isinstance(item, slice):
+                wanted = np.arange(*item.indices(n))
                 indices.append(np.sort(wanted))
                 rest.append(slice(None) if item.step is None or item.step > 0 else slice(None, None, -1))
             else:
-                distinct, place = np.unique(wanted, return_inverse=True)
+                wanted = np.asarray(item, np.intp)
+                if wanted.size and not -n <= wanted.min() <= wanted.max() < n:
+                    raise IndexError(f"index {item} is out of bounds for an axis of {n}")
+                distinct, place = np.unique(np.where(wanted < 0, wanted + n, wanted), return_inverse=True)
                 indices.append(distinct)
-                rest.append(place.reshape(np.shape(wanted)) if isinstance(item, np.ndarray) else 0)
+                rest.append(place.reshape(wanted.shape) if isinstance(item, np.ndarray) else 0)
     except (IndexError, TypeError, ValueError) as error:
         wanted_text = f"a selection of a chunk of shape {tuple(shape)}"
         raise ConfigError(f"expected {wanted_text}, got {selection!r:.200}: {error}; change it") from None
