@@ -14,15 +14,14 @@ from inr_codec.intensity import UnitChunk
 from inr_codec.network_layer import evaluate_network, unpack_network
 from inr_codec.reconstruct import deblock_strength, pack_deblock
 from inr_codec.residual import ResidualEncoder
-from inr_codec.runtime import parallel_map
 from inr_codec.selection import all_indices
 
 STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))  # of the rms error's code, so that every strength has one
 FRAME = 4
 """Bytes that the frame of one layer takes at most: its type and its length."""
 
-NETWORK_BYTES_PER_VOXEL = 1 / 256
-"""Share of the networks: more than this is better spent on the residual (benchmarks/FIDELITY.md)."""
+NETWORK_BYTES_PER_VOXEL = (1 / 512, 1 / 256)
+"""What networks are worth: more than this is better spent on the residual (benchmarks/FIDELITY.md)."""
 RESIDUAL_LEAST = 40
 RESIDUAL_EFFORT = {"fast": 1, "default": 1, "best": 2}
 FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
@@ -47,27 +46,32 @@ class Candidate:
 
 
 def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]:
-    """Layers of at most `n_bytes` bytes in all, framing included; none (a constant chunk) if nothing fits."""
+    """Layers of at most `n_bytes` bytes in all, framing included; none (a constant chunk) if nothing fits.
+
+    Without networks first; then with networks of more and more bytes, as long as that lowers the error.
+    """
     if config.layers == "network":
         return network_layers(chunk, n_bytes, config)[0]
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
-    bases = [Candidate((), np.zeros_like(chunk.unit), math.inf)]
-    for share in network_budgets(chunk, n_bytes):
-        layers, decoded = network_layers(chunk, share, config)
-        if layers:
-            bases.append(Candidate(tuple(layers), decoded, chunk.squared_error(decoded)))
-    tried = parallel_map(lambda base: with_residual(chunk, base, n_bytes - reserve, config), bases)
-    best = min([*tried, *bases[1:]], key=lambda candidate: candidate.error)
-    base = next(
-        b for b in bases if b.layers == tuple(layer for layer in best.layers if layer.type != LayerType.RESIDUAL)
-    )
+    base = Candidate((), np.zeros_like(chunk.unit), math.inf)
+    best = with_residual(chunk, base, n_bytes - reserve, config)
+    for budget in network_budgets(chunk, n_bytes):
+        layers, decoded = network_layers(chunk, budget, config)
+        if not layers:
+            continue
+        networks = Candidate(tuple(layers), decoded, chunk.squared_error(decoded))
+        candidate = with_residual(chunk, networks, n_bytes - reserve, config)
+        if candidate.error >= best.error:
+            break
+        base, best = networks, candidate
     return list(with_filter(chunk, base, best, n_bytes, reserve, config).layers)
 
 
 def network_budgets(chunk: UnitChunk, n_bytes: int) -> list[int]:
-    """Bytes worth giving to networks: a few thousandths of a byte per voxel, or everything when there is little."""
-    base = int(NETWORK_BYTES_PER_VOXEL * chunk.unit.size)
-    return [n_bytes] if n_bytes < 1.5 * base else [min(base, n_bytes // 2)]
+    """Bytes to try for networks: half of the stream, or fixed numbers of bytes per voxel where that is less."""
+    budgets = [int(share * chunk.unit.size) for share in NETWORK_BYTES_PER_VOXEL]
+    useful = [budget for budget in budgets if budget <= n_bytes // 2]
+    return useful or [n_bytes // 2, n_bytes]
 
 
 def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Config) -> Candidate:
