@@ -1,0 +1,215 @@
+"""Encoding the filter layer: sample voxels, fit, round to a grid with compensation, keep it only if it pays.
+
+A byte is worth what it takes off the squared error elsewhere in the stream: with `SLOPE` dB for each doubling of the
+bytes, a fraction ln(10) / 10 * SLOPE / ln(2) / total of it. Sizes and steps minimise error * (1 + price * bytes).
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.evaluate import evaluate_points
+from inr_codec.filter_layer import (
+    SCALE_UNIT,
+    STEP_UNIT,
+    W0,
+    WIDTH_UNIT,
+    FilterLayer,
+    filter_values,
+    gather_features,
+    pack_filter,
+)
+from inr_codec.fit import FitTask, Schedule, fit_blocks
+from inr_codec.network import NetworkShape, initial_parameters
+
+SLOPE = 2.5
+SIZES = ((2,), (4, 4), (8, 8), (16, 8))
+PARAMETER_BYTES = 0.75  # expected, for choosing among the sizes
+SMALLEST = 4096  # voxels
+ROUNDING = tuple(10 ** (-k / 4) for k in range(4, 15))
+"""Errors of rounding that are tried, as fractions of the squared error."""
+JACOBIAN_VOXELS = 8192
+DAMPING = 0.01
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """How much is spent: voxels learnt from, the fit, and how many sizes are tried."""
+
+    voxels: int
+    schedule: Schedule
+    sizes: int
+
+
+EFFORTS = {
+    "fast": _Effort(100_000, Schedule(2500, 512, 8e-3), 1),
+    "default": _Effort(200_000, Schedule(6000, 1024, 8e-3), 1),
+    "best": _Effort(400_000, Schedule(24000, 1024, 8e-3), 2),
+}
+
+
+def encode_filter(
+    original_unit: Array,
+    decoded_unit: Array,
+    valid: NDArray[np.bool_] | None,
+    scale: float,
+    n_bytes: int,
+    *,
+    total_bytes: int | None = None,
+    effort: str = "default",
+    seed: int = 0,
+) -> tuple[bytes, float] | None:
+    """Payload of at most `n_bytes` bytes, and the mean squared error after it; None if no filter pays.
+
+    original_unit, decoded_unit: unit intensities, 1 to 4 dims; valid: the voxels that count (None: all); scale: the
+    size of the decoded chunk's errors, best the step of the residual layer, or three times the rms error if there is
+    none; total_bytes: bytes of the whole stream, which set the price of a byte (None: 64 times `n_bytes`).
+    """
+    settings = EFFORTS[effort]
+    total = 64 * n_bytes if total_bytes is None else total_bytes
+    price = math.log(10) / 10 * SLOPE / math.log(2) / max(total, 1)
+    counted = np.ones(original_unit.shape, np.bool_) if valid is None else valid
+    before = squared_error(original_unit, decoded_unit, counted)
+    if counted.sum() < SMALLEST or not before > 0 or not scale > 0:
+        return None
+    empty = _empty_layer(decoded_unit, counted, scale)
+    rng = np.random.default_rng(seed)
+    wanted = counted & (rng.random(counted.shape) < settings.voxels / counted.sum())
+    error = ((original_unit - decoded_unit)[wanted] / np.float32(empty.scale)).astype(np.float32)
+    features = gather_features(decoded_unit, empty, wanted)
+    sizes = [size for size in _sizes(empty, price) if 8 + PARAMETER_BYTES * _shape(empty, size).parameters <= n_bytes]
+    best: tuple[float, FilterLayer] | None = None
+    tasks = [
+        _task(replace(empty, hidden=size), features, error, settings.schedule, seed) for size in sizes[: settings.sizes]
+    ]
+    for task, outcome in zip(tasks, fit_blocks(tasks, "fused"), strict=True):
+        layer = replace(empty, hidden=task.shape.widths[1:-1])
+        rounded = _round(layer, task, outcome.parameters, price, n_bytes)
+        if rounded is not None and (best is None or rounded[0] < best[0]):
+            best = rounded
+    if best is None:
+        return None
+    payload = pack_filter(best[1])
+    after = squared_error(original_unit, filter_values(decoded_unit, best[1]), counted)
+    return (payload, after) if after * (1 + price * len(payload)) < before else None
+
+
+def squared_error(original: Array, decoded: Array, counted: NDArray[np.bool_]) -> float:
+    """Mean squared error over the voxels that count, after clipping to the unit range as decoding does."""
+    difference = np.clip(decoded, 0, 1) - original
+    return float(np.mean(np.square(difference[counted]), dtype=np.float64))
+
+
+def _empty_layer(decoded: Array, counted: NDArray[np.bool_], scale: float) -> FilterLayer:
+    """Everything but the network: axes, scale, and the map of intensities (centre: mean, width: std)."""
+    inside = decoded[counted]
+    axes = tuple(n > 1 for n in decoded.shape)
+    scale_code = min(max(round(-SCALE_UNIT * math.log2(scale)), 0), 255)
+    centre = min(max(round(255 * float(inside.mean(dtype=np.float64))), 0), 255)
+    std = max(float(inside.std(dtype=np.float64)), 1e-9)
+    width_code = min(max(round(-WIDTH_UNIT * math.log2(std)), 0), 255)
+    return FilterLayer(axes, SIZES[0], scale_code, centre, width_code)
+
+
+def _shape(empty: FilterLayer, hidden: tuple[int, ...]) -> NetworkShape:
+    return replace(empty, hidden=hidden).shape
+
+
+def _sizes(empty: FilterLayer, price: float) -> list[tuple[int, ...]]:
+    """Hidden layers to try, most promising first, for a price of a byte.
+
+    What each took off the squared error of real volumes on average, against its bytes.
+    """
+    typical = {(2,): 0.085, (4, 4): 0.112, (8, 8): 0.122, (16, 8): 0.134}
+
+    def cost(size: tuple[int, ...]) -> float:
+        return (1 - typical[size]) * (1 + price * PARAMETER_BYTES * _shape(empty, size).parameters)
+
+    return sorted(SIZES, key=cost)
+
+
+def _task(layer: FilterLayer, features: Array, error: Array, schedule: Schedule, seed: int) -> FitTask:
+    """The fit of a layer's network; it starts near no correction."""
+    shape = layer.shape
+    rng = np.random.default_rng(seed)
+    parameters = initial_parameters(shape, W0, rng)
+    tensors = list(shape.tensors())
+    limit = 1.7 / math.sqrt(shape.widths[0]) / W0
+    parameters[tensors[0]] = rng.uniform(-limit, limit, tensors[0].stop)
+    parameters[tensors[-2]] *= 0.05
+    return FitTask(error, (), shape, W0, parameters, schedule, seed, features=features)
+
+
+def _round(
+    layer: FilterLayer, task: FitTask, fitted: Array, price: float, n_bytes: int
+) -> tuple[float, FilterLayer] | None:
+    """The fitted layer on the grid that costs least, and its cost; None if none takes at most `n_bytes`."""
+    assert task.features is not None
+    picks = slice(0, 8 * JACOBIAN_VOXELS)
+    points, error = np.ascontiguousarray(task.features[picks].T), task.values[picks]
+    jacobian = output_jacobian(fitted, task.shape, points[:, :: max(1, points.shape[1] // JACOBIAN_VOXELS)])
+    curvature = (jacobian.T @ jacobian).astype(np.float64) / len(jacobian)
+    gains = np.array([np.diag(curvature)[tensor].mean() for tensor in task.shape.tensors()])
+    gains = np.maximum(gains, 1e-6 * gains.max() + 1e-30)
+    square = float(np.mean(error**2))
+    best: tuple[float, FilterLayer] | None = None
+    for fraction in ROUNDING:
+        coarseness = math.sqrt(12 * fraction * square / task.shape.parameters)
+        codes = np.clip(np.rint(-STEP_UNIT * np.log2(coarseness / np.sqrt(gains))), -64, 255).astype(int)
+        steps = np.concatenate(
+            [np.full(t.stop - t.start, 2.0 ** (-c / STEP_UNIT)) for c, t in zip(codes, task.shape.tensors())]
+        )
+        symbols = compensated_rounding(fitted.astype(np.float64), steps, curvature)
+        tried = replace(layer, steps=tuple(int(c) for c in codes), symbols=symbols)
+        size = len(pack_filter(tried))
+        after = float(np.mean((error - evaluate_points(tried.parameters(), task.shape, W0, points)) ** 2))
+        cost = after * (1 + price * size)
+        if size <= n_bytes and (best is None or cost < best[0]):
+            best = cost, tried
+    return best
+
+
+def output_jacobian(parameters: Array, shape: NetworkShape, points: Array) -> Array:
+    """Derivatives (n, parameters) of the network's output at the points (inputs, n) to its parameters."""
+    tensors = list(shape.tensors())
+    layers = list(zip(tensors[::2], tensors[1::2], strict=True))
+    inputs, slopes = [points], []
+    for k, (matrix, bias) in enumerate(layers[:-1]):
+        weights = parameters[matrix].reshape(shape.widths[k + 1], shape.widths[k])
+        phase = np.float32(W0) * (weights @ inputs[-1] + parameters[bias, None])
+        inputs.append(np.sin(phase))
+        slopes.append(np.float32(W0) * np.cos(phase))
+    jacobian = np.empty((points.shape[1], shape.parameters), np.float32)
+    delta = np.ones((1, points.shape[1]), np.float32)
+    for k in range(len(layers) - 1, -1, -1):
+        matrix, bias = layers[k]
+        jacobian[:, matrix] = (delta[:, None] * inputs[k][None]).reshape(-1, points.shape[1]).T
+        jacobian[:, bias] = delta.T
+        if k:
+            weights = parameters[matrix].reshape(shape.widths[k + 1], shape.widths[k])
+            delta = (weights.T @ delta) * slopes[k - 1]
+    return jacobian
+
+
+def compensated_rounding(
+    values: NDArray[np.float64], steps: NDArray[np.float64], curvature: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Integers q for which (q * steps - values)' curvature (q * steps - values) is small (Frantar et al. 2022, GPTQ).
+
+    Parameters are rounded one by one, those of the greatest curvature first; each error is made up for by moving the
+    parameters that are still free to where the quadratic form is least.
+    """
+    order = np.argsort(-np.diag(curvature), kind="stable")
+    damped = curvature[np.ix_(order, order)] + DAMPING * np.diag(curvature).mean() * np.eye(len(values))
+    upper = np.linalg.cholesky(np.linalg.inv(damped)).T
+    free = values[order]
+    symbols = np.empty(len(values), np.int64)
+    for i, step in enumerate(steps[order]):
+        symbols[order[i]] = round(free[i] / step)
+        error = (free[i] - symbols[order[i]] * step) / upper[i, i]
+        free[i + 1 :] -= error * upper[i, i + 1 :]
+    return symbols
