@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from inr_codec.bitstream import Layer, LayerType
 from inr_codec.config import Config
 from inr_codec.deblock import STRENGTHS, choose_faces, faces
+from inr_codec.encode_filter import encode_filter
 from inr_codec.encode_network import encode_network
+from inr_codec.filter_layer import apply_filter
 from inr_codec.intensity import UnitChunk
 from inr_codec.network_layer import evaluate_network, unpack_network
 from inr_codec.reconstruct import deblock_strength, pack_deblock
@@ -64,7 +66,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         if candidate.error >= best.error:
             break
         base, best = networks, candidate
-    return list(with_filter(chunk, base, best, n_bytes, reserve, config).layers)
+    return list(with_filter(chunk, base, best, n_bytes, config).layers)
 
 
 def network_budgets(chunk: UnitChunk, n_bytes: int) -> list[int]:
@@ -85,12 +87,21 @@ def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Confi
     return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step)
 
 
-def with_filter(
-    chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, reserve: int, config: Config
-) -> Candidate:
-    """`best` with a filter layer if that beats giving its bytes to the residual; either way the residual is coded anew
-    to use what is left."""
-    return with_residual(chunk, base, n_bytes, config) if best.step else best
+def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate:
+    """`best` with a filter layer, in `n_bytes`; where none pays, the residual gets what was kept for it."""
+    scale = best.step or 3 * math.sqrt(best.error)
+    room = n_bytes - best.bytes - FRAME
+    found = encode_filter(
+        chunk.unit, best.decoded, chunk.valid, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed
+    )
+    if found is None:
+        return with_residual(chunk, base, n_bytes, config) if best.step else best
+    layer = Layer(LayerType.FILTER, found[0])
+    if best.step:
+        again = with_residual(chunk, base, n_bytes - len(layer.payload) - FRAME, config)
+        best = again if again.error < best.error else best
+    decoded = apply_filter(best.decoded, layer.payload)
+    return Candidate((*best.layers, layer), decoded, chunk.squared_error(decoded), best.step)
 
 
 def network_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> tuple[list[Layer], NDArray[np.float32]]:

@@ -13,6 +13,7 @@ from inr_codec.bitstream import Layer, LayerType
 from inr_codec.blocks import Block
 from inr_codec.deblock import apply_deblock, face_positions, faces, halo_indices
 from inr_codec.errors import CorruptChunk
+from inr_codec.filter_layer import REACH, apply_filter
 from inr_codec.network_layer import evaluate_network, unpack_network
 from inr_codec.residual import decode_residual
 from inr_codec.selection import Indices
@@ -47,6 +48,8 @@ def _after(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices) ->
         residual = decode_residual(layer.payload, shape, box)
         added = _take(residual, [np.arange(*ends) for ends in box], indices)
         return added + _after(before, shape, indices) if before else np.ascontiguousarray(added)
+    if layer.type == LayerType.FILTER:
+        return _filtered(before, layer, shape, indices)
     raise CorruptChunk(f"expected a known layer, got {layer.type.name}: the chunk is damaged")
 
 
@@ -62,6 +65,14 @@ def _deblocked(before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], in
     values = _after(before, shape, needed)
     apply_deblock(values, blocks, bits, strength, needed)
     return _take(values, needed, indices)
+
+
+def _filtered(before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:
+    grown: Indices = [
+        np.arange(max(int(index[0]) - REACH, 0), min(int(index[-1]) + REACH + 1, n))
+        for index, n in zip(indices, shape, strict=True)
+    ]
+    return _take(apply_filter(_after(before, shape, grown), layer.payload), grown, indices)
 
 
 def _take(values: NDArray[np.float32], have: Sequence[NDArray[np.intp]], want: Indices) -> NDArray[np.float32]:
