@@ -185,14 +185,14 @@ def test_out_that_does_not_fit_is_refused(out: Any) -> None:
         codec.decode(data, out=out)
 
 
-@pytest.mark.parametrize("thing", [object(), 3, "text", [1, 2], None, np.array([{}, []], object)], ids=str)
+@pytest.mark.parametrize("thing", [object(), 3, "text", [1, 2], None, np.array([{}, []], object)], ids=lambda thing: type(thing).__name__)
 def test_what_is_no_array_is_refused(thing: Any) -> None:
     """Objects that are neither arrays nor buffers, and arrays of objects, raise UnsupportedArray."""
     with pytest.raises(UnsupportedArray, match="expected"):
         INRCodec(ratio=50).encode(thing)
 
 
-@pytest.mark.parametrize("thing", [3, "text", None, object()], ids=str)
+@pytest.mark.parametrize("thing", [3, "text", None, object()], ids=lambda thing: type(thing).__name__)
 def test_decode_wants_bytes(thing: Any) -> None:
     """decode and inspect of what is no buffer say so; a number is not taken as a length."""
     for read in (inr_codec.decode, inr_codec.inspect):
