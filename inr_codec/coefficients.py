@@ -380,7 +380,7 @@ def _mark(values, table, q, step, use_q, live):
                         live[c + (x >> 2)] = 1
 
 
-OPTIONS = np.array([20, 100, 400, 80, -1], np.int64)
+OPTIONS = np.array([20, 100, 400, 200, -1], np.int64)
 
 
 def encode(values, bands, step, lam, before):
@@ -451,9 +451,8 @@ def weigh(values, bands, back=False):
             box *= w
 
 
-def dequantise(q, bands, step, points):
+def dequantise(q, step, points):
     out = np.zeros(q.shape, np.float32)
     offsets = np.array([(p - 128) / 256 for p in points], np.float32)
     _dequantise(q.reshape(-1), step, offsets, out.reshape(-1))
-    weigh(out, bands, True)
     return out

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from inr_codec import coefficients, wavelet
 from inr_codec.bands import Bands, bands_table
 from inr_codec.errors import CorruptChunk
-from inr_codec.splitting import LEAF, SMALLEST, choose_tree, mallat_tree, pack_tree, unpack_tree
+from inr_codec.splitting import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
 from inr_codec.wavelet import Box, FloatArray, Step
 
 HEADER = 10
@@ -79,7 +80,8 @@ def _restore(
     q: npt.NDArray[np.int32], bands: Bands, steps: list[Step], step: float, mean: float, points: bytes,
     shape: tuple[int, ...], box: Box | None = None,
 ) -> FloatArray:
-    values = coefficients.dequantise(q, bands, np.float32(step), points)
+    values = coefficients.dequantise(q, np.float32(step), points)
+    coefficients.weigh(values, bands, back=True)
     part: Box | None = box
     if box is not None and len(shape) < 3:
         part = ((0, 1),) * (3 - len(shape)) + box
@@ -88,6 +90,33 @@ def _restore(
     wavelet.inverse(values, steps, part)
     inside = tuple(slice(a, b) for a, b in box) if box is not None else ()
     return np.add(values.reshape(shape)[inside], np.float32(mean))
+
+
+def _synthesis(weighted: FloatArray, bands: Bands, steps: list[Step]) -> FloatArray:
+    values = weighted.copy()
+    coefficients.weigh(values, bands, back=True)
+    wavelet.inverse(values, steps)
+    return values
+
+
+@njit(nogil=True, cache=True)
+def _move(values, decoded, gradient, share):  # type: ignore[no-untyped-def]
+    """decoded + (1 - share) (values - decoded) + share gradient"""
+    out = np.empty_like(values)
+    a, b, c, d = values.reshape(-1), decoded.reshape(-1), gradient.reshape(-1), out.reshape(-1)
+    for i in range(d.size):
+        d[i] = b[i] + (1 - share) * (a[i] - b[i]) + share * c[i]
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One coding pass: its bytes, reconstruction points, step and the squared error of the decoded residual."""
+
+    data: bytes
+    points: bytes
+    step: float
+    squares: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,44 +155,75 @@ class ResidualEncoder:
     def _choose(self, step: float) -> _Transform:
         return self._transform(choose_tree(self._centred, step, LAMBDA))
 
-    def _finish(self, plan: _Transform, data: bytes, q: npt.NDArray[np.int32], step: float) -> EncodedResidual:
-        points = coefficients.centroids(plan.values, q, step)
-        payload = _pack24(step) + _pack24(self._mean) + points + bytes([len(plan.tree)]) + plan.tree + data
-        decoded = _restore(q, plan.bands, plan.steps, step, self._mean, points, self.shape)
-        return EncodedResidual(payload, decoded, step)
+    def _passes(self, plan: _Transform, step: float, budget: float, rounds: int, settle: int) -> _Pass | None:
+        """Code again and again: the step follows the budget, the values to quantise follow the error of the result.
+
+        The transform is not orthogonal: the error e of a decoded residual has a part S'e within reach of coefficients whose
+        synthesis is S. A round moves the values by a share of it, which takes out of the quantised coefficients what they
+        do to each other. With an infinite budget the step stays. The best pass within the budget counts.
+        """
+        values, q, best = plan.values, None, None
+        share = self._share(plan)
+        known: list[tuple[float, float]] = []
+        for i in range(rounds + settle):
+            step = _unpack24(_pack24(step))
+            data, q = coefficients.encode(values, plan.bands, step, LAMBDA, q)
+            points = coefficients.centroids(values, q, step)
+            weighted = coefficients.dequantise(q, np.float32(step), points)
+            decoded = _synthesis(weighted, plan.bands, plan.steps)
+            error = self._centred - decoded
+            squares = float(np.square(error).sum(dtype=np.float64))
+            if len(data) <= budget and (best is None or squares < best.squares):
+                best = _Pass(data, points, step, squares)
+            if i >= rounds and 0.996 * budget <= len(data) <= budget:
+                break
+            if i < rounds:
+                wavelet.forward(error, plan.steps, transpose=True)
+                coefficients.weigh(error, plan.bands, back=True)
+                values = _move(values, weighted, error, share)
+            known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
+            step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:]) if math.isfinite(budget) else step
+        return best
+
+    def _share(self, plan: _Transform) -> np.float32:
+        """How far a round may move: 1.5 over the largest eigenvalue of S'S (diverges from 2 on), found by power iteration."""
+        vector = np.random.default_rng(0).standard_normal(self._flat, np.float32)
+        norm = 1.0
+        for _ in range(8):
+            vector /= np.linalg.norm(vector)
+            vector = _synthesis(vector, plan.bands, plan.steps)
+            wavelet.forward(vector, plan.steps, transpose=True)
+            coefficients.weigh(vector, plan.bands, back=True)
+            norm = float(np.linalg.norm(vector))
+        return np.float32(min(0.3, 1.5 / norm))
+
+    def _finish(self, plan: _Transform, result: _Pass) -> EncodedResidual:
+        payload = b"".join(
+            (_pack24(result.step), _pack24(self._mean), result.points, bytes([len(plan.tree)]), plan.tree, result.data)
+        )
+        return EncodedResidual(payload, decode_residual(payload, self.shape), result.step)
 
     def encode_at_step(self, step: float) -> EncodedResidual:
         """Quantise with one step (in the residual's units), with the splitting that suits it."""
-        step = _unpack24(_pack24(step))
         plan = self._choose(step)
-        q = coefficients.encode(plan.values, plan.bands, step, LAMBDA, None)[1]
-        return self._finish(plan, *coefficients.encode(plan.values, plan.bands, step, LAMBDA, q), step)
+        result = self._passes(plan, step, math.inf, 2 + 2 * self._effort, 0)
+        assert result is not None
+        return self._finish(plan, result)
 
     def encode(self, n_bytes: int) -> EncodedResidual:
         """The best payload of at most n_bytes."""
         if n_bytes < HEADER:
             return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
         peak = float(np.abs(self._centred).max(initial=0.0))
-        nothing = np.zeros(self._flat, np.int32)
-        blank = self._transform([LEAF])
-        if n_bytes < HEADER + 8 or peak < 1e-30:
-            return self._finish(blank, b"", nothing, _unpack24(_pack24(max(peak, 1e-30))))
-        step = self._first_step(n_bytes)
-        plan = self._choose(step)
-        budget = n_bytes - HEADER - len(plan.tree)
-        best, q, known = None, None, list[tuple[float, float]]()
-        for _ in range(10):
-            step = _unpack24(_pack24(step))
-            data, q = coefficients.encode(plan.values, plan.bands, step, LAMBDA, q)
-            known.append((math.log2(step), math.log2(len(data) / max(budget, 1))))
-            if len(data) <= budget and (best is None or step <= best[2]):
-                best = (data, q, step)
-                if len(data) >= 0.997 * budget:
-                    break
-            step = 2.0 ** _next_step(known)
-        if best is None:
-            return self._finish(blank, b"", nothing, _unpack24(_pack24(max(peak, 1e-30))))
-        return self._finish(plan, *best)
+        result = None
+        if n_bytes >= HEADER + 8 and peak > 1e-30:
+            plan = self._choose(self._first_step(n_bytes))
+            budget = max(n_bytes - HEADER - len(plan.tree), 1)
+            result = self._passes(plan, self._first_step(n_bytes), budget, 2 + 6 * self._effort, 6)
+        if result is None:  # the mean alone
+            plan = self._transform([LEAF])
+            result = _Pass(b"", bytes([128] * 3), _unpack24(_pack24(max(peak, 1e-30))), 0.0)
+        return self._finish(plan, result)
 
     def _first_step(self, n_bytes: int) -> float:
         """About 4.8 bits are spent on a coefficient that is not zero, most of them above 0.8 steps."""
@@ -173,18 +233,17 @@ class ResidualEncoder:
 
 
 def _next_step(known: list[tuple[float, float]]) -> float:
-    """Logarithm of the next step from pairs (log2 step, log2 of bytes over budget): secant within the bracket."""
-    over = [k for k in known if k[1] > 0]
-    under = [k for k in known if k[1] <= 0]
-    goal = -0.0015
-    if not over or not under:
-        last = known[-1]
-        return last[0] + max(-2.0, min(2.0, 0.8 * (last[1] - goal))) + (0.01 if not under else -0.01)
-    a, b = max(over), min(under)
-    if b[0] <= a[0]:
-        return a[0] + 0.005
-    t = (a[1] - goal) / (a[1] - b[1])
-    return a[0] + (b[0] - a[0]) * min(max(t, 0.1), 0.9)
+    """Logarithm of the next step from pairs (log2 step, log2 of bytes over budget): by the secant, within the bracket."""
+    goal = -0.002
+    over, under = [k for k in known if k[1] > 0], [k for k in known if k[1] <= 0]
+    if over and under and max(over)[0] < min(under)[0]:
+        (a, more), (b, less) = max(over), min(under)
+        return a + (b - a) * min(max((more - goal) / (more - less), 0.1), 0.9)
+    step, excess = known[-1]
+    slope = 0.8
+    if len(known) > 1 and abs(known[-2][1] - excess) > 1e-4:
+        slope = min(max((known[-2][0] - step) / (excess - known[-2][1]), 0.4), 2.0)
+    return step + max(-2.0, min(2.0, slope * (excess - goal)))
 
 
 def encode_residual(residual: FloatArray, n_bytes: int, *, effort: int = 1) -> bytes:

@@ -17,7 +17,7 @@ from inr_codec import wavelet
 from inr_codec.entropy import STATE_SIZE, adapt, decode_bit, decoder_init, encode_bit, encoder_finish, encoder_init
 from inr_codec.wavelet import FloatArray, Step
 
-MAX_LEVEL, SMALLEST = 5, 4
+MAX_LEVEL, SMALLEST = 5, 2
 LEAF = 3
 
 State = tuple[int, int]  # splits along an axis, 1 when the last one went to the high half

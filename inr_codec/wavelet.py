@@ -47,7 +47,45 @@ def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-
 
 
 @njit(nogil=True, cache=True)
-def _forward_columns(flat, starts, stride, n, width):  # type: ignore[no-untyped-def]
+def _spread_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+    """The transpose of `_add_to_high`."""
+    for i in range(n_high):
+        j = min(i + 1, n_low - 1)
+        for x in range(width):
+            low[i, x] += k * high[i, x]
+        for x in range(width):
+            low[j, x] += k * high[i, x]
+
+
+@njit(nogil=True, cache=True)
+def _spread_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+    """The transpose of `_add_to_low`."""
+    for i in range(n_low):
+        h, j = max(i - 1, 0), min(i, n_high - 1)
+        for x in range(width):
+            high[h, x] += k * low[i, x]
+        for x in range(width):
+            high[j, x] += k * low[i, x]
+
+
+@njit(nogil=True, cache=True)
+def _lift(low, high, n_low, n_high, width, transpose):  # type: ignore[no-untyped-def]
+    """Forward lifting of one tile, or the transpose of inverse lifting; returns the factors of low and high."""
+    if transpose:
+        _spread_high(low, high, -_A, n_low, n_high, width)
+        _spread_low(low, high, -_B, n_low, n_high, width)
+        _spread_high(low, high, -_C, n_low, n_high, width)
+        _spread_low(low, high, -_E, n_low, n_high, width)
+        return _LOW_BACK, _HIGH_BACK
+    _add_to_high(low, high, _A, n_low, n_high, width)
+    _add_to_low(low, high, _B, n_low, n_high, width)
+    _add_to_high(low, high, _C, n_low, n_high, width)
+    _add_to_low(low, high, _E, n_low, n_high, width)
+    return _LOW, _HIGH
+
+
+@njit(nogil=True, cache=True)
+def _forward_columns(flat, starts, stride, n, width, transpose):  # type: ignore[no-untyped-def]
     """Split lines of n samples, `stride` apart, for the `width` neighbours of every start."""
     n_low, n_high = (n + 1) // 2, n // 2
     low, high = np.empty((n_low, _WIDTH), np.float32), np.empty((n_high, _WIDTH), np.float32)
@@ -62,18 +100,15 @@ def _forward_columns(flat, starts, stride, n, width):  # type: ignore[no-untyped
                 o = start + k + (2 * i + 1) * stride
                 for x in range(w):
                     high[i, x] = flat[o + x]
-            _add_to_high(low, high, _A, n_low, n_high, w)
-            _add_to_low(low, high, _B, n_low, n_high, w)
-            _add_to_high(low, high, _C, n_low, n_high, w)
-            _add_to_low(low, high, _E, n_low, n_high, w)
+            scale_low, scale_high = _lift(low, high, n_low, n_high, w, transpose)
             for i in range(n_low):
                 o = start + k + i * stride
                 for x in range(w):
-                    flat[o + x] = low[i, x] * _LOW
+                    flat[o + x] = low[i, x] * scale_low
             for i in range(n_high):
                 o = start + k + (n_low + i) * stride
                 for x in range(w):
-                    flat[o + x] = high[i, x] * _HIGH
+                    flat[o + x] = high[i, x] * scale_high
 
 
 @njit(nogil=True, cache=True)
@@ -106,7 +141,7 @@ def _inverse_columns(flat, starts, stride, n, width, first, last):  # type: igno
 
 
 @njit(nogil=True, cache=True)
-def _forward_rows(flat, starts, n):  # type: ignore[no-untyped-def]
+def _forward_rows(flat, starts, n, transpose):  # type: ignore[no-untyped-def]
     """Split contiguous lines of n samples."""
     n_low, n_high = (n + 1) // 2, n // 2
     low, high = np.empty((n_low, 16), np.float32), np.empty((n_high, 16), np.float32)
@@ -118,16 +153,13 @@ def _forward_rows(flat, starts, n):  # type: ignore[no-untyped-def]
                 low[i, x] = flat[o + 2 * i]
             for i in range(n_high):
                 high[i, x] = flat[o + 2 * i + 1]
-        _add_to_high(low, high, _A, n_low, n_high, w)
-        _add_to_low(low, high, _B, n_low, n_high, w)
-        _add_to_high(low, high, _C, n_low, n_high, w)
-        _add_to_low(low, high, _E, n_low, n_high, w)
+        scale_low, scale_high = _lift(low, high, n_low, n_high, w, transpose)
         for x in range(w):
             o = starts[block + x]
             for i in range(n_low):
-                flat[o + i] = low[i, x] * _LOW
+                flat[o + i] = low[i, x] * scale_low
             for i in range(n_high):
-                flat[o + n_low + i] = high[i, x] * _HIGH
+                flat[o + n_low + i] = high[i, x] * scale_high
 
 
 @njit(nogil=True, cache=True)
@@ -171,16 +203,17 @@ def _starts(shape: tuple[int, ...], axis: int, needed: list[IntArray]) -> IntArr
     return np.ascontiguousarray(total)
 
 
-def forward(values: FloatArray, steps: list[Step]) -> None:
-    """Transform a C-contiguous float32 array in place."""
+def forward(values: FloatArray, steps: list[Step], *, transpose: bool = False) -> None:
+    """Transform a C-contiguous float32 array in place, or apply the transpose of `inverse`, which is nearly the same."""
     flat = values.reshape(-1)
     last = values.ndim - 1
     for axis, offset, size in steps:
         starts = _starts(values.shape, axis, [np.arange(o, o + n) for o, n in zip(offset, size)])
         if axis == last:
-            _forward_rows(flat, starts, size[axis])
+            _forward_rows(flat, starts, size[axis], transpose)
         else:
-            _forward_columns(flat, starts, int(np.prod(values.shape[axis + 1 :])), size[axis], size[last])
+            stride = int(np.prod(values.shape[axis + 1 :]))
+            _forward_columns(flat, starts, stride, size[axis], size[last], transpose)
 
 
 def _sources(first: int, stop: int, n: int) -> IntArray:
@@ -221,7 +254,7 @@ def inverse(values: FloatArray, steps: list[Step], box: Box | None = None) -> No
 def norms(n: int, levels: int) -> FloatArray:
     """Euclidean norms of what unit coefficients give after `levels` splits of the low part of a line of n samples.
 
-    They are near 1, and up to 1.3 at the ends of the line. Entries from ceil(n / 2^levels) on belong to the high halves.
+    They are near 1, and up to 1.3 at the ends of the line. Entries from ceil(n / 2^levels) on are of high halves.
     """
     unit = np.eye(n, dtype=np.float32)
     sizes = [n]
