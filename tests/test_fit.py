@@ -11,8 +11,8 @@ from inr_codec.errors import ConfigError
 from inr_codec.evaluate import evaluate_grid
 from inr_codec.fit import FitTask, Schedule, fit_blocks
 from inr_codec.fit.drive import BestState, drive
-from inr_codec.fit.torch_engine import forward
 from inr_codec.network import NetworkShape, coordinates, funnel_shape, initial_parameters
+from inr_codec.network_torch import forward
 
 Array = NDArray[np.float32]
 

@@ -1,6 +1,7 @@
 """Fitting networks to blocks: one seam, several engines.
 
-`fused` runs numba kernels, one network per thread, and is the default on a CPU; `torch` runs anywhere torch does.
+`fused` runs numba kernels, one network per thread, and is the default; `torch` runs anywhere torch does, many networks
+as one batch; `triton` runs fused kernels on a GPU.
 """
 
 from collections.abc import Sequence
@@ -21,5 +22,12 @@ def fit_blocks(tasks: Sequence[FitTask], engine: str = "fused") -> list[FitOutco
     if engine == "torch":
         from inr_codec.fit import torch_engine
 
-        return torch_engine.run_all(tasks, cancelled)
-    raise ConfigError(f"expected engine 'fused' or 'torch', got {engine!r}: choose one of them")
+        return torch_engine.run_all(tasks)
+    if engine == "triton":
+        try:
+            from inr_codec.fit import triton_engine
+        except ImportError as error:
+            raise ConfigError(f"expected triton to be installed, got {str(error)!r}: pip install triton") from None
+
+        return triton_engine.run_all(tasks)
+    raise ConfigError(f"expected engine 'fused', 'torch' or 'triton', got {engine!r}: choose one of them")

@@ -25,7 +25,7 @@ class FitTask:
     values: float32, flat, standardised targets of the whole block (C order); sides: the block's shape; picks: flat
     indices of the voxels to learn from (None: all). parameters: float32 start. frozen: uint8, 1 where a parameter
     must keep its value (None: nowhere). features: what the network sees instead of coordinates, float32 (n, inputs),
-    C order; `sides` is () then (fused engine only).
+    C order; `sides` is () then.
     """
 
     values: NDArray[np.float32]

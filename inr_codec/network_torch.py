@@ -1,0 +1,79 @@
+"""The network in torch: the device it runs on, widths padded so that unequal networks share a batch, the forward pass.
+
+`INR_CODEC_DEVICE` names the device (default: cuda where there is one, else cpu).
+Padding is exact: a neuron whose weights and bias are 0 is silent (sin 0 = 0) and nothing listens to it, so its
+gradients are 0 as well and it stays as it is.
+"""
+
+import os
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inr_codec.errors import ConfigError
+from inr_codec.network import NetworkShape
+
+
+def device() -> torch.device:
+    """Where torch works; ConfigError for a name that torch does not know or cannot use here."""
+    name = os.environ.get("INR_CODEC_DEVICE")
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"expected INR_CODEC_DEVICE to name a device of torch, got {name!r} ({reason}): set it to 'cpu' or unset it"
+        ) from None
+    return torch.device(name)
+
+
+def padded_shape(shape: NetworkShape, unit: int, power: bool = False) -> NetworkShape:
+    """Hidden widths rounded up to multiples of `unit`, or with `power` to `unit` times a power of two."""
+
+    def up(width: int) -> int:
+        units = -(-width // unit)
+        return unit * (1 << (units - 1).bit_length() if power else units)
+
+    first, *hidden, last = shape.widths
+    return NetworkShape((first, *[up(width) for width in hidden], last))
+
+
+@lru_cache(maxsize=4096)
+def places(shape: NetworkShape, padded: NetworkShape) -> NDArray[np.int64]:
+    """Where each parameter of a network lies in the flat parameters of the padded one."""
+    parts = []
+    at = 0
+    outer = zip(padded.widths, padded.widths[1:], strict=False)
+    for (n, m), (wide, high) in zip(zip(shape.widths, shape.widths[1:], strict=False), outer, strict=True):
+        parts.append((at + np.arange(m)[:, None] * wide + np.arange(n)).reshape(-1))
+        parts.append(at + high * wide + np.arange(m))
+        at += high * wide + high
+    result = np.concatenate(parts)
+    result.setflags(write=False)
+    return result
+
+
+def pad(values: NDArray[np.float32], shape: NetworkShape, padded: NetworkShape) -> NDArray[np.float32]:
+    """Flat parameters of a network as those of the padded one, 0 elsewhere."""
+    out = np.zeros(padded.parameters, np.float32)
+    out[places(shape, padded)] = values
+    return out
+
+
+def forward(parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor) -> Tensor:
+    """Outputs (networks, n) of networks with flat parameters (networks, p) at points (networks, n, inputs)."""
+    values = points
+    at = 0
+    for k, (n, m) in enumerate(zip(shape.widths, shape.widths[1:], strict=False)):
+        matrix = parameters[:, at : at + n * m].reshape(-1, m, n)
+        bias = parameters[:, at + n * m : at + n * m + m]
+        values = torch.baddbmm(bias[:, None, :], values, matrix.transpose(1, 2))
+        if k < shape.depth - 1:
+            values = torch.sin(w0 * values)
+        at += n * m + m
+    return values[..., 0]
