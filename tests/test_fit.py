@@ -66,7 +66,7 @@ def test_fused_gradients_are_those_of_torch_in_float64(dims: int, hidden: list[i
     picks = np.arange(128, dtype=np.int32)
     scratch = [np.zeros(neurons * TILE, np.float32) for _ in range(2)]
     total = fused_gradient(
-        task.values, picks, 0, 2, np.array(sides), axes, np.zeros((0, 0), np.float32), task.parameters,
+        task.values, picks, 0, 128 // TILE, np.array(sides), axes, np.zeros((0, 0), np.float32), task.parameters,
         np.array(task.shape.widths), np.float32(15.0), *scratch, np.zeros(2 * widest * TILE, np.float32), gradient,
     )  # fmt: skip
     expected = torch_gradient(task)

@@ -37,12 +37,15 @@ def fused_gradient(
                 for a in range(widths[0]):
                     activations[a * TILE + j] = features[here, a]
         else:
-            for j in range(TILE):
-                rest = picks[start + j]
-                for a in range(dims - 1, -1, -1):
-                    above = rest // sides[a]
-                    activations[a * TILE + j] = axes[a, rest - above * sides[a]]
-                    rest = above
+            stride = 1.0
+            for a in range(dims - 1, -1, -1):
+                side, per_line, per_side = np.float64(sides[a]), 1.0 / stride, 1.0 / sides[a]
+                here = picks[start : start + TILE]
+                there = activations[a * TILE : a * TILE + TILE]
+                for j in range(TILE):
+                    line = np.floor((here[j] + 0.5) * per_line)
+                    there[j] = axes[a, np.uint32(line - side * np.floor((line + 0.5) * per_side))]
+                stride *= side
         at = 0
         row = 0
         for k in range(depth):
