@@ -15,6 +15,7 @@ from numba import njit
 from inr_codec import coefficients, wavelet
 from inr_codec.bands import Bands, bands_table
 from inr_codec.errors import CorruptChunk
+from inr_codec.quantised import centroids, dequantise, weigh
 from inr_codec.splitting import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
 from inr_codec.wavelet import Box, FloatArray, Step
 
@@ -72,7 +73,9 @@ def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = No
         raise CorruptChunk(f"the tree of a residual layer ends at byte {start}, got {len(payload)}; the chunk is cut short")
     steps, leaves = unpack_tree(flat, payload[HEADER:start])
     bands = bands_table(flat, leaves)
-    q = coefficients.decode(np.frombuffer(payload[start:], np.uint8).copy(), bands, flat)
+    q = coefficients.decode(payload[start:], bands, flat)
+    if q is None:
+        raise CorruptChunk(f"the coefficients of a residual layer go on past its end at {len(payload)}; the chunk is damaged")
     return _restore(q, bands, steps, step, mean, points, shape, box)
 
 
@@ -80,8 +83,8 @@ def _restore(
     q: npt.NDArray[np.int32], bands: Bands, steps: list[Step], step: float, mean: float, points: bytes,
     shape: tuple[int, ...], box: Box | None = None,
 ) -> FloatArray:
-    values = coefficients.dequantise(q, np.float32(step), points)
-    coefficients.weigh(values, bands, back=True)
+    values = dequantise(q, step, points)
+    weigh(values, bands, back=True)
     part: Box | None = box
     if box is not None and len(shape) < 3:
         part = ((0, 1),) * (3 - len(shape)) + box
@@ -94,7 +97,7 @@ def _restore(
 
 def _synthesis(weighted: FloatArray, bands: Bands, steps: list[Step]) -> FloatArray:
     values = weighted.copy()
-    coefficients.weigh(values, bands, back=True)
+    weigh(values, bands, back=True)
     wavelet.inverse(values, steps)
     return values
 
@@ -148,7 +151,7 @@ class ResidualEncoder:
             bands = bands_table(self._flat, leaves)
             values = self._centred.copy()
             wavelet.forward(values, steps)
-            coefficients.weigh(values, bands)
+            weigh(values, bands)
             self._transforms[tree] = _Transform(tree, steps, bands, values)
         return self._transforms[tree]
 
@@ -168,8 +171,8 @@ class ResidualEncoder:
         for i in range(rounds + settle):
             step = _unpack24(_pack24(step))
             data, q = coefficients.encode(values, plan.bands, step, LAMBDA, q)
-            points = coefficients.centroids(values, q, step)
-            weighted = coefficients.dequantise(q, np.float32(step), points)
+            points = centroids(values, q, step)
+            weighted = dequantise(q, step, points)
             decoded = _synthesis(weighted, plan.bands, plan.steps)
             error = self._centred - decoded
             squares = float(np.square(error).sum(dtype=np.float64))
@@ -179,7 +182,7 @@ class ResidualEncoder:
                 break
             if i < rounds:
                 wavelet.forward(error, plan.steps, transpose=True)
-                coefficients.weigh(error, plan.bands, back=True)
+                weigh(error, plan.bands, back=True)
                 values = _move(values, weighted, error, share)
             known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
             step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:]) if math.isfinite(budget) else step
@@ -193,7 +196,7 @@ class ResidualEncoder:
             vector /= np.linalg.norm(vector)
             vector = _synthesis(vector, plan.bands, plan.steps)
             wavelet.forward(vector, plan.steps, transpose=True)
-            coefficients.weigh(vector, plan.bands, back=True)
+            weigh(vector, plan.bands, back=True)
             norm = float(np.linalg.norm(vector))
         return np.float32(min(0.3, 1.5 / norm))
 
