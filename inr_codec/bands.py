@@ -12,13 +12,13 @@ PAD = 2  # zeros around the magnitudes of a band
 # columns of the table
 OFFSET, STRIDE_Z, STRIDE_Y = 0, 1, 2  # of the band in the coefficient array; neighbours along x are adjacent
 NZ, NY, NX = 3, 4, 5
-LEVEL, ORIENTATION = 6, 7
-PLACE = 8  # of coefficient (0, 0, 0) in the padded magnitudes
-PARENT = 9
-SHIFT_Z, SHIFT_Y, SHIFT_X = 10, 11, 12  # log2 of a coefficient's extent in the parent over its extent in the band
-CELLS = 13  # of cell (0, 0, 0) in the padded cells
-COUSIN = 14  # bands COUSIN .. b - 1 have the same levels
-COLUMNS = 15
+LEVEL, ORIENTATION, KIND = 6, 7, 8  # KIND = 8 LEVEL + ORIENTATION
+PLACE, ROW_Z, ROW_Y = 9, 10, 11  # of coefficient (0, 0, 0) in the padded magnitudes, and the strides there
+CELLS, CELL_Z, CELL_Y = 12, 13, 14  # the same of its cells
+PARENT, PARENT_PLACE, PARENT_Z, PARENT_Y = 15, 16, 17, 18  # a row or -1, and where its magnitudes are
+SHIFT_Z, SHIFT_Y, SHIFT_X = 19, 20, 21  # levels that the parent is coarser by
+COUSIN = 22  # bands COUSIN .. b - 1 have the same levels as b
+COLUMNS = 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +46,21 @@ def bands_table(shape: tuple[int, int, int], bands: list[Band]) -> Bands:
         used = sorted(v for v, s in zip(band.levels, split) if s) or [1]
         row[LEVEL] = min(7, max(0, used[len(used) // 2] - 1))
         row[ORIENTATION] = 4 * band.high[0] + 2 * band.high[1] + band.high[2]
+        row[KIND] = 8 * row[LEVEL] + row[ORIENTATION]
         nz, ny, nx = (n + 2 * PAD for n in band.size)
-        row[PLACE] = place + (PAD * ny + PAD) * nx + PAD
+        row[PLACE : ROW_Y + 1] = place + (PAD * ny + PAD) * nx + PAD, ny * nx, nx
         place += nz * ny * nx
-        cz, cy, cx = (((n + 3) >> 2) + 2 for n in band.size)
-        row[CELLS] = cells + (cy + 1) * cx + 1
-        cells += cz * cy * cx
-        row[COUSIN] = next(j for j in range(i + 1) if order[j].levels == band.levels)
-        if row[COUSIN] < i and not any(order[row[COUSIN]].high):
-            row[COUSIN] += 1
-        row[PARENT] = _parent(order, i)
-        if row[PARENT] >= 0:
-            row[SHIFT_Z : SHIFT_X + 1] = np.subtract(order[row[PARENT]].levels, band.levels)
+        nz, ny, nx = (((n + 3) >> 2) + 2 for n in band.size)
+        row[CELLS : CELL_Y + 1] = cells + (ny + 1) * nx + 1, ny * nx, nx
+        cells += nz * ny * nx
+        row[COUSIN] = i if not any(band.high) else next(
+            j for j in range(i + 1) if order[j].levels == band.levels and any(order[j].high)
+        )
+        parent = _parent(order, i)
+        row[PARENT] = parent
+        if parent >= 0:
+            row[PARENT_PLACE : PARENT_Y + 1] = table[parent, PLACE : ROW_Y + 1]
+            row[SHIFT_Z : SHIFT_X + 1] = np.subtract(order[parent].levels, band.levels)
     return Bands(table, order, place, cells)
 
 

@@ -22,6 +22,7 @@ IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
 
 STATE_SIZE = 4
+HALF = 1 << 15
 STRETCH_LIMIT = 2839
 """Largest logit in units of 1/256: its probability is 65535 / 65536."""
 MAX_COUNT = 1023

@@ -21,6 +21,7 @@ from inr_codec.wavelet import Box, FloatArray, Step
 
 HEADER = 10
 LAMBDA = 0.1  # distortion in squared steps that one bit is worth
+FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay within what the coder holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class ResidualEncoder:
         values = np.ascontiguousarray(residual, np.float32).reshape(self._flat)
         self._mean = _unpack24(_pack24(float(values.mean(dtype=np.float64))))
         self._centred = values - np.float32(self._mean)
+        self._peak = float(np.abs(self._centred).max(initial=0.0))
         self._effort = effort
         self._transforms: dict[bytes, _Transform] = {}
 
@@ -161,20 +163,18 @@ class ResidualEncoder:
     def _passes(self, plan: _Transform, step: float, budget: float, rounds: int, settle: int) -> _Pass | None:
         """Code again and again: the step follows the budget, the values to quantise follow the error of the result.
 
-        The transform is not orthogonal: the error e of a decoded residual has a part S'e within reach of coefficients whose
-        synthesis is S. A round moves the values by a share of it, which takes out of the quantised coefficients what they
-        do to each other. With an infinite budget the step stays. The best pass within the budget counts.
+        The transform S of coefficients to values is not orthogonal. A round moves the values by a share of S'e, the part
+        of the decoded residual's error e within their reach: it takes out of the coefficients what they do to each other.
+        Then only the step settles. With an infinite budget it stays. The best pass within the budget counts.
         """
-        values, q, best = plan.values, None, None
-        share = self._share(plan)
-        known: list[tuple[float, float]] = []
+        values, before, best = plan.values, None, None
+        share, known = self._share(plan), list[tuple[float, float]]()
         for i in range(rounds + settle):
-            step = _unpack24(_pack24(step))
-            data, q = coefficients.encode(values, plan.bands, step, LAMBDA, q)
-            points = centroids(values, q, step)
-            weighted = dequantise(q, step, points)
-            decoded = _synthesis(weighted, plan.bands, plan.steps)
-            error = self._centred - decoded
+            step = _unpack24(_pack24(max(step, self._peak * FINEST)))
+            data, levels = coefficients.encode(values, plan.bands, step, LAMBDA, before)
+            points = centroids(values, levels, step)
+            weighted = dequantise(levels, step, points)
+            error = self._centred - _synthesis(weighted, plan.bands, plan.steps)
             squares = float(np.square(error).sum(dtype=np.float64))
             if len(data) <= budget and (best is None or squares < best.squares):
                 best = _Pass(data, points, step, squares)
@@ -183,8 +183,8 @@ class ResidualEncoder:
             if i < rounds:
                 wavelet.forward(error, plan.steps, transpose=True)
                 weigh(error, plan.bands, back=True)
-                values = _move(values, weighted, error, share)
-            known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
+                values, before = _move(values, weighted, error, share), levels
+            known.append((math.log2(step), math.log2(len(data) / budget)))
             step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:]) if math.isfinite(budget) else step
         return best
 
@@ -217,22 +217,21 @@ class ResidualEncoder:
         """The best payload of at most n_bytes."""
         if n_bytes < HEADER:
             return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
-        peak = float(np.abs(self._centred).max(initial=0.0))
         result = None
-        if n_bytes >= HEADER + 8 and peak > 1e-30:
+        if n_bytes >= HEADER + 8 and self._peak > 1e-30:
             plan = self._choose(self._first_step(n_bytes))
             budget = max(n_bytes - HEADER - len(plan.tree), 1)
             result = self._passes(plan, self._first_step(n_bytes), budget, 2 + 6 * self._effort, 6)
         if result is None:  # the mean alone
             plan = self._transform([LEAF])
-            result = _Pass(b"", bytes([128] * 3), _unpack24(_pack24(max(peak, 1e-30))), 0.0)
+            result = _Pass(b"", bytes([128] * 3), _unpack24(_pack24(max(self._peak, 1e-30))), 0.0)
         return self._finish(plan, result)
 
     def _first_step(self, n_bytes: int) -> float:
         """About 4.8 bits are spent on a coefficient that is not zero, most of them above 0.8 steps."""
         values = np.abs(self._transform(mallat_tree(self._flat)).values).ravel()
         count = min(max(int(n_bytes * 8 / 4.8), 1), values.size - 1)
-        return max(float(np.partition(values, values.size - 1 - count)[values.size - 1 - count]), 1e-30) / 0.75
+        return max(float(np.partition(values, values.size - 1 - count)[values.size - 1 - count]) / 0.75, self._peak * 2.0**-12)
 
 
 def _next_step(known: list[tuple[float, float]]) -> float:

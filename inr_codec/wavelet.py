@@ -252,15 +252,21 @@ def inverse(values: FloatArray, steps: list[Step], box: Box | None = None) -> No
 
 @lru_cache(maxsize=256)
 def norms(n: int, levels: int) -> FloatArray:
-    """Euclidean norms of what unit coefficients give after `levels` splits of the low part of a line of n samples.
+    """Euclidean norms of what unit coefficients give after `levels` >= 1 splits of the low part of a line of n samples.
 
-    They are near 1, and up to 1.3 at the ends of the line. Entries from ceil(n / 2^levels) on are of high halves.
+    First those of the low part, ceil(n / 2^levels), then those of the last high part, ceil(n / 2^(levels - 1)) in all.
+    They are near 1, and up to 1.3 at the ends. A long line has those of a short one of the same n modulo 2^levels, its
+    middle repeated.
     """
-    unit = np.eye(n, dtype=np.float32)
-    sizes = [n]
+    m = min(n, (16 << levels) + n % (1 << levels))
+    sizes = [m]
     for _ in range(levels):
         sizes.append((sizes[-1] + 1) // 2)
-    inverse(unit, [(0, (0, 0), (k, n)) for k in sizes[:-1]])
-    out = np.sqrt(np.square(unit, dtype=np.float64).sum(axis=0)).astype(np.float32)
+    unit = np.eye(m, dtype=np.float32)
+    inverse(unit, [(0, (0, 0), (k, m)) for k in sizes[:-1]])
+    short = np.sqrt(np.square(unit, dtype=np.float64).sum(axis=0)).astype(np.float32)
+    repeats = (n - m) >> levels
+    low, high = short[: sizes[-1]], short[sizes[-1] : sizes[-2]]
+    out = np.concatenate([part for half in (low, high) for part in (half[:8], np.repeat(half[8:9], repeats), half[8:])])
     out.flags.writeable = False
     return out
