@@ -169,7 +169,9 @@ class ResidualEncoder:
         """
         values, before, best = plan.values, None, None
         share, known = self._share(plan), list[tuple[float, float]]()
-        for i in range(rounds + settle):
+        for i in range(rounds + 3 * settle):
+            if i >= rounds + settle and best is not None:
+                break
             step = _unpack24(_pack24(max(step, self._peak * FINEST)))
             data, levels = coefficients.encode(values, plan.bands, step, LAMBDA, before)
             points = centroids(values, levels, step)
@@ -178,14 +180,17 @@ class ResidualEncoder:
             squares = float(np.square(error).sum(dtype=np.float64))
             if len(data) <= budget and (best is None or squares < best.squares):
                 best = _Pass(data, points, step, squares)
-            if i >= rounds and 0.996 * budget <= len(data) <= budget:
+            if len(data) <= budget and ((i >= rounds and len(data) >= 0.996 * budget) or step < self._peak * 2 * FINEST):
                 break
             if i < rounds:
                 wavelet.forward(error, plan.steps, transpose=True)
                 weigh(error, plan.bands, back=True)
                 values, before = _move(values, weighted, error, share), levels
             known.append((math.log2(step), math.log2(len(data) / budget)))
-            step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:]) if math.isfinite(budget) else step
+            if math.isfinite(budget):
+                step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:])
+            if i >= rounds + settle - 1:
+                step *= 1.1
         return best
 
     def _share(self, plan: _Transform) -> np.float32:
@@ -244,7 +249,7 @@ def _next_step(known: list[tuple[float, float]]) -> float:
     step, excess = known[-1]
     slope = 0.8
     if len(known) > 1 and abs(known[-2][1] - excess) > 1e-4:
-        slope = min(max((known[-2][0] - step) / (excess - known[-2][1]), 0.4), 2.0)
+        slope = min(max((known[-2][0] - step) / (excess - known[-2][1]), 0.3), 8.0)
     return step + max(-2.0, min(2.0, slope * (excess - goal)))
 
 
