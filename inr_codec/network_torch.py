@@ -6,6 +6,8 @@ gradients are 0 as well and it stays as it is.
 """
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +17,21 @@ from torch import Tensor
 
 from inr_codec.errors import ConfigError
 from inr_codec.network import NetworkShape
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One network to be evaluated: gain * network + lift on the outer product of `axes`.
+
+    corner: where the result begins in the chunk's array.
+    """
+
+    parameters: NDArray[np.float32]
+    shape: NetworkShape
+    axes: Sequence[NDArray[np.float32]]
+    corner: Sequence[int]
+    gain: float
+    lift: float
 
 
 def device() -> torch.device:

@@ -15,7 +15,7 @@ from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray
 if TYPE_CHECKING:
     from zarr.abc.store import ByteGetter
     from zarr.core.array_spec import ArraySpec
-    from zarr.core.buffer import Buffer, NDBuffer
+    from zarr.core.buffer import Buffer, BufferPrototype, NDBuffer
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -71,6 +71,10 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return None if data is None else self._part(data, selection, chunk_spec)
 
     def _part(self, data: "Buffer", selection: Any, chunk_spec: "ArraySpec") -> "NDBuffer":
+        if on_gpu(chunk_spec.prototype):
+            values = decode_part_on_gpu(data.to_bytes(), selection, chunk_spec)
+            if values is not None:
+                return chunk_spec.prototype.nd_buffer.from_ndarray_like(values)
         values = decode_part(data.to_bytes(), selection, chunk_spec.shape, chunk_spec.dtype.to_native_dtype())
         return chunk_spec.prototype.nd_buffer.from_numpy_array(values)
 
@@ -97,6 +101,25 @@ def check_dtype(dtype: Any) -> None:
             f"expected numbers, booleans, times or fixed-length strings, got {dtype!r}: "
             "leave serializer= out for this array"
         )
+
+
+def on_gpu(prototype: "BufferPrototype") -> bool:
+    """Whether zarr asks for arrays on the GPU (`zarr.config.enable_gpu()`)."""
+    from zarr.buffer import gpu
+
+    return issubclass(prototype.nd_buffer, gpu.NDBuffer)
+
+
+def decode_part_on_gpu(data: bytes, selection: Any, chunk_spec: "ArraySpec") -> Any:
+    """`decode_part` as a cupy array, no copy through the host; None where the CPU must decode (and zarr copies).
+
+    That is the case without torch, and for streams of more than networks. Not run on a GPU yet.
+    """
+    try:
+        from inr_codec.evaluate_torch import decode_cupy
+    except ImportError:
+        return None
+    return decode_cupy(data, selection, chunk_spec.shape, chunk_spec.dtype.to_native_dtype())
 
 
 def decode_part(data: bytes, selection: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -6,10 +6,14 @@ interpreter and by compiling them; they have not run on a GPU yet.
 """
 
 import triton
-import triton.language as tl
+import triton.language as tl  # noqa: F401  (the interpreter of Triton looks for it)
 
 from inr_codec.network import NetworkShape
 from inr_codec.network_torch import padded_shape
+
+WIDEST = 64
+"""Networks with a wider layer are left to torch, whose products are efficient from there on."""
+MOST_INPUTS = 32
 
 
 def triton_shape(shape: NetworkShape) -> NetworkShape:
@@ -17,10 +21,14 @@ def triton_shape(shape: NetworkShape) -> NetworkShape:
     return padded_shape(shape, 16, power=True)
 
 
+def fits(shape: NetworkShape) -> bool:
+    """Whether a network is small enough for a program's registers and shared memory on any GPU."""
+    return max(shape.widths[1:-1]) <= WIDEST and shape.widths[0] <= MOST_INPUTS
+
+
 def warps(shape: NetworkShape) -> int:
     """Warps of a program: wider tiles are spread over more registers."""
-    widest = max(shape.widths[1:-1])
-    return 2 if widest <= 16 else 4 if widest <= 64 else 8
+    return 2 if max(shape.widths[1:-1]) <= 16 else 4
 
 
 @triton.jit

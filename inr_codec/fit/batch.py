@@ -47,9 +47,7 @@ def bytes_of(task: FitTask, kind: Kind) -> int:
     widths = kind.shape.widths
     neurons = 3 * sum(widths) + 2 * max(widths)
     parameters = kind.shape.parameters
-    return 4 * (
-        voxels_of(task) * (widths[0] + 1) + kind.batch * (neurons + 8) + parameters * (10 + kind.batch // TILE)
-    )
+    return 4 * (voxels_of(task) * (widths[0] + 1) + kind.batch * (neurons + 8) + parameters * (10 + kind.batch // TILE))
 
 
 class Batch:
@@ -103,11 +101,15 @@ def _join(arrays: Sequence[NDArray[np.float32]]) -> Tensor:
 def _free(task: FitTask) -> NDArray[np.float32]:
     if task.frozen is None:
         return np.ones(len(task.parameters), np.float32)
-    return (task.frozen == 0).astype(np.float32)
+    free: NDArray[np.float32] = (task.frozen == 0).astype(np.float32)
+    return free
 
 
 def _picked(values: NDArray[np.float32], task: FitTask) -> NDArray[np.float32]:
-    return values if task.picks is None else values[task.picks]
+    if task.picks is None:
+        return values
+    picked: NDArray[np.float32] = values[task.picks]
+    return picked
 
 
 def _points(task: FitTask) -> NDArray[np.float32]:

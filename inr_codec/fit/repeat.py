@@ -28,7 +28,7 @@ class Repeat:
 
     def capture(self) -> None:
         """Capture UNROLLED steps, and one; kernels are compiled and tried on a twin of the batch before."""
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             twin = self.batch.like()

@@ -47,7 +47,9 @@ def sample(batch: Batch) -> Tensor:
     return batch.starts[:, None] + low + (mix(key[:, None] ^ place) * run >> 32)
 
 
-def gradient(parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+def gradient(
+    parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor]:
     """Mean squared error of each network (N,) and its gradient (N, P), at points (N, n, inputs) with values (N, n)."""
     inputs, slopes, matrices = [points], [], []
     at = 0
@@ -92,6 +94,11 @@ def step(batch: Batch) -> None:
     batch.parameters -= rates[:, None] * batch.free * batch.first / (size + 1e-10)
 
 
+def torch_shape(shape: NetworkShape) -> NetworkShape:
+    """The widths that an accelerator works on."""
+    return padded_shape(shape, WIDTH_UNIT)
+
+
 def run_all(tasks: Sequence[FitTask]) -> list[FitOutcome]:
     """Fit every task; on an accelerator together with those of other threads."""
     where = device()
@@ -101,7 +108,7 @@ def run_all(tasks: Sequence[FitTask]) -> list[FitOutcome]:
 
 
 def _on_accelerator(tasks: Sequence[FitTask]) -> list[FitOutcome]:
-    return fit_together(tasks, step, lambda shape: padded_shape(shape, WIDTH_UNIT), device(), cancelled)
+    return fit_together(tasks, step, torch_shape, device(), cancelled)
 
 
 _gathered: Gather[FitTask, FitOutcome] = Gather(_on_accelerator)

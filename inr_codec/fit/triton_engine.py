@@ -4,7 +4,8 @@ A program takes one network and one tile of its batch. The activations stay in r
 unrolled by the compiler, goes forward on its way in and backward on its way out. Each program writes its gradient to a
 place of its own, and the optimiser's kernel adds them up in a fixed order, so that a network's result depends neither
 on its neighbours nor on scheduling. Products are TF32 with float32 sums; the first layer, the last one and everything
-else is float32. `torch_engine` is the reference: the same voxels, the same step.
+else is float32. `torch_engine` is the reference: the same voxels, the same step. It also fits the networks that are too
+wide for a program. Checked in Triton's interpreter and by compiling; not run on a GPU yet.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ import triton
 import triton.language as tl
 
 from inr_codec.errors import ConfigError
+from inr_codec.fit import torch_engine
 from inr_codec.fit.batch import TILE, Batch
 from inr_codec.fit.gather import Gather
 from inr_codec.fit.task import FitOutcome, FitTask
 from inr_codec.fit.together import fit_together
 from inr_codec.network_torch import device
 from inr_codec.runtime import cancelled
-from inr_codec.tiles_triton import sine_cosine, triton_shape, warps
+from inr_codec.tiles_triton import fits, sine_cosine, triton_shape, warps
 
 PARAMETERS_AT_ONCE = 256
 
@@ -38,7 +40,7 @@ def _beyond(
     h, target, parameters, gradient, w0, scale, AT: tl.constexpr, K: tl.constexpr, WIDTHS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The tile's sum of squares given the activations h (TILE, n) that layer K sees, and its gradient with respect to h.
+    """The tile's sum of squares, given the activations h (TILE, n) that layer K sees, and its gradient by h.
 
     Writes the gradients of the layers K, K + 1, ..., whose parameters begin at AT.
     """
@@ -172,7 +174,13 @@ def _on_device(tasks: Sequence[FitTask]) -> list[FitOutcome]:
         raise ConfigError(
             f"expected a GPU for the triton engine, got the device {str(where)!r}: set INR_CODEC_ENGINE to 'fused'"
         )
-    return fit_together(tasks, step, triton_shape, where, cancelled)
+    outcomes: list[FitOutcome | None] = [None] * len(tasks)
+    for narrow, one_step, padded in ((True, step, triton_shape), (False, torch_engine.step, torch_engine.torch_shape)):
+        members = [k for k, task in enumerate(tasks) if fits(task.shape) == narrow]
+        fitted = fit_together([tasks[k] for k in members], one_step, padded, where, cancelled)
+        for k, outcome in zip(members, fitted, strict=True):
+            outcomes[k] = outcome
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 run_all: Gather[FitTask, FitOutcome] = Gather(_on_device)
