@@ -1,4 +1,4 @@
-"""Where the bands of a splitting lie, and which already coded bands tell about each: the table of the coefficient coder."""
+"""Where the bands of a splitting lie, and which coded bands tell about each: the table of the coefficient coder."""
 
 from dataclasses import dataclass
 
@@ -53,8 +53,10 @@ def bands_table(shape: tuple[int, int, int], bands: list[Band]) -> Bands:
         nz, ny, nx = (((n + 3) >> 2) + 2 for n in band.size)
         row[CELLS : CELL_Y + 1] = cells + (ny + 1) * nx + 1, ny * nx, nx
         cells += nz * ny * nx
-        row[COUSIN] = i if not any(band.high) else next(
-            j for j in range(i + 1) if order[j].levels == band.levels and any(order[j].high)
+        row[COUSIN] = (
+            i
+            if not any(band.high)
+            else next(j for j in range(i + 1) if order[j].levels == band.levels and any(order[j].high))
         )
         parent = _parent(order, i)
         row[PARENT] = parent

@@ -1,8 +1,8 @@
 """Coder of quantised wavelet coefficients: one kernel writes and reads them, in integers only.
 
-Band by band, coarse to fine: first one bit per cell of 4 x 4 x 4 coefficients (is anything in it not zero?), then, row by
-row, the coefficients of the cells that hold something: zero or not, the sign, then the magnitude in unary up to 16 and
-an exponential Golomb code from there on. Contexts are in `contexts`, the mixing of their probabilities in `mixing`.
+Band by band, coarse to fine: first one bit per cell of 4 x 4 x 4 coefficients (is anything in it not zero?), then, row
+by row, the coefficients of the cells that hold something: zero or not, the sign, then the magnitude in unary up to 16
+and an exponential Golomb code from there on. Contexts are in `contexts`, the mixing of their probabilities in `mixing`.
 
 While writing, a coefficient of magnitude a (in steps) becomes the m of least (a - m)^2 + lambda x bits among
 round(a), round(a) - 1 and 0, the bits taken from the adaptive model as it stands.
@@ -15,20 +15,57 @@ import numpy.typing as npt
 from numba import njit
 
 from inr_codec.bands import (
-    CELL_Y, CELL_Z, CELLS, KIND, LEVEL, NX, NY, NZ, OFFSET, ORIENTATION, PLACE, ROW_Y, ROW_Z, STRIDE_Y, STRIDE_Z, Bands,
+    CELL_Y,
+    CELL_Z,
+    CELLS,
+    KIND,
+    LEVEL,
+    NX,
+    NY,
+    NZ,
+    OFFSET,
+    ORIENTATION,
+    PLACE,
+    ROW_Y,
+    ROW_Z,
+    STRIDE_Y,
+    STRIDE_Z,
+    Bands,
 )
 from inr_codec.contexts import (
-    CELL, CLASSES, COEFFICIENT, ENTRIES, FEATURES, KINDS, MAGNITUDE, PART, SIGN, SLOTS, Work, cell_contexts,
-    coefficient_contexts, learn_magnitude, learn_sign, new_work, sign_contexts,
+    CELL,
+    CLASSES,
+    COEFFICIENT,
+    ENTRIES,
+    FEATURES,
+    KINDS,
+    MAGNITUDE,
+    PART,
+    SIGN,
+    SLOTS,
+    cell_contexts,
+    coefficient_contexts,
+    learn_magnitude,
+    learn_sign,
+    new_work,
+    sign_contexts,
 )
 from inr_codec.entropy import (
-    COST_BITS, COUNTED_HALF, HALF, SQUASH, STATE_SIZE, STRETCH_LIMIT, decode_bit, decoder_init, encode_bit,
-    encoder_finish, encoder_init,
+    COST_BITS,
+    COUNTED_HALF,
+    HALF,
+    SQUASH,
+    STATE_SIZE,
+    STRETCH_LIMIT,
+    decode_bit,
+    decoder_init,
+    encode_bit,
+    encoder_finish,
+    encoder_init,
 )
 from inr_codec.mixing import ONE_WEIGHT, learn, predict
+from inr_codec.quantised import Levels, live_cells
 from inr_codec.wavelet import FloatArray
-
-Levels = npt.NDArray[np.int32]
 
 UNARY = 16  # magnitudes from here on are coded by exponential Golomb
 GOLOMB_BITS = 20
@@ -58,13 +95,17 @@ def new_model() -> Model:
     magnitude_weights = np.full((KINDS, FEATURES), (1 << 20) * 2 // 25)
     magnitude_weights[:, -1] = (1 << 20) // 250
     return Model(
-        np.full(ENTRIES, COUNTED_HALF, np.uint32), mixers, cell_mixers, sign_mixers, magnitude_weights,
+        np.full(ENTRIES, COUNTED_HALF, np.uint32),
+        mixers,
+        cell_mixers,
+        sign_mixers,
+        magnitude_weights,
         np.zeros((KINDS, SLOTS), np.int64),
     )
 
 
 @njit(nogil=True, cache=True)
-def _code(encoding, state, buffer, p, bit):  # type: ignore[no-untyped-def]
+def _code(encoding, state, buffer, p, bit):
     if encoding:
         encode_bit(state, buffer, p, bit)
         return bit
@@ -72,7 +113,7 @@ def _code(encoding, state, buffer, p, bit):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _code_large(encoding, state, buffer, excess):  # type: ignore[no-untyped-def]
+def _code_large(encoding, state, buffer, excess):
     """Exponential Golomb code of excess >= 1."""
     bits = 0
     while bits < GOLOMB_BITS and _code(encoding, state, buffer, HALF, 1 if excess >> (bits + 1) else 0):
@@ -84,7 +125,7 @@ def _code_large(encoding, state, buffer, excess):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True)
-def _best_level(a, lam, sign_cost, model, contexts, inputs, set_of_zero):  # type: ignore[no-untyped-def]
+def _best_level(a, lam, sign_cost, model, contexts, inputs, set_of_zero):
     """The magnitude of least distortion + lam x cost (2^-16 bit) for a coefficient of a steps, a >= 1/2."""
     high = int(min(a + np.float32(0.5), np.float32(1 << GOLOMB_BITS)))
     p = predict(model.tables, 0, contexts, model.mixers[set_of_zero], inputs)
@@ -105,7 +146,7 @@ def _best_level(a, lam, sign_cost, model, contexts, inputs, set_of_zero):  # typ
 
 
 @njit(nogil=True, cache=True)
-def _code_cells(encoding, table, b, state, buffer, live, model, work, contexts, inputs):  # type: ignore[no-untyped-def]
+def _code_cells(encoding, table, b, state, buffer, live, model, work, contexts, inputs):
     band = table[b]
     weights = model.cell_mixers[band[LEVEL]]
     inputs[contexts.size] = 64
@@ -120,7 +161,7 @@ def _code_cells(encoding, table, b, state, buffer, live, model, work, contexts, 
 
 
 @njit(nogil=True, cache=True)
-def _run(encoding, table, values, scale, lam, live, levels, buffer, model, work):  # type: ignore[no-untyped-def]
+def _run(encoding, table, values, scale, lam, live, levels, buffer, model, work):
     """Code all bands; returns the number of bytes written, or of those that were missing, at most, while reading."""
     state = np.zeros(STATE_SIZE, np.int64)
     if encoding:
@@ -210,21 +251,6 @@ def _run(encoding, table, values, scale, lam, live, levels, buffer, model, work)
     return max(used, state[2] - OVERRUN // 2, 1)  # a reader may count on most of the trailing zeros
 
 
-@njit(nogil=True, cache=True)
-def _mark(values, table, before, step, live):  # type: ignore[no-untyped-def]
-    """Cells worth coding: those that were not zero before, or that hold a coefficient too large to drop."""
-    threshold = step * np.float32(1.25 if before.size else 0.8)
-    for b in range(table.shape[0]):
-        band = table[b]
-        for z in range(band[NZ]):
-            for y in range(band[NY]):
-                o = band[OFFSET] + z * band[STRIDE_Z] + y * band[STRIDE_Y]
-                c = band[CELLS] + (z >> 2) * band[CELL_Z] + (y >> 2) * band[CELL_Y]
-                for x in range(band[NX]):
-                    if abs(values[o + x]) >= threshold or (before.size and before[o + x] != 0):
-                        live[c + (x >> 2)] = 1
-
-
 def encode(
     values: FloatArray, bands: Bands, step: float, lam: float, before: Levels | None = None
 ) -> tuple[bytes, Levels]:
@@ -233,14 +259,20 @@ def encode(
     `lam` is the distortion in squared steps that one bit is worth. `before`, the levels of an earlier pass over similar
     values, tells which cells are worth visiting; without it the choice is rougher.
     """
-    live = np.zeros(bands.cells, np.uint8)
-    old = np.zeros(0, np.int32) if before is None else before.reshape(-1)
-    _mark(values.reshape(-1), bands.table, old, np.float32(step), live)
+    live = live_cells(values, bands, step, before)
     levels = np.zeros(values.shape, np.int32)
     buffer = np.zeros(6 * values.size + 64, np.uint8)
     n = _run(
-        True, bands.table, values.reshape(-1), np.float32(1 / step), np.float32(lam / 65536), live, levels.reshape(-1),
-        buffer, new_model(), new_work(bands.magnitudes, bands.cells),
+        True,
+        bands.table,
+        values.reshape(-1),
+        np.float32(1 / step),
+        np.float32(lam / 65536),
+        live,
+        levels.reshape(-1),
+        buffer,
+        new_model(),
+        new_work(bands.magnitudes, bands.cells),
     )
     return buffer[:n].tobytes(), levels
 
@@ -251,7 +283,15 @@ def decode(data: bytes, bands: Bands, shape: tuple[int, int, int]) -> Levels | N
     if not data:
         return levels
     missing = _run(
-        False, bands.table, np.zeros(0, np.float32), np.float32(0), np.float32(0), np.zeros(0, np.uint8),
-        levels.reshape(-1), np.frombuffer(data, np.uint8).copy(), new_model(), new_work(bands.magnitudes, bands.cells),
+        False,
+        bands.table,
+        np.zeros(0, np.float32),
+        np.float32(0),
+        np.float32(0),
+        np.zeros(0, np.uint8),
+        levels.reshape(-1),
+        np.frombuffer(data, np.uint8).copy(),
+        new_model(),
+        new_work(bands.magnitudes, bands.cells),
     )
     return None if missing > OVERRUN else levels

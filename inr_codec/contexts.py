@@ -1,7 +1,7 @@
-"""What is known before a bit: neighbours in the band, its parent and cousin bands, and two predictors that learn as they go.
+"""What is known before a bit: neighbours in the band, its parent and cousin bands, and two predictors that learn.
 
-Magnitudes are looked at through min(m, 20) + isqrt(max(m - 20, 0)), signs as -4..4 (sign x min(m, 4)). Neighbours outside
-a band are zero. A *cell* is 4 x 4 x 4 coefficients of a band; one that holds zeros only is not visited.
+Magnitudes are looked at through min(m, 20) + isqrt(max(m - 20, 0)), signs as -4..4 (sign x min(m, 4)). Neighbours
+outside a band are zero. A *cell* is 4 x 4 x 4 coefficients of a band; one that holds zeros only is not visited.
 """
 
 from math import isqrt
@@ -12,8 +12,26 @@ import numpy.typing as npt
 from numba import njit
 
 from inr_codec.bands import (
-    CELL_Y, CELL_Z, CELLS, COUSIN, KIND, LEVEL, NX, NY, NZ, ORIENTATION, PARENT, PARENT_PLACE, PARENT_Y, PARENT_Z, PLACE,
-    ROW_Y, ROW_Z, SHIFT_X, SHIFT_Y, SHIFT_Z,
+    CELL_Y,
+    CELL_Z,
+    CELLS,
+    COUSIN,
+    KIND,
+    LEVEL,
+    NX,
+    NY,
+    NZ,
+    ORIENTATION,
+    PARENT,
+    PARENT_PLACE,
+    PARENT_Y,
+    PARENT_Z,
+    PLACE,
+    ROW_Y,
+    ROW_Z,
+    SHIFT_X,
+    SHIFT_Y,
+    SHIFT_Z,
 )
 
 Table = npt.NDArray[np.int64]
@@ -47,9 +65,19 @@ def _places(sizes: list[int], start: int = 0) -> npt.NDArray[np.int64]:
     return np.cumsum([start, *sizes])
 
 
-COEFFICIENT = _places([
-    KINDS * FINE_BINS, 8 * 256, KINDS * 256, 8 * 256, KINDS * 256, 8 * 4096, FINE_BINS * 256, 8 * FINE_BINS, KINDS * 64,
-])
+COEFFICIENT = _places(
+    [
+        KINDS * FINE_BINS,
+        8 * 256,
+        KINDS * 256,
+        8 * 256,
+        KINDS * 256,
+        8 * 4096,
+        FINE_BINS * 256,
+        8 * FINE_BINS,
+        KINDS * 64,
+    ]
+)
 """First entry of each context of a coefficient within the part of one decision; the last one is the size of a part."""
 CLASSES = 6
 PART = int(COEFFICIENT[-1])
@@ -72,8 +100,12 @@ class Work(NamedTuple):
 def new_work(magnitudes: int, cells: int) -> Work:
     """Empty memory for bands of that many padded magnitudes and cells."""
     return Work(
-        np.zeros(magnitudes, np.uint8), np.zeros(magnitudes, np.int8), np.zeros(cells, np.uint8),
-        np.zeros(FEATURES, np.int64), np.zeros(SLOTS, np.int64), np.zeros(SLOTS, np.int64),
+        np.zeros(magnitudes, np.uint8),
+        np.zeros(magnitudes, np.int8),
+        np.zeros(cells, np.uint8),
+        np.zeros(FEATURES, np.int64),
+        np.zeros(SLOTS, np.int64),
+        np.zeros(SLOTS, np.int64),
     )
 
 
@@ -118,7 +150,7 @@ def cell_contexts(table: Table, b: int, work: Work, z: int, y: int, x: int, cont
     contexts[0] = CELL[0] + (((kind * 4 + near) * 2 + (others > 1)) * 16 + up) * 2 + (cousins > 0)
     contexts[1] = CELL[1] + (kind * 16 + up) * 4 + cousins
     contexts[2] = CELL[2] + (((kind * 2 + before_x) * 2 + before_y) * 2 + before_z) * 4 + min(others, 3)
-    return c
+    return int(c)
 
 
 @njit(nogil=True, cache=True)
@@ -175,9 +207,9 @@ def coefficient_contexts(
     contexts[2] = base[2] + (kind * 16 + _coarse(2 * f[10], 15)) * 16 + _coarse(f[11] + (f[12] >> 1), 15)
     contexts[3] = base[3] + (level * 16 + _coarse(own, 15)) * 16 + _coarse(up, 15)
     contexts[4] = base[4] + (kind * 16 + _coarse((own + f[6] + 2 * far) >> 1, 15)) * 16 + _coarse(same >> 2, 15)
-    contexts[5] = base[5] + (
-        (level * 16 + _coarse(same >> 1, 15)) * 16 + _coarse(around >> 2, 15)
-    ) * 16 + _coarse(faces, 15)
+    contexts[5] = (
+        base[5] + ((level * 16 + _coarse(same >> 1, 15)) * 16 + _coarse(around >> 2, 15)) * 16 + _coarse(faces, 15)
+    )
     contexts[6] = base[6] + (fine * 16 + _coarse(2 * f[10] + (f[11] >> 1), 15)) * 16 + _coarse(same >> 2, 15)
     contexts[7] = base[7] + level * FINE_BINS + int(FINE[min(mixed, 8191)])
     contexts[8] = base[8] + (kind * 4 + seen) * 16 + (z & 3) * 4 + (y & 3)
@@ -198,8 +230,10 @@ def learn_magnitude(work: Work, weights: Ints, mean: int, magnitude: int) -> Non
 
 
 @njit(nogil=True, cache=True)
-def sign_contexts(table: Table, b: int, work: Work, z: int, y: int, x: int, weights: Ints, contexts: Ints) -> tuple[int, int]:
-    """Contexts of the sign of a coefficient; returns a prediction of it as a logit (2^-8) and the number of its inputs."""
+def sign_contexts(
+    table: Table, b: int, work: Work, z: int, y: int, x: int, weights: Ints, contexts: Ints
+) -> tuple[int, int]:
+    """Contexts of the sign of a coefficient; returns its predicted logit (2^-8) and the number of inputs to that."""
     band, s, f, slots = table[b], work.signed, work.signs, work.slots
     sz, sy, orientation = band[ROW_Z], band[ROW_Y], band[ORIENTATION]
     o = band[PLACE] + z * sz + y * sy + x

@@ -1,7 +1,7 @@
 """Logistic mixing of adaptive probabilities, in integers: the model behind every bit of the residual layer.
 
-A bit has n contexts. Each points to a counted probability p_i (see `entropy.adapt_counted`), whose logit, weakened while
-it has seen few bits, is an input:
+A bit has n contexts. Each points to a counted probability p_i (see `entropy.adapt_counted`), whose logit, weakened
+while it has seen few bits, is an input:
 
     s_i = stretch(p_i) c(n_i) / 256,  c(n) = 256 (n + 1/2) / (n + 2)      P = squash(sum of w_i s_i / 2^16)
 
@@ -41,8 +41,13 @@ def predict(
 
 @njit(nogil=True, cache=True)
 def learn(
-    tables: npt.NDArray[np.uint32], base: int, contexts: IntArray, weights: npt.NDArray[np.int32], inputs: IntArray,
-    p: int, bit: int,
+    tables: npt.NDArray[np.uint32],
+    base: int,
+    contexts: IntArray,
+    weights: npt.NDArray[np.int32],
+    inputs: IntArray,
+    p: int,
+    bit: int,
 ) -> None:
     """Move weights and probabilities towards the bit that was coded with p = predict(...)."""
     n = contexts.size

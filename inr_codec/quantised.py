@@ -1,10 +1,10 @@
-"""Values of quantised coefficients: weights of their norms, reconstruction points."""
+"""Coefficients on their way to levels and back: weights by their norms, live cells, reconstruction points."""
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from inr_codec.bands import Bands
+from inr_codec.bands import CELL_Y, CELL_Z, CELLS, NX, NY, NZ, OFFSET, STRIDE_Y, STRIDE_Z, Bands
 from inr_codec.wavelet import FloatArray, norms
 
 Levels = npt.NDArray[np.int32]
@@ -53,3 +53,26 @@ def dequantise(levels: Levels, step: float, points: bytes) -> FloatArray:
     offsets = ((np.frombuffer(points, np.uint8).astype(np.float32) - _ZERO_POINT) / _POINT_UNIT).astype(np.float32)
     _dequantise(levels.reshape(-1), np.float32(step), offsets, out.reshape(-1))
     return out
+
+
+@njit(nogil=True, cache=True)
+def _mark(values, table, before, step, live):  # type: ignore[no-untyped-def]
+    """Cells worth coding: those that were not zero before, or that hold a coefficient too large to drop."""
+    threshold = step * np.float32(1.25 if before.size else 0.8)
+    for b in range(table.shape[0]):
+        band = table[b]
+        for z in range(band[NZ]):
+            for y in range(band[NY]):
+                o = band[OFFSET] + z * band[STRIDE_Z] + y * band[STRIDE_Y]
+                c = band[CELLS] + (z >> 2) * band[CELL_Z] + (y >> 2) * band[CELL_Y]
+                for x in range(band[NX]):
+                    if abs(values[o + x]) >= threshold or (before.size and before[o + x] != 0):
+                        live[c + (x >> 2)] = 1
+
+
+def live_cells(values: FloatArray, bands: Bands, step: float, before: Levels | None) -> npt.NDArray[np.uint8]:
+    """1 for the cells worth coding; `before` are the levels of an earlier pass, without it the choice is rougher."""
+    live = np.zeros(bands.cells, np.uint8)
+    levels = np.zeros(0, np.int32) if before is None else before.reshape(-1)
+    _mark(values.reshape(-1), bands.table, levels, np.float32(step), live)
+    return live

@@ -71,18 +71,28 @@ def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = No
     mean, flat, points = _unpack24(payload[3:6]), _as_3d(shape), payload[6:9]
     start = HEADER + payload[9]
     if len(payload) < start:
-        raise CorruptChunk(f"the tree of a residual layer ends at byte {start}, got {len(payload)}; the chunk is cut short")
+        raise CorruptChunk(
+            f"the tree of a residual layer ends at byte {start}, got {len(payload)}; the chunk is cut short"
+        )
     steps, leaves = unpack_tree(flat, payload[HEADER:start])
     bands = bands_table(flat, leaves)
     q = coefficients.decode(payload[start:], bands, flat)
     if q is None:
-        raise CorruptChunk(f"the coefficients of a residual layer go on past its end at {len(payload)}; the chunk is damaged")
+        raise CorruptChunk(
+            f"the coefficients of a residual layer go on past its end at {len(payload)}; the chunk is damaged"
+        )
     return _restore(q, bands, steps, step, mean, points, shape, box)
 
 
 def _restore(
-    q: npt.NDArray[np.int32], bands: Bands, steps: list[Step], step: float, mean: float, points: bytes,
-    shape: tuple[int, ...], box: Box | None = None,
+    q: npt.NDArray[np.int32],
+    bands: Bands,
+    steps: list[Step],
+    step: float,
+    mean: float,
+    points: bytes,
+    shape: tuple[int, ...],
+    box: Box | None = None,
 ) -> FloatArray:
     values = dequantise(q, step, points)
     weigh(values, bands, back=True)
@@ -163,9 +173,9 @@ class ResidualEncoder:
     def _passes(self, plan: _Transform, step: float, budget: float, rounds: int, settle: int) -> _Pass | None:
         """Code again and again: the step follows the budget, the values to quantise follow the error of the result.
 
-        The transform S of coefficients to values is not orthogonal. A round moves the values by a share of S'e, the part
-        of the decoded residual's error e within their reach: it takes out of the coefficients what they do to each other.
-        Then only the step settles. With an infinite budget it stays. The best pass within the budget counts.
+        The transform S of coefficients to values is not orthogonal. A round moves the values by a share of S'e, the
+        part of the decoded residual's error e within their reach: it takes out of the coefficients what they do to each
+        other. Then only the step settles. With an infinite budget it stays. The best pass within the budget counts.
         """
         values, before, best = plan.values, None, None
         share, known = self._share(plan), list[tuple[float, float]]()
@@ -180,7 +190,9 @@ class ResidualEncoder:
             squares = float(np.square(error).sum(dtype=np.float64))
             if len(data) <= budget and (best is None or squares < best.squares):
                 best = _Pass(data, points, step, squares)
-            if len(data) <= budget and ((i >= rounds and len(data) >= 0.996 * budget) or step < self._peak * 2 * FINEST):
+            if len(data) <= budget and (
+                (i >= rounds and len(data) >= 0.996 * budget) or step < self._peak * 2 * FINEST
+            ):
                 break
             if i < rounds:
                 wavelet.forward(error, plan.steps, transpose=True)
@@ -194,7 +206,7 @@ class ResidualEncoder:
         return best
 
     def _share(self, plan: _Transform) -> np.float32:
-        """How far a round may move: 1.5 over the largest eigenvalue of S'S (diverges from 2 on), found by power iteration."""
+        """How far a round may move: 1.5 over the largest eigenvalue of S'S (2 diverges), found by power iteration."""
         vector = np.random.default_rng(0).standard_normal(self._flat, np.float32)
         norm = 1.0
         for _ in range(8):
@@ -236,11 +248,13 @@ class ResidualEncoder:
         """About 4.8 bits are spent on a coefficient that is not zero, most of them above 0.8 steps."""
         values = np.abs(self._transform(mallat_tree(self._flat)).values).ravel()
         count = min(max(int(n_bytes * 8 / 4.8), 1), values.size - 1)
-        return max(float(np.partition(values, values.size - 1 - count)[values.size - 1 - count]) / 0.75, self._peak * 2.0**-12)
+        return max(
+            float(np.partition(values, values.size - 1 - count)[values.size - 1 - count]) / 0.75, self._peak * 2.0**-12
+        )
 
 
 def _next_step(known: list[tuple[float, float]]) -> float:
-    """Logarithm of the next step from pairs (log2 step, log2 of bytes over budget): by the secant, within the bracket."""
+    """Logarithm of the next step from pairs (log2 step, log2 of bytes over budget): by the secant, in the bracket."""
     goal = -0.002
     over, under = [k for k in known if k[1] > 0], [k for k in known if k[1] <= 0]
     if over and under and max(over)[0] < min(under)[0]:

@@ -1,8 +1,8 @@
 """Which bands a residual is split into: a binary tree of boxes, each split along the axis that pays most.
 
-Every box that is still the low part along an axis may be split along it into low and high half, or stay a band. The tree of
-least cost, distortion + lambda x bits of a rough model at a trial step, is found exactly by dynamic programming: the array is
-split along each axis to every depth once (about 27 samples for each of the array), which gives all boxes of all trees.
+Every box that is still the low part along an axis may be split along it into low and high half, or stay a band. The
+tree of least cost, distortion + lambda x bits of a rough model at a trial step, is found by dynamic programming:
+the array is split along each axis to every depth once (27 times its size in all), which gives the boxes of all trees.
 A classical 3-D wavelet, one that splits z late, a plane-wise one and a separable one are special cases.
 """
 
@@ -36,7 +36,7 @@ class Band:
 
 @njit(nogil=True, cache=True)
 def _cost(values, wz, wy, wx, scale, lam):  # type: ignore[no-untyped-def]
-    """Distortion (squared steps) + lam x bits of a rough model: zeros below 0.8 steps, entropy of the map per 4^3 cell."""
+    """Distortion (squared steps) + lam x bits of a rough model: zeros below 0.8 steps, entropy of the map per cell."""
     nz, ny, nx = values.shape
     total = 0.0
     for z0 in range(0, nz, 4):
@@ -91,7 +91,7 @@ def _children(node: Node, axis: int) -> tuple[Node, Node]:
 
 
 def choose_tree(values: FloatArray, step: float, lam: float, split_bits: float = 2.0) -> list[int]:
-    """The splits of a float32 array (three axes) of least cost at a step: axis or LEAF per node, depth first, low first."""
+    """The splits of a float32 array (three axes) of least cost at a step: axis or LEAF per node, low half first."""
     cost: dict[Node, float] = {}
     for sz, az, wz in _states(values, 0, values.shape[0]):
         for sy, ay, wy in _states(az, 1, values.shape[1]):
@@ -158,7 +158,9 @@ def _walk(shape: tuple[int, int, int], choose: Callable[[Band, list[int], int], 
         half = (band.size[axis] + 1) // 2
         levels = _put(band.levels, axis, band.levels[axis] + 1)
         high = Band(
-            _put(band.offset, axis, band.offset[axis] + half), _put(band.size, axis, band.size[axis] - half), levels,
+            _put(band.offset, axis, band.offset[axis] + half),
+            _put(band.size, axis, band.size[axis] - half),
+            levels,
             _put(band.high, axis, 1),
         )
         todo += [(high, axis), (Band(band.offset, _put(band.size, axis, half), levels, band.high), axis)]

@@ -204,7 +204,7 @@ def _starts(shape: tuple[int, ...], axis: int, needed: list[IntArray]) -> IntArr
 
 
 def forward(values: FloatArray, steps: list[Step], *, transpose: bool = False) -> None:
-    """Transform a C-contiguous float32 array in place, or apply the transpose of `inverse`, which is nearly the same."""
+    """Transform a C-contiguous float32 array in place; `transpose`: apply the transpose of `inverse` instead."""
     flat = values.reshape(-1)
     last = values.ndim - 1
     for axis, offset, size in steps:
