@@ -17,7 +17,7 @@ from torch import Tensor
 from inr_codec.intensity import Intensity
 from inr_codec.network import NetworkShape
 from inr_codec.network_torch import Grid, pad
-from inr_codec.tiles_triton import fits, sine_cosine, triton_shape, warps
+from inr_codec.tiles_triton import fits, precision, sine_cosine, triton_shape, warps
 
 TILE = 64
 UNIT, FLOATS, WHOLE = 0, 1, 2
@@ -93,8 +93,9 @@ def evaluate_grids(grids: Sequence[Grid], w0: float, out: Tensor, intensity: Int
     for grid in grids:
         if fits(grid.shape):
             groups[triton_shape(grid.shape)].append(grid)
-    for shape, members in groups.items():
-        _launch(shape, members, w0, out, ends, form)
+    with torch.cuda.device_of(out):
+        for shape, members in groups.items():
+            _launch(shape, members, w0, out, ends, form)
     return [grid for grid in grids if not fits(grid.shape)]
 
 
@@ -113,5 +114,6 @@ def _launch(
         here([pad(grid.parameters, grid.shape, shape) for grid in grids], np.float32),
         here([grid.gain for grid in grids], np.float32), here([grid.lift for grid in grids], np.float32),
         here(ends, np.float64), out, w0,
-        WIDTHS=shape.widths, SIZE=shape.parameters, TILE=TILE, FORM=form, PRECISION="tf32x3", num_warps=warps(shape),
+        WIDTHS=shape.widths, SIZE=shape.parameters, TILE=TILE, FORM=form, PRECISION=precision(exact=True),
+        num_warps=warps(shape),
     )  # fmt: skip

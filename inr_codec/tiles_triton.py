@@ -5,6 +5,7 @@ them. The layout of the parameters is that of `network.py`, for padded widths. T
 interpreter and by compiling them; they have not run on a GPU yet.
 """
 
+import torch
 import triton
 import triton.language as tl  # noqa: F401  (the interpreter of Triton looks for it)
 
@@ -29,6 +30,13 @@ def fits(shape: NetworkShape) -> bool:
 def warps(shape: NetworkShape) -> int:
     """Warps of a program: wider tiles are spread over more registers."""
     return 2 if max(shape.widths[1:-1]) <= 16 else 4
+
+
+def precision(exact: bool) -> str:
+    """How products are made: TF32, or three TF32 products for one; in float32 where the GPU is not Nvidia's."""
+    if torch.version.hip:
+        return "ieee"
+    return "tf32x3" if exact else "tf32"
 
 
 @triton.jit

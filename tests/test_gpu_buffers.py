@@ -14,7 +14,8 @@ from inr_codec import evaluate_torch
 from inr_codec.serializer import INRSerializer
 
 Z, Y, X = np.ogrid[:16, :16, :16]
-WAVES = (1000 + 200 * np.sin(Z / 3 + Y / 4) + 9 * X).astype(np.uint16)
+NOISE = np.random.default_rng(0).normal(size=(16, 16, 16))
+WAVES = (1000 + 200 * np.sin(Z / 3 + Y / 4) + 9 * X + 30 * NOISE).astype(np.uint16)
 
 
 class HostBuffer(gpu.NDBuffer):

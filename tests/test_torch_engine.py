@@ -1,8 +1,11 @@
 """The torch fit against autograd and torch's own optimisers, and what lets it run without Python on a GPU."""
 
+import subprocess
+import sys
 import threading
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -293,3 +296,12 @@ def test_the_engine_learns():
     task = replace(task, values=(plane / plane.std()).reshape(-1))
     assert torch_engine._gathered([task])[0].loss < 0.01
     assert fit_blocks([task], "torch")[0].loss < 0.01
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_cuda_benchmark_says_what_it_needs():
+    """Without CUDA it ends with one line that says so."""
+    script = Path(__file__).parents[1] / "benchmarks" / "cuda.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["expected a CUDA device, found none: run this where torch.cuda.is_available()"]

@@ -15,15 +15,17 @@ pytest.importorskip("triton", reason="triton is not installed")
 from dataclasses import replace
 
 from inr_codec import INRCodec, decode
-from inr_codec.bitstream import LayerType, unpack_stream
+from inr_codec.bitstream import Header, Layer, LayerType, pack_stream, unpack_stream
+from inr_codec.blocks import root, split
 from inr_codec.errors import ConfigError
 from inr_codec.evaluate import evaluate_grid
 from inr_codec.evaluate_torch import decode_torch, evaluate_network_torch
 from inr_codec.evaluate_triton import evaluate_grids
 from inr_codec.fit import FitTask, Schedule, fit_blocks, torch_engine, triton_engine
 from inr_codec.fit.batch import Batch, Kind, batch_of
+from inr_codec.intensity import Intensity
 from inr_codec.network import NetworkShape, coordinates, initial_parameters
-from inr_codec.network_layer import evaluate_network, unpack_network
+from inr_codec.network_layer import NetworkBlock, NetworkLayer, evaluate_network, pack_network, unpack_network
 from inr_codec.network_torch import Grid, device
 from inr_codec.tiles_triton import fits, triton_shape
 
@@ -58,7 +60,7 @@ def test_gradients_are_those_of_torch(widths):
     losses, expected = torch_engine.gradient(
         batch.parameters.double(), batch.kind.shape, 15.0, batch.points[rows].double(), batch.values[rows].double()
     )
-    slopes, squares = triton_engine.gradients(batch, "ieee")
+    slopes, squares = triton_engine.gradients(batch, exact=True)
     torch.testing.assert_close(slopes.sum(1).double(), expected, rtol=1e-3, atol=2e-5)
     torch.testing.assert_close(squares.sum(1).double() / batch.kind.batch, losses, rtol=1e-4, atol=0)
 
@@ -72,7 +74,7 @@ def test_steps_are_those_of_the_torch_engine(name, monkeypatch):
     one = make_batch([task])
     other = one.like()
     exact = triton_engine.gradients
-    monkeypatch.setattr(triton_engine, "gradients", lambda batch: exact(batch, "ieee"))
+    monkeypatch.setattr(triton_engine, "gradients", lambda batch: exact(batch, exact=True))
     for _ in range(3):
         torch_engine.step(one)
         triton_engine.step(other)
@@ -124,33 +126,29 @@ def test_grids_are_evaluated_as_on_the_cpu(dims):
     np.testing.assert_allclose(out.cpu().numpy(), expected, atol=2e-5)
 
 
-@pytest.fixture(scope="module")
-def stream():
-    """A function that encodes a small volume of a dtype by networks alone, some blocks of it flat."""
-
-    def make(dtype):
-        z, y, x = np.ogrid[:8, :8, :16]
-        volume = np.where(x < 8, 100 + 20 * np.sin(z / 2 + y / 3) + 3 * x, 60 + 10 * (z // 4) + 20 * (y // 4)).astype(
-            dtype
-        )
-        codec = INRCodec(
-            bpv=3, layers="network", deblock=False, steps=50, partition="equal", max_blocks=8, depth=3, effort="fast"
-        )
-        data = codec.encode(volume)
-        header, layers = unpack_stream(data)
-        assert [layer.type for layer in layers] == [LayerType.NETWORK]
-        sizes = [network.size for network in unpack_network(layers[0].payload, header.shape).networks]
-        assert 0 in sizes and max(sizes) > 0
-        return data
-
-    return make
+def make_stream(dtype):
+    """A stream of eight blocks: networks of several widths, and constants."""
+    rng = np.random.default_rng(0)
+    blocks = split(root((8, 8, 16)))
+    layer = NetworkLayer(tuple(blocks), (), 3, 35, 240)
+    networks = []
+    for k, size in enumerate((0, 3, 7, 0, 9, 20, 7, 1)):
+        empty = NetworkBlock(size, 30000 + 1000 * k if size == 0 else 8, 8)
+        if size:
+            shape = layer.shape_of(empty, 3)
+            symbols = np.rint(initial_parameters(shape, 15.0, rng) * 2.0**5).astype(np.int64)
+            empty = replace(empty, steps=(20,) * 6, symbols=symbols)
+        networks.append(empty)
+    payload = pack_network(replace(layer, networks=tuple(networks)), (8, 8, 16))
+    header = Header((8, 8, 16), np.dtype(dtype), False, False, Intensity(3.0, 101.0), None)
+    return pack_stream(header, [Layer(LayerType.NETWORK, payload)])
 
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "u4", "f2", "f4", "f8"])
-def test_streams_of_networks_are_decoded_on_the_device(stream, dtype, fused):
+def test_streams_of_networks_are_decoded_on_the_device(dtype, fused):
     """In the stream's own dtype, the values of the CPU decoder, for any selection."""
-    data = stream(dtype)
+    data = make_stream(dtype)
     selection = (slice(None, None, -3), 4, [0, 9, 9, 3])
     voxels, rest = decode_torch(data, device(), selection=selection, fused=fused)
     expected = decode(data, selection=selection)
@@ -161,9 +159,9 @@ def test_streams_of_networks_are_decoded_on_the_device(stream, dtype, fused):
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_unit_intensities_are_those_of_the_cpu(stream, fused):
+def test_unit_intensities_are_those_of_the_cpu(fused):
     """At some indices of each axis, to float32 accuracy."""
-    header, layers = unpack_stream(stream("u2"))
+    header, layers = unpack_stream(make_stream("u2"))
     layer = unpack_network(layers[0].payload, header.shape)
     indices = [np.arange(0, 8, 3), np.arange(5, 8), np.array([1, 7, 8, 15])]
     got = evaluate_network_torch(layer, indices, device(), fused=fused)

@@ -47,7 +47,9 @@ def bytes_of(task: FitTask, kind: Kind) -> int:
     widths = kind.shape.widths
     neurons = 3 * sum(widths) + 2 * max(widths)
     parameters = kind.shape.parameters
-    return 4 * (voxels_of(task) * (widths[0] + 1) + kind.batch * (neurons + 8) + parameters * (10 + kind.batch // TILE))
+    return 4 * (
+        voxels_of(task) * (widths[0] + 1) + kind.batch * (neurons + 16) + parameters * (10 + kind.batch // TILE)
+    )
 
 
 class Batch:

@@ -21,13 +21,17 @@ class Repeat:
     def __init__(self, step: Step, batch: Batch) -> None:
         self.step = step
         self.batch = batch
+        self.device = torch.cuda.device_of(batch.parameters)  # type: ignore[no-untyped-call]
         self.graphs: list[tuple[int, torch.cuda.CUDAGraph]] = []
         if batch.where.type == "cuda":
-            with torch.cuda.device(batch.where):
-                self.capture()
+            self.capture()
 
     def capture(self) -> None:
         """Capture UNROLLED steps, and one; kernels are compiled and tried on a twin of the batch before."""
+        with self.device:
+            self._capture()
+
+    def _capture(self) -> None:
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -45,9 +49,10 @@ class Repeat:
 
     def __call__(self, steps: int) -> None:
         """Make `steps` steps."""
-        for count, graph in self.graphs:
-            while steps >= count:
-                graph.replay()
-                steps -= count
-        for _ in range(steps):
-            self.step(self.batch)
+        with self.device:
+            for count, graph in self.graphs:
+                while steps >= count:
+                    graph.replay()
+                    steps -= count
+            for _ in range(steps):
+                self.step(self.batch)

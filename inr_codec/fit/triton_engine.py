@@ -22,7 +22,7 @@ from inr_codec.fit.task import FitOutcome, FitTask
 from inr_codec.fit.together import fit_together
 from inr_codec.network_torch import device
 from inr_codec.runtime import cancelled
-from inr_codec.tiles_triton import fits, sine_cosine, triton_shape, warps
+from inr_codec.tiles_triton import fits, precision, sine_cosine, triton_shape, warps
 
 PARAMETERS_AT_ONCE = 256
 
@@ -140,8 +140,11 @@ def optimiser_kernel(
     tl.store(parameters + at, tl.load(parameters + at, mask=inside, other=0.0) - moved, mask=inside)
 
 
-def gradients(batch: Batch, precision: str = "tf32") -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradients (networks, tiles, P) and sums of squares (networks, tiles) of the tiles of this step's batch."""
+def gradients(batch: Batch, exact: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients (networks, tiles, P) and sums of squares (networks, tiles) of the tiles of this step's batch.
+
+    exact: with products in float32.
+    """
     kind = batch.kind
     tiles = kind.batch // TILE
     networks, size = batch.parameters.shape
@@ -149,7 +152,8 @@ def gradients(batch: Batch, precision: str = "tf32") -> tuple[torch.Tensor, torc
     squares = torch.empty((networks, tiles), device=batch.where)
     gradient_kernel[(networks, tiles)](
         batch.points, batch.values, batch.starts, batch.counts, batch.seeds, batch.step, batch.parameters, slopes,
-        squares, kind.w0, WIDTHS=kind.shape.widths, SIZE=size, BATCH=kind.batch, TILE=TILE, PRECISION=precision,
+        squares, kind.w0, WIDTHS=kind.shape.widths, SIZE=size, BATCH=kind.batch, TILE=TILE,
+        PRECISION="ieee" if exact else precision(exact=False),
         num_warps=warps(kind.shape),
     )  # fmt: skip
     return slopes, squares
