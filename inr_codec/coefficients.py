@@ -178,8 +178,10 @@ def _run(encoding, table, values, scale, lam, live, levels, buffer, model, work)
         if not started[kind]:  # predictors go on from the next coarser level
             started[kind] = 1
             if started[kind + 8]:
-                model.magnitude_weights[kind] = model.magnitude_weights[kind + 8]
-                model.sign_weights[kind] = model.sign_weights[kind + 8]
+                for i in range(FEATURES):
+                    model.magnitude_weights[kind, i] = model.magnitude_weights[kind + 8, i]
+                for i in range(SLOTS):
+                    model.sign_weights[kind, i] = model.sign_weights[kind + 8, i]
         magnitude_weights, sign_weights = model.magnitude_weights[kind], model.sign_weights[kind]
         sign_mixer = model.sign_mixers[level]
         set_of_zero = 2 * level + (1 if band[ORIENTATION] else 0)
