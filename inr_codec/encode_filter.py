@@ -34,7 +34,9 @@ SIZES = {
     (12, 6): 0.900,
     (16, 8): 0.893,
     (24, 8): 0.887,
+    (32, 16): 0.881,
 }
+"""Hidden layers, and the share of the squared error that they leave, on average over real volumes."""
 HEAD_BYTES = 8
 PARAMETER_BYTES = 0.57  # expected, for choosing among the sizes
 SMALLEST = 4096  # voxels
@@ -51,17 +53,18 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class _Effort:
-    """How much is spent: voxels learnt from, the fit, and how many sizes are tried."""
+    """How much is spent: voxels learnt from, the fit, the widest network, and how many sizes are tried."""
 
     voxels: int
     schedule: Schedule
+    widest: int
     sizes: int
 
 
 EFFORTS = {
-    "fast": _Effort(1 << 18, Schedule(2500, 512, 4e-3), 1),
-    "default": _Effort(1 << 20, Schedule(8000, 1024, 3e-3), 1),
-    "best": _Effort(1 << 20, Schedule(30000, 1024, 3e-3), 2),
+    "fast": _Effort(1 << 18, Schedule(2500, 512, 4e-3), 16, 1),
+    "default": _Effort(1 << 20, Schedule(8000, 1024, 3e-3), 24, 1),
+    "best": _Effort(1 << 20, Schedule(30000, 1024, 3e-3), 32, 2),
 }
 
 
@@ -94,7 +97,7 @@ def encode_filter(
     wanted = counted & (rng.random(counted.shape) < settings.voxels / counted.sum())
     error = ((original_unit - decoded_unit)[wanted] / np.float32(empty.scale)).astype(np.float32)
     features = gather_features(decoded_unit, empty, wanted)
-    sizes = [size for size in _sizes(empty, price) if HEAD_BYTES + _expected_bytes(empty, size) <= n_bytes]
+    sizes = [size for size in _sizes(empty, price, n_bytes) if max(size) <= settings.widest]
     layers = [replace(empty, hidden=size) for size in sizes[: settings.sizes]]
     sample = slice(None, None, max(1, len(error) // SAMPLE_VOXELS))
     points, errors = np.ascontiguousarray(features[sample].T), error[sample]
@@ -128,12 +131,14 @@ def _empty_layer(decoded: Array, counted: NDArray[np.bool_], scale: float) -> Fi
 
 
 def _expected_bytes(empty: FilterLayer, hidden: tuple[int, ...]) -> float:
-    return PARAMETER_BYTES * replace(empty, hidden=hidden).shape.parameters
+    return HEAD_BYTES + PARAMETER_BYTES * replace(empty, hidden=hidden).shape.parameters
 
 
-def _sizes(empty: FilterLayer, price: float) -> list[tuple[int, ...]]:
-    """Hidden layers to try, most promising first: what each typically leaves of the error, and its bytes' price."""
-    return sorted(SIZES, key=lambda size: SIZES[size] * (1 + price * _expected_bytes(empty, size)))
+def _sizes(empty: FilterLayer, price: float, n_bytes: int) -> list[tuple[int, ...]]:
+    """Hidden layers that fit, most promising first: what each typically leaves of the error, and its bytes' price."""
+    expected = {size: _expected_bytes(empty, size) for size in SIZES}
+    fitting = [size for size in SIZES if expected[size] <= n_bytes]
+    return sorted(fitting, key=lambda size: SIZES[size] * (1 + price * expected[size]))
 
 
 def _fit(layers: list[FilterLayer], features: Array, error: Array, schedule: Schedule, seed: int) -> list[Array]:
@@ -178,13 +183,14 @@ def _round(
     tensors = list(layer.shape.tensors())
     gains = np.array([np.diag(curvature)[tensor].mean() for tensor in tensors])
     gains = np.maximum(gains, 1e-6 * gains.max() + 1e-30)
+    rounding = CompensatedRounding(curvature)
     square = float(np.mean(error**2))
     best: tuple[float, FilterLayer] | None = None
     for fraction in ROUNDING:
         coarseness = math.sqrt(12 * fraction * square / layer.shape.parameters)
         codes = np.clip(np.rint(-STEP_UNIT * np.log2(coarseness / np.sqrt(gains))), -64, 255).astype(int).tolist()
         steps = np.concatenate([np.full(t.stop - t.start, 2.0 ** (-c / STEP_UNIT)) for c, t in zip(codes, tensors)])
-        symbols = compensated_rounding(fitted.astype(np.float64), steps, curvature)
+        symbols = rounding.symbols(fitted.astype(np.float64), steps)
         tried = replace(layer, steps=tuple(codes), symbols=symbols)
         size = len(pack_filter(tried))
         after = float(np.mean((error - evaluate_points(tried.parameters(), layer.shape, W0, points)) ** 2))
@@ -216,21 +222,25 @@ def output_jacobian(parameters: Array, shape: NetworkShape, points: Array) -> Ar
     return jacobian
 
 
-def compensated_rounding(
-    values: NDArray[np.float64], steps: NDArray[np.float64], curvature: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """Integers q for which (q * steps - values)' curvature (q * steps - values) is small (Frantar et al. 2022, GPTQ).
+class CompensatedRounding:
+    """Rounds values to grids so that (q * steps - values)' curvature (q * steps - values) is small (GPTQ).
 
     Parameters are rounded one by one, those of the greatest curvature first; each error is made up for by moving the
-    parameters that are still free to where the quadratic form is least.
+    parameters that are still free to where the quadratic form is least (Frantar et al. 2022).
     """
-    order = np.argsort(-np.diag(curvature), kind="stable")
-    damped = curvature[np.ix_(order, order)] + DAMPING * np.diag(curvature).mean() * np.eye(len(values))
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).T
-    free = values[order]
-    symbols = np.empty(len(values), np.int64)
-    for i, step in enumerate(steps[order]):
-        symbols[order[i]] = round(free[i] / step)
-        error = (free[i] - symbols[order[i]] * step) / upper[i, i]
-        free[i + 1 :] -= error * upper[i, i + 1 :]
-    return symbols
+
+    def __init__(self, curvature: NDArray[np.float64]) -> None:
+        diagonal = np.diag(curvature)
+        self._order = np.argsort(-diagonal, kind="stable")
+        damped = curvature[np.ix_(self._order, self._order)] + DAMPING * diagonal.mean() * np.eye(len(curvature))
+        self._upper = np.linalg.cholesky(np.linalg.inv(damped)).T
+
+    def symbols(self, values: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The integers q."""
+        free = values[self._order]
+        symbols = np.empty(len(values), np.int64)
+        for i, step in enumerate(steps[self._order]):
+            symbols[self._order[i]] = round(free[i] / step)
+            error = (free[i] - symbols[self._order[i]] * step) / self._upper[i, i]
+            free[i + 1 :] -= error * self._upper[i, i + 1 :]
+        return symbols

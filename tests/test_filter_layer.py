@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inr_codec.encode_filter import compensated_rounding, encode_filter, output_jacobian, squared_error
+from inr_codec.encode_filter import CompensatedRounding, encode_filter, output_jacobian, squared_error
 from inr_codec.errors import CorruptChunk
 from inr_codec.filter_layer import (
     REACH,
@@ -305,7 +305,9 @@ def test_compensated_rounding_beats_rounding():
         samples = rng.normal(size=(400, 6)) @ rng.normal(size=(6, 40)) + 0.3 * rng.normal(size=(400, 40))
         curvature = samples.T @ samples / 400
         values, steps = rng.normal(size=40), np.full(40, 0.1)
-        apart = [q * steps - values for q in (np.rint(values / steps), compensated_rounding(values, steps, curvature))]
+        apart = [
+            q * steps - values for q in (np.rint(values / steps), CompensatedRounding(curvature).symbols(values, steps))
+        ]
         plain += float(apart[0] @ curvature @ apart[0])
         compensated += float(apart[1] @ curvature @ apart[1])
     assert compensated < 0.5 * plain
