@@ -111,7 +111,7 @@ def _launch(
     grid_kernel[(triton.cdiv(int(sides.prod(1).max()), TILE), len(grids))](
         here(np.concatenate([axis for grid in grids for axis in grid.axes]), np.float32),
         here(begins, np.int64), here(sides, np.int64), here(corners, np.int64), here(out.stride(), np.int64),
-        here([pad(grid.parameters, grid.shape, shape) for grid in grids], np.float32),
+        here(pad([grid.parameters for grid in grids], [grid.shape for grid in grids], shape), np.float32),
         here([grid.gain for grid in grids], np.float32), here([grid.lift for grid in grids], np.float32),
         here(ends, np.float64), out, w0,
         WIDTHS=shape.widths, SIZE=shape.parameters, TILE=TILE, FORM=form, PRECISION=precision(exact=True),

@@ -6,6 +6,7 @@ gradients are 0 as well and it stays as it is.
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,6 +50,7 @@ def device() -> torch.device:
     return torch.device(name)
 
 
+@lru_cache(maxsize=4096)
 def padded_shape(shape: NetworkShape, unit: int, power: bool = False) -> NetworkShape:
     """Hidden widths rounded up to multiples of `unit`, or with `power` to `unit` times a power of two."""
 
@@ -75,10 +77,16 @@ def places(shape: NetworkShape, padded: NetworkShape) -> NDArray[np.int64]:
     return result
 
 
-def pad(values: NDArray[np.float32], shape: NetworkShape, padded: NetworkShape) -> NDArray[np.float32]:
-    """Flat parameters of a network as those of the padded one, 0 elsewhere."""
-    out = np.zeros(padded.parameters, np.float32)
-    out[places(shape, padded)] = values
+def pad(
+    values: Sequence[NDArray[np.float32]], shapes: Sequence[NetworkShape], padded: NetworkShape
+) -> NDArray[np.float32]:
+    """Flat parameters of networks as those of the padded one, 0 elsewhere: (networks, padded.parameters)."""
+    out = np.zeros((len(values), padded.parameters), np.float32)
+    alike: dict[NetworkShape, list[int]] = defaultdict(list)
+    for k, shape in enumerate(shapes):
+        alike[shape].append(k)
+    for shape, rows in alike.items():
+        out[np.array(rows)[:, None], places(shape, padded)] = [values[k] for k in rows]
     return out
 
 

@@ -130,7 +130,7 @@ def test_padding_changes_nothing(hidden, unit, power):
     values = rng.normal(size=shape.parameters).astype(np.float32) * np.float32(0.1)
     points = torch.tensor(rng.uniform(-1, 1, (1, 32, 3)).astype(np.float32))
     small = forward(torch.tensor(values[None]), shape, 3.0, points)
-    large = forward(torch.tensor(pad(values, shape, padded)[None]), padded, 3.0, points)
+    large = forward(torch.tensor(pad([values], [shape], padded)), padded, 3.0, points)
     torch.testing.assert_close(small, large, rtol=1e-4, atol=1e-4)
 
 

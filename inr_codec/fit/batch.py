@@ -71,8 +71,9 @@ class Batch:
         self.points = _join([_points(task) for task in tasks]).to(where)
         self.seeds = torch.tensor([task.seed & 0xFFFFFFFF for task in tasks], device=where)
         self.rates = torch.tensor(rates, dtype=torch.float32, device=where)
-        self.parameters = _join([pad(t.parameters, t.shape, kind.shape)[None] for t in tasks]).to(where)
-        self.free = _join([pad(_free(t), t.shape, kind.shape)[None] for t in tasks]).to(where)
+        shapes = [task.shape for task in tasks]
+        self.parameters = torch.from_numpy(pad([t.parameters for t in tasks], shapes, kind.shape)).to(where)
+        self.free = torch.from_numpy(pad([_free(t) for t in tasks], shapes, kind.shape)).to(where)
         self.first = torch.zeros_like(self.parameters)
         self.second = torch.zeros_like(self.parameters)
         self.total = torch.zeros(len(tasks), device=where)
