@@ -19,6 +19,9 @@ from inr_codec.spectrum import spectrum_concentration
 FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
 """Arithmetic that each effort spends on fitting, per voxel of the chunk (6 x parameters x samples)."""
 STEPS_RANGE = {"fast": (1000, 10000), "default": (3000, 40000), "best": (10000, 200000)}
+"""Bounds of the number of steps of 256 voxels; of smaller batches in proportion more."""
+SMALL_NETWORK = 1000
+"""Networks with fewer parameters learn more from twice as many steps of half the batch (benchmarks/NETWORKS.md)."""
 PARAMETERS_PER_BLOCK = 1000
 """A finer cut than the first level pays only when blocks keep about this many parameters (benchmarks/NETWORKS.md)."""
 LEAST_PARAMETERS = 250
@@ -105,8 +108,8 @@ def _block_limit(room: int, bits: float, first_level: int) -> int:
 
 def plan_schedule(config: Config, parameters: int, voxels: int, block_voxels: int) -> Schedule:
     """Steps that spend the effort's arithmetic on that many parameters in all."""
-    batch = config.batch or 256
-    low, high = STEPS_RANGE[config.effort]
+    batch = config.batch or (128 if parameters * block_voxels < SMALL_NETWORK * voxels else 256)
+    low, high = (limit * 256 // min(batch, 256) for limit in STEPS_RANGE[config.effort])
     steps = FLOPS_PER_VOXEL[config.effort] * voxels / (6 * max(parameters, 100) * batch)
     chosen = config.steps or int(min(max(steps, low), high))
     return Schedule(chosen, batch, config.learning_rate or 1.5e-3, config.optimiser or "adam")

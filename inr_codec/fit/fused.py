@@ -172,7 +172,7 @@ def fused_fit(
 
 
 def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
-    """Fit one network on one thread."""
+    """Fit one network on one thread. Batches are whole tiles: the schedule's is rounded down, to one tile at least."""
     dims = len(task.sides)
     axes = np.zeros((dims, max(task.sides, default=0)), np.float32)
     for a, side in enumerate(task.sides):
