@@ -14,8 +14,11 @@ from inr_codec.intensity import DTYPES, Intensity, UnitChunk, normalise, restore
 from inr_codec.lossless import KINDS, pack_lossless
 from inr_codec.mask import Mask, find_mask, pack_mask
 from inr_codec.reconstruct import unit_values
+from inr_codec.search import search_psnr
 from inr_codec.selection import all_indices
 
+LOSSLESS_HOPE = 1.5
+"""The best compression level of deflate does not gain more than this over the fastest one."""
 TINY = 512
 """Arrays of fewer voxels are stored losslessly, and so are 1-D arrays of fewer than TINY_LINE (coordinates)."""
 TINY_LINE = 65536
@@ -58,6 +61,9 @@ def encode(array: NDArray[Any], config: Config) -> bytes:
         )
     if valid is not None:
         chunk = np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
+    budget = config.budget(chunk.nbytes, chunk.size)
+    if budget is not None and (exact := _lossless_within(chunk, big_endian, fortran, budget)) is not None:
+        return exact
     frame = len(pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, None), tail))
     unit = UnitChunk(normalise(chunk, intensity), valid, intensity.lo / (intensity.hi - intensity.lo))
 
@@ -66,9 +72,9 @@ def encode(array: NDArray[Any], config: Config) -> bytes:
         reached = measure(chunk, valid, layers, intensity)
         return pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, reached), layers), reached
 
-    budget = config.budget(chunk.nbytes, chunk.size)
     if budget is None:
-        return search_psnr(within, config.psnr or 0.0, frame, chunk.nbytes)
+        found = search_psnr(within, unit, config.psnr or 0.0, frame, chunk.nbytes)
+        return _lossless(chunk, big_endian, fortran) if found is None else found
     return within(budget)[0]
 
 
@@ -81,6 +87,14 @@ def fits_networks(chunk: NDArray[Any]) -> bool:
 def _lossless(chunk: NDArray[Any], big_endian: bool, fortran: bool) -> bytes:
     header = Header(chunk.shape, None, big_endian and chunk.dtype.itemsize > 1, fortran, None, None)
     return pack_stream(header, [Layer(LayerType.LOSSLESS, pack_lossless(chunk))])
+
+
+def _lossless_within(chunk: NDArray[Any], big_endian: bool, fortran: bool, budget: int) -> bytes | None:
+    """A lossless stream if one fits the budget (masks, labels, nearly empty chunks): a quick look first."""
+    if len(pack_lossless(chunk, 1)) > LOSSLESS_HOPE * budget:
+        return None
+    exact = _lossless(chunk, big_endian, fortran)
+    return exact if len(exact) <= budget else None
 
 
 def _valid(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -103,31 +117,3 @@ def measure(chunk: NDArray[Any], valid: NDArray[np.bool_] | None, layers: list[L
     mean_square = float(np.mean(error**2))
     psnr = math.inf if mean_square == 0 else 20 * math.log10(span) - 10 * math.log10(mean_square)
     return Reached(psnr, float(np.abs(error).max()) / span)
-
-
-def search_psnr(within: Any, wanted: float, smallest: int, largest: int) -> bytes:
-    """Shortest stream found that reaches a PSNR: log budget against PSNR is nearly a line, followed by secants."""
-    low, high = float(smallest + 8), float(largest)
-    budget = math.sqrt(low * high) if low < high else high
-    best: bytes | None = None
-    seen: list[tuple[float, float]] = []
-    for _ in range(8):
-        data, reached = within(int(budget))
-        seen.append((math.log2(budget), min(reached.psnr, 200.0)))
-        if reached.psnr >= wanted:
-            best = data if best is None or len(data) < len(best) else best
-            high = min(high, budget)
-            if reached.psnr < wanted + 0.25:
-                break
-        else:
-            low = max(low, budget)
-        if high / low < 1.01:
-            break
-        slope = (
-            2.5
-            if len(seen) < 2 or seen[-1][0] == seen[-2][0]
-            else (seen[-1][1] - seen[-2][1]) / (seen[-1][0] - seen[-2][0])
-        )
-        guess = 2.0 ** (seen[-1][0] + (wanted + 0.1 - seen[-1][1]) / max(slope, 1.0))
-        budget = guess if low < guess < high else math.sqrt(low * high)
-    return within(int(high))[0] if best is None else best

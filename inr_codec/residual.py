@@ -198,8 +198,8 @@ class ResidualEncoder:
                 wavelet.forward(error, plan.steps, transpose=True)
                 weigh(error, plan.bands, back=True)
                 values, before = _move(values, weighted, error, share), levels
-            known.append((math.log2(step), math.log2(len(data) / budget)))
             if math.isfinite(budget):
+                known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
                 step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:])
             if i >= rounds + settle - 1:
                 step *= 1.1

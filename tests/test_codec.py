@@ -185,7 +185,9 @@ def test_out_that_does_not_fit_is_refused(out: Any) -> None:
         codec.decode(data, out=out)
 
 
-@pytest.mark.parametrize("thing", [object(), 3, "text", [1, 2], None, np.array([{}, []], object)], ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize(
+    "thing", [object(), 3, "text", [1, 2], None, np.array([{}, []], object)], ids=lambda thing: type(thing).__name__
+)
 def test_what_is_no_array_is_refused(thing: Any) -> None:
     """Objects that are neither arrays nor buffers, and arrays of objects, raise UnsupportedArray."""
     with pytest.raises(UnsupportedArray, match="expected"):
