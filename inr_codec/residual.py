@@ -7,9 +7,9 @@ coder. `step` and `mean` are the upper 24 bits of a float32, big endian. An empt
 import math
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from inr_codec import coefficients, wavelet
@@ -19,6 +19,9 @@ from inr_codec.quantised import centroids, dequantise, weigh
 from inr_codec.splitting import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
 from inr_codec.wavelet import Box, FloatArray, Step
 
+REMEMBERED = 8
+"""Payloads whose coefficients are kept for the next part that is read: at most 4 LARGE bytes each."""
+LARGE = 1 << 22
 HEADER = 10
 LAMBDA = 0.1  # distortion in squared steps that one bit is worth
 FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay within what the coder holds
@@ -63,13 +66,34 @@ def residual_step(payload: bytes) -> float:
 
 
 def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = None) -> FloatArray:
-    """The float32 array of a payload; with `box` = (start, stop) per axis only that part, with the same values."""
+    """The float32 array of a payload; with `box` = (start, stop) per axis only that part, with the same values.
+
+    The coefficients of payloads read in part are remembered, up to `REMEMBERED` of them: what is read by planes is
+    unpacked once.
+    """
     inside = tuple(slice(a, b) for a, b in box) if box is not None else ()
     if not payload:
         return np.zeros(shape, np.float32)[inside].copy()
-    step = residual_step(payload)
-    mean, flat, points = _unpack24(payload[3:6]), _as_3d(shape), payload[6:9]
-    start = HEADER + payload[9]
+    residual_step(payload)
+    mean, part = _unpack24(payload[3:6]), box
+    if box is not None and all(ends == (0, n) for ends, n in zip(box, shape, strict=True)):
+        part = None
+    if part is None or math.prod(shape) > LARGE:
+        steps, values = _coefficients(payload, shape)
+    else:
+        steps, remembered = _remembered_coefficients(payload, shape)
+        values = remembered.copy()
+    if part is not None and len(shape) < 3:
+        part = ((0, 1),) * (3 - len(shape)) + part
+    elif part is not None and len(shape) == 4:
+        part = ((part[0][0] * shape[1], part[0][1] * shape[1]), *part[2:])
+    wavelet.inverse(values, steps, part)
+    return np.add(values.reshape(shape)[inside], np.float32(mean))
+
+
+def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], FloatArray]:
+    """The splitting and the dequantised coefficients of a payload."""
+    flat, start = _as_3d(shape), HEADER + payload[9]
     if len(payload) < start:
         raise CorruptChunk(
             f"the tree of a residual layer ends at byte {start}, got {len(payload)}; the chunk is cut short"
@@ -81,29 +105,12 @@ def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = No
         raise CorruptChunk(
             f"the coefficients of a residual layer go on past its end at {len(payload)}; the chunk is damaged"
         )
-    return _restore(q, bands, steps, step, mean, points, shape, box)
-
-
-def _restore(
-    q: npt.NDArray[np.int32],
-    bands: Bands,
-    steps: list[Step],
-    step: float,
-    mean: float,
-    points: bytes,
-    shape: tuple[int, ...],
-    box: Box | None = None,
-) -> FloatArray:
-    values = dequantise(q, step, points)
+    values = dequantise(q, residual_step(payload), payload[6:9])
     weigh(values, bands, back=True)
-    part: Box | None = box
-    if box is not None and len(shape) < 3:
-        part = ((0, 1),) * (3 - len(shape)) + box
-    elif box is not None and len(shape) == 4:
-        part = ((box[0][0] * shape[1], box[0][1] * shape[1]), *box[2:])
-    wavelet.inverse(values, steps, part)
-    inside = tuple(slice(a, b) for a, b in box) if box is not None else ()
-    return np.add(values.reshape(shape)[inside], np.float32(mean))
+    return steps, values
+
+
+_remembered_coefficients = lru_cache(maxsize=REMEMBERED)(_coefficients)
 
 
 def _synthesis(weighted: FloatArray, bands: Bands, steps: list[Step]) -> FloatArray:
