@@ -37,6 +37,8 @@ SIZES = {
     (32, 16): 0.881,
 }
 """Hidden layers, and the share of the squared error that they leave, on average over real volumes."""
+PROBE, PROBE_SCHEDULE = (4, 4), Schedule(1000, 512, 6e-3)
+PROBE_POWER, PROBE_MOST = 0.7, 1.3
 HEAD_BYTES = 8
 PARAMETER_BYTES = 0.57  # expected, for choosing among the sizes
 SMALLEST = 4096  # voxels
@@ -97,12 +99,17 @@ def encode_filter(
     wanted = counted & (rng.random(counted.shape) < settings.voxels / counted.sum())
     error = ((original_unit - decoded_unit)[wanted] / np.float32(empty.scale)).astype(np.float32)
     features = gather_features(decoded_unit, empty, wanted)
-    sizes = [size for size in _sizes(empty, price, n_bytes) if max(size) <= settings.widest]
-    layers = [replace(empty, hidden=size) for size in sizes[: settings.sizes]]
     sample = slice(None, None, max(1, len(error) // SAMPLE_VOXELS))
     points, errors = np.ascontiguousarray(features[sample].T), error[sample]
+    if not errors.any():
+        return None
+    whitening = _whiten(features)
+    probe = _fit([replace(empty, hidden=PROBE)], features, error, whitening, PROBE_SCHEDULE, seed)[0]
+    left = _square_left(replace(empty, hidden=PROBE), probe, points, errors) / float(np.mean(errors**2))
+    sizes = [size for size in _sizes(empty, left, price, n_bytes) if max(size) <= settings.widest]
+    layers = [replace(empty, hidden=size) for size in sizes[: settings.sizes]]
     best: tuple[float, FilterLayer] | None = None
-    for layer, fitted in zip(layers, _fit(layers, features, error, settings.schedule, seed), strict=True):
+    for layer, fitted in zip(layers, _fit(layers, features, error, whitening, settings.schedule, seed), strict=True):
         rounded = _round(layer, fitted, points, errors, price, n_bytes)
         if rounded is not None and (best is None or rounded[0] < best[0]):
             best = rounded
@@ -134,26 +141,47 @@ def _expected_bytes(empty: FilterLayer, hidden: tuple[int, ...]) -> float:
     return HEAD_BYTES + PARAMETER_BYTES * replace(empty, hidden=hidden).shape.parameters
 
 
-def _sizes(empty: FilterLayer, price: float, n_bytes: int) -> list[tuple[int, ...]]:
-    """Hidden layers that fit, most promising first: what each typically leaves of the error, and its bytes' price."""
+def _sizes(empty: FilterLayer, left: float, price: float, n_bytes: int) -> list[tuple[int, ...]]:
+    """Hidden layers that should pay, most promising first: what each leaves of the error, and its bytes' price.
+
+    `left` is what the probe left. On a chunk where it took off x times as many dB as it does typically, the others
+    take off x^`PROBE_POWER` times as many, `PROBE_MOST` times at most (found on real volumes).
+    """
+    power = min((math.log(min(max(left, 1e-9), 1.0)) / math.log(SIZES[PROBE])) ** PROBE_POWER, PROBE_MOST)
     expected = {size: _expected_bytes(empty, size) for size in SIZES}
-    fitting = [size for size in SIZES if expected[size] <= n_bytes]
-    return sorted(fitting, key=lambda size: SIZES[size] * (1 + price * expected[size]))
+    cost = {size: SIZES[size] ** power * (1 + price * expected[size]) for size in SIZES if expected[size] <= n_bytes}
+    return sorted((size for size in cost if cost[size] < 1), key=lambda size: cost[size])
 
 
-def _fit(layers: list[FilterLayer], features: Array, error: Array, schedule: Schedule, seed: int) -> list[Array]:
-    """Parameters of every layer's network. `features` are whitened in place.
+def _square_left(layer: FilterLayer, parameters: Array, points: Array, error: Array) -> float:
+    """Mean squared error, in units of the scale, that a network leaves at sample points."""
+    return float(np.mean((error - evaluate_points(parameters, layer.shape, W0, points)) ** 2))
 
-    Networks learn from y = T (x - mean), whose covariance is nearly the identity: that halves the steps needed. With
-    T = (C's eigenvectors / sqrt(eigenvalues + `FLOOR` * the largest one))^T, W y + b = (W T) x + (b - W T mean).
+
+def _whiten(features: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Replace features x by T (x - mean), whose covariance is nearly the identity, in place; return T and the mean.
+
+    T = (the covariance's eigenvectors / sqrt(eigenvalues + `FLOOR` * the largest one))^T. It halves the steps needed.
     """
     mean = features.mean(0, dtype=np.float64)
     values, vectors = np.linalg.eigh(np.cov(features[:: max(1, len(features) // SAMPLE_VOXELS)].T.astype(np.float64)))
     whiten = (vectors / np.sqrt(values + FLOOR * values.max() + 1e-12)).T
-    features -= mean.astype(np.float32)
     for start in range(0, len(features), SAMPLE_VOXELS):
         part = slice(start, start + SAMPLE_VOXELS)
-        features[part] = features[part] @ whiten.T.astype(np.float32)
+        features[part] = (features[part] - mean.astype(np.float32)) @ whiten.T.astype(np.float32)
+    return whiten, mean
+
+
+def _fit(
+    layers: list[FilterLayer],
+    features: Array,
+    error: Array,
+    whitening: tuple[NDArray[np.float64], NDArray[np.float64]],
+    schedule: Schedule,
+    seed: int,
+) -> list[Array]:
+    """Parameters of every layer's network, fitted to whitened features: W y + b = (W T) x + (b - W T mean)."""
+    whiten, mean = whitening
     tasks = []
     for layer in layers:
         rng = np.random.default_rng(seed)
@@ -193,8 +221,7 @@ def _round(
         symbols = rounding.symbols(fitted.astype(np.float64), steps)
         tried = replace(layer, steps=tuple(codes), symbols=symbols)
         size = len(pack_filter(tried))
-        after = float(np.mean((error - evaluate_points(tried.parameters(), layer.shape, W0, points)) ** 2))
-        cost = after * (1 + price * size)
+        cost = _square_left(layer, tried.parameters(), points, error) * (1 + price * size)
         if size <= n_bytes and (best is None or cost < best[0]):
             best = cost, tried
     return best

@@ -271,6 +271,9 @@ def test_nothing_is_stored_where_nothing_is_gained():
     noisy = (flat + 0.02 * rng.normal(size=flat.shape)).astype(np.float32)
     assert encode_filter(noisy, flat, None, 0.05, 300, total_bytes=3000, effort="fast") is None
     assert encode_filter(original, flat, None, 0.05, 300, effort="fast") is None
+    one = original.copy()
+    one[3, 4, 5] = 1.0
+    assert encode_filter(one, flat, None, 0.05, 300, effort="fast") is None
     assert encode_filter(*degraded((8, 8, 8)), None, 0.03, 300, effort="fast") is None
     assert encode_filter(*degraded(), None, 0.03, 5, effort="fast") is None
 
