@@ -4,6 +4,7 @@ Two kinds of voxel are masked: non-finite floats, wherever they are, and the pad
 found as constant slabs at the high end of an axis.
 """
 
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -59,6 +60,8 @@ def find_mask(chunk: NDArray[np.generic]) -> Mask | None:
             if not (bits[index] == corner).all():
                 break
             extent[axis] -= 1
+    if chunk.size - math.prod(extent) == 1 and np.isfinite(chunk.flat[-1]):
+        extent = list(chunk.shape)  # one voxel equals itself: that is no padding
     inner = chunk[tuple(slice(0, n) for n in extent)]
     classes = None
     patterns: tuple[bytes, ...] = ()
