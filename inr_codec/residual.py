@@ -88,7 +88,8 @@ def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = No
     elif part is not None and len(shape) == 4:
         part = ((part[0][0] * shape[1], part[0][1] * shape[1]), *part[2:])
     wavelet.inverse(values, steps, part)
-    return np.add(values.reshape(shape)[inside], np.float32(mean))
+    with np.errstate(all="ignore"):
+        return np.add(values.reshape(shape)[inside], np.float32(mean))
 
 
 def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], FloatArray]:
@@ -106,7 +107,8 @@ def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], F
             f"the coefficients of a residual layer go on past its end at {len(payload)}; the chunk is damaged"
         )
     values = dequantise(q, residual_step(payload), payload[6:9])
-    weigh(values, bands, back=True)
+    with np.errstate(all="ignore"):  # damaged bytes may mean any values
+        weigh(values, bands, back=True)
     return steps, values
 
 
