@@ -48,7 +48,7 @@ class Candidate:
 
 
 def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]:
-    """Layers of at most `n_bytes` bytes in all, framing included; none (a constant chunk) if nothing fits.
+    """Layers of at most `n_bytes` bytes in all, framing included; none if nothing fits.
 
     Without networks first; then with networks of more and more bytes, as long as that lowers the error.
     """
@@ -57,7 +57,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base = Candidate((), np.zeros_like(chunk.unit), math.inf)
     best = with_residual(chunk, base, n_bytes - reserve, config)
-    for budget in network_budgets(chunk, n_bytes):
+    for budget in network_budgets(chunk, n_bytes, reserve):
         layers, decoded = network_layers(chunk, budget, config)
         if not layers:
             continue
@@ -66,14 +66,14 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         if candidate.error >= best.error:
             break
         base, best = networks, candidate
-    return list(with_filter(chunk, base, best, n_bytes, config).layers)
+    return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
 
 
-def network_budgets(chunk: UnitChunk, n_bytes: int) -> list[int]:
-    """Bytes to try for networks: half of the stream, or fixed numbers of bytes per voxel where that is less."""
+def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int) -> list[int]:
+    """Bytes to try for networks: fixed numbers of bytes per voxel, or half of a short stream, and then all of it."""
     budgets = [int(share * chunk.unit.size) for share in NETWORK_BYTES_PER_VOXEL]
     useful = [budget for budget in budgets if budget <= n_bytes // 2]
-    return useful or [n_bytes // 2, n_bytes]
+    return useful or [n_bytes // 2, n_bytes - reserve]
 
 
 def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Config) -> Candidate:

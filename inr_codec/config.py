@@ -115,7 +115,7 @@ LIMITS: dict[str, tuple[float, float, bool]] = {
     "funnel_ratio": (0.0625, 15.9375, False),
     "w0": (0.0625, 4000.0, False),
     "learning_rate": (1e-7, 1.0, False),
-    "batch": (64, 2**20, True),
+    "batch": (128, 2**20, True),
     "steps": (1, 10**8, True),
     "bits": (3.0, 12.0, False),
 }

@@ -59,18 +59,19 @@ def encode(array: NDArray[Any], config: Config) -> bytes:
         return pack_stream(
             Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, Reached(math.inf, 0.0)), tail
         )
-    if valid is not None:
-        chunk = np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
     budget = config.budget(chunk.nbytes, chunk.size)
     if budget is not None and (exact := _lossless_within(chunk, big_endian, fortran, budget)) is not None:
         return exact
+    if valid is not None:
+        chunk = np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
     frame = len(pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, None), tail))
     unit = UnitChunk(normalise(chunk, intensity), valid, intensity.lo / (intensity.hi - intensity.lo))
 
     def within(budget: int) -> tuple[bytes, Reached]:
         layers = choose_layers(unit, budget - frame, config) + tail
-        reached = measure(chunk, valid, layers, intensity)
-        return pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, reached), layers), reached
+        stored = intensity if len(layers) > len(tail) else _middle(seen)
+        reached = measure(chunk, valid, layers, stored, intensity)
+        return pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, stored, reached), layers), reached
 
     if budget is None:
         found = search_psnr(within, unit, config.psnr or 0.0, frame, chunk.nbytes)
@@ -103,13 +104,18 @@ def _valid(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return valid
 
 
-def measure(chunk: NDArray[Any], valid: NDArray[np.bool_] | None, layers: list[Layer], intensity: Intensity) -> Reached:
-    """Decode what was encoded and compare it with the chunk."""
-    decoded = restore(
-        unit_values([layer for layer in layers if layer.type != LayerType.MASK], chunk.shape, all_indices(chunk.shape)),
-        intensity,
-        chunk.dtype,
-    )
+def _middle(seen: NDArray[Any]) -> Intensity:
+    """One value for all voxels, their mean: the last resort where no layer fits the budget."""
+    mean = seen.mean(dtype=np.float64)
+    value = float(seen.dtype.type(mean if seen.dtype.kind == "f" else np.rint(mean)))
+    return Intensity(value, value)
+
+
+def measure(
+    chunk: NDArray[Any], valid: NDArray[np.bool_] | None, layers: list[Layer], stored: Intensity, intensity: Intensity
+) -> Reached:
+    """Decode what was encoded and compare it with the chunk, whose range is `intensity`."""
+    decoded = restore(unit_values(layers, chunk.shape, all_indices(chunk.shape)), stored, chunk.dtype)
     error = decoded.astype(np.float64) - chunk
     if valid is not None:
         error = error[valid]
