@@ -22,10 +22,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from inr_codec.blocks import Block
 from inr_codec.errors import ConfigError
+from inr_codec.kernels import kernel
 
 STRENGTHS = (1.0, 2.0, 4.0, 8.0)
 """What the strength can be, in multiples of the root mean square error of the chunk before the filter."""
@@ -162,7 +162,7 @@ def _patches(values: Floats, blocks: Sequence[Block], axis: int, indices: Sequen
     return table
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _correction(p1: np.float32, p0: np.float32, q0: np.float32, q1: np.float32, strength: np.float32) -> np.float32:
     """d of the module's docstring; 0 where the samples are left alone (also where one is not finite)."""
     two = np.float32(2)
@@ -174,7 +174,7 @@ def _correction(p1: np.float32, p0: np.float32, q0: np.float32, q1: np.float32, 
     return min(max((np.float32(3) * jump - (q1 - p1)) * np.float32(0.125), -limit), limit)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _filter(values: Floats, table: Indices, strength: np.float32) -> None:
     """Filters the faces of ``table`` in the flat chunk ``values``."""
     for face in range(table.shape[0]):
@@ -188,7 +188,7 @@ def _filter(values: Floats, table: Indices, strength: np.float32) -> None:
                     values[q] -= d
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _gains(
     values: Floats, target: Floats, counts: npt.NDArray[np.bool_], table: Indices, strength: np.float32
 ) -> npt.NDArray[np.float64]:

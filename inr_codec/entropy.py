@@ -16,7 +16,8 @@ import bisect
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from inr_codec.kernels import kernel
 
 IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
@@ -64,7 +65,7 @@ RATES = np.array([2 * 65536 // (2 * n + 3) for n in range(MAX_COUNT + 1)], np.in
 """Share (2^-16) of the error that a probability takes after n observations: floor(2^16 / (n + 1.5))."""
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def encoder_init(state: IntArray) -> None:
     """Start an encoder: state is int64[STATE_SIZE] = (low, range, bytes emitted, unused)."""
     state[0] = 0
@@ -73,7 +74,7 @@ def encoder_init(state: IntArray) -> None:
     state[3] = 0
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _carry(buffer: ByteArray, position: int) -> None:
     """Add one to the number that ends at buffer[position - 1]; only bytes that fitted exist."""
     i = position - 1
@@ -87,7 +88,7 @@ def _carry(buffer: ByteArray, position: int) -> None:
         i -= 1
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def encode_bit(state: IntArray, buffer: ByteArray, p1: int, bit: int) -> None:
     """Write one bit; p1 = P(bit = 1) in [1, 65535]. Bytes past buffer.size are counted in state[2] and not stored."""
     low = int(state[0])
@@ -112,7 +113,7 @@ def encode_bit(state: IntArray, buffer: ByteArray, p1: int, bit: int) -> None:
     state[1] = width
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def encoder_finish(state: IntArray, buffer: ByteArray) -> int:
     """Write the last byte and drop trailing zeros, which a decoder reads anyway; return the number of bytes.
 
@@ -133,7 +134,7 @@ def encoder_finish(state: IntArray, buffer: ByteArray) -> int:
     return position
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def decoder_init(state: IntArray, buffer: ByteArray, start: int, stop: int) -> None:
     """Start a decoder on buffer[start:stop]: state is int64[STATE_SIZE] = (code - low, range, next byte, stop)."""
     stop = min(max(stop, 0), buffer.size)
@@ -150,7 +151,7 @@ def decoder_init(state: IntArray, buffer: ByteArray, start: int, stop: int) -> N
     state[3] = stop
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
     """Read one bit coded with p1 = P(bit = 1); past the end zeros are read, which always gives some bit."""
     code = int(state[0])
@@ -175,7 +176,7 @@ def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
     return bit
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def adapt(p: int, bit: int, rate: int) -> int:
     """The probability p in [1, 65535] after one bit: moves by 2^-rate of the error, 1 <= rate <= 15; stays in range."""
     if bit:
@@ -183,7 +184,7 @@ def adapt(p: int, bit: int, rate: int) -> int:
     return p - (p >> rate)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def adapt_counted(entry: int, bit: int, limit: int) -> int:
     """The counted probability after one bit; entry = p (2^-22) << 10 | n, below 2^32.
 
@@ -199,7 +200,7 @@ def adapt_counted(entry: int, bit: int, limit: int) -> int:
     return (p << 10) | n
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def probability(entry: int) -> int:
     """P(bit = 1) of a counted probability in units of 2^-16, kept in [1, 65535]."""
     return min(max(entry >> 16, 1), 65535)

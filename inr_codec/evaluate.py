@@ -12,16 +12,16 @@ All arithmetic is in float32; engines agree within about 1e-5 of the range of th
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from inr_codec.kernels import kernel
 from inr_codec.network import NetworkShape
 from inr_codec.tiles import TILE, affine, sine, sine_cosine
 
 Array = NDArray[np.float32]
 
 
-@njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
+@kernel(fastmath=True, boundscheck=False)
 def _fused_grid(parameters, widths, w0, axes, sides, gain, lift, out):
     """out (flat, C order) <- gain * network(grid) + lift."""
     dims = len(sides)
@@ -125,7 +125,7 @@ def evaluate_grid_reference(
     return result.reshape([len(axis) for axis in axes])
 
 
-@njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
+@kernel(fastmath=True, boundscheck=False)
 def _fused_points(parameters, widths, w0, points, out):
     """out <- network(points[:, k]), tile by tile."""
     depth = len(widths) - 1

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from inr_codec.bytestream import ByteReader, ByteWriter
 from inr_codec.errors import CorruptChunk
 from inr_codec.integers import IntegerDecoder, IntegerEncoder
+from inr_codec.kernels import kernel
 from inr_codec.local_features import REACH, count_features, make_slab, slab_rows, tile_features
 from inr_codec.network import NetworkShape
 from inr_codec.runtime import parallel_map
@@ -134,7 +134,7 @@ def unpack_filter(payload: bytes, chunk_shape: Sequence[int]) -> FilterLayer:
     )
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@kernel(boundscheck=False)
 def _correct(values, small, large, steps, near, settings, first, last, parameters, widths, w0, scale, out):
     """out <- values + scale * network(features), from `first` up to `last` in a slab."""
     depth = len(widths) - 1

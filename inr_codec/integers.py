@@ -7,7 +7,6 @@ distribution of that mean would put it and adapts from there.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from inr_codec.entropy import (
@@ -20,6 +19,7 @@ from inr_codec.entropy import (
     encoder_init,
     probability,
 )
+from inr_codec.kernels import kernel
 
 HALF = 1 << 15  # probability of a plain bit
 CLASSES = 40
@@ -69,7 +69,7 @@ def _starting_contexts() -> NDArray[np.int64]:
 _START = _starting_contexts()
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _context(mean):
     """Class of a running mean (in 1/16): two per octave."""
     octave = 0
@@ -83,14 +83,14 @@ def _context(mean):
     return min(2 * octave + upper, CLASSES - 1)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _encode_modelled(state, buffer, contexts, c, at, bit):
     entry = contexts[c, at]
     encode_bit(state, buffer, probability(entry), bit)
     contexts[c, at] = adapt_counted(entry, bit, LIMIT)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _decode_modelled(state, buffer, contexts, c, at):
     entry = contexts[c, at]
     bit = decode_bit(state, buffer, probability(entry))
@@ -98,7 +98,7 @@ def _decode_modelled(state, buffer, contexts, c, at):
     return bit
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _encode(state, buffer, contexts, means, slot, values):
     for v in values:
         c = _context(means[slot])
@@ -122,7 +122,7 @@ def _encode(state, buffer, contexts, means, slot, values):
         means[slot] += ((size << 4) - means[slot] + 4) >> 3
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _decode(state, buffer, contexts, means, slot, values):
     for i in range(len(values)):
         c = _context(means[slot])

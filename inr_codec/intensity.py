@@ -7,8 +7,9 @@ for integers. lo and hi are the least and the largest value of the voxels that a
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from inr_codec.kernels import kernel
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
 """Kinds and sizes that networks hold, in the order of their codes in the format."""
@@ -55,14 +56,14 @@ def normalise(values: NDArray[np.generic], intensity: Intensity) -> NDArray[np.f
     return result
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _to_integers(unit, lo, hi, out):  # type: ignore[no-untyped-def]
     span = hi - lo
     for k in range(len(unit)):
         out[k] = np.rint(lo + span * min(max(np.float64(unit[k]), 0.0), 1.0))
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _to_floats(unit, lo, hi, out):  # type: ignore[no-untyped-def]
     span = hi - lo
     for k in range(len(unit)):

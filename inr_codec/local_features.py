@@ -19,9 +19,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from inr_codec.kernels import kernel
 from inr_codec.tiles import TILE
 
 REACH = 3
@@ -43,7 +43,7 @@ def count_features(dims: int) -> int:
     return len(neighbours(dims)) + 4
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
+@kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
 def _line_means(source, stride, small, large, target_small, target_large):  # type: ignore[no-untyped-def]
     """One pass of both box means: means of three and of seven voxels `stride` apart."""
     inside = len(source) - 6 * stride
@@ -69,7 +69,7 @@ def _box_means(values: Array, strides: Sequence[int]) -> tuple[Array, Array]:
     return small, large
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, boundscheck=False, inline="never", error_model="numpy")
+@kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never", error_model="numpy")
 def tile_features(values, small, large, steps, near, settings, at, target):  # type: ignore[no-untyped-def]
     """Features of the voxels at, at + 1, ... of one tile of a slab, one after the other in `target`.
 
@@ -106,7 +106,7 @@ def tile_features(values, small, large, steps, near, settings, at, target):  # t
         itself[j] = c / (one + abs(c))
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@kernel(boundscheck=False)
 def _gather(values, small, large, steps, near, settings, first, last, wanted, out):  # type: ignore[no-untyped-def]
     """out[k] <- the features of the k-th wanted voxel of a slab."""
     inputs = out.shape[1]

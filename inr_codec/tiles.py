@@ -6,7 +6,7 @@ for the compiler to keep the floating-point units busy (about 70 GFLOP/s on one 
 voxels fit and decode a fifth faster than tiles of 64 (loops too short) and as fast as larger ones (cache).
 """
 
-from numba import njit
+from inr_codec.kernels import kernel
 
 TILE = 128
 
@@ -16,7 +16,7 @@ PI_LOW = 6.2771141529083252e-7
 INVERSE_PI = 0.3183098861837907
 
 
-@njit(nogil=True, cache=True, fastmath=True, boundscheck=False, inline="never")
+@kernel(fastmath=True, boundscheck=False, inline="never")
 def affine(weights, w, stride_out, stride_in, bias, source, s, target, t, n_in, n_out):
     """target[o] = bias[o] + sum_i weights[w + o * stride_out + i * stride_in] * source[i], for one tile.
 
@@ -126,7 +126,7 @@ def affine(weights, w, stride_out, stride_in, bias, source, s, target, t, n_in, 
         o += 1
 
 
-@njit(nogil=True, cache=True, fastmath=True, boundscheck=False, inline="never")
+@kernel(fastmath=True, boundscheck=False, inline="never")
 def outer_sum(delta, d, source, s, gradient, g, bias, n_in, n_out):
     """gradient[o, i] += sum over the tile of delta[o] * source[i]; gradient[bias + o] += sum of delta[o]."""
     zero = delta[0] * delta.dtype.type(0)
@@ -224,7 +224,7 @@ def outer_sum(delta, d, source, s, gradient, g, bias, n_in, n_out):
         o += 1
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
+@kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
 def sine_cosine(values, cosines, start, count, w0):
     """values <- sin(w0 * values), cosines <- w0 * cos(w0 * values) on `count` entries from `start`.
 
@@ -253,7 +253,7 @@ def sine_cosine(values, cosines, start, count, w0):
         c[j] = sign * w0 * (e * q + f(1.0))
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
+@kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
 def sine(values, start, count, w0):
     """values <- sin(w0 * values) on `count` entries from `start`; as `sine_cosine`, without the cosine."""
     f = values.dtype.type

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from inr_codec.fit.drive import Segment, drive
 from inr_codec.fit.task import FitOutcome, FitTask
+from inr_codec.kernels import kernel
 from inr_codec.network import coordinates
 from inr_codec.tiles import TILE, affine, outer_sum, sine_cosine
 
@@ -15,7 +15,7 @@ ADAM, ADAMAX = 0, 1
 OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
 
 
-@njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
+@kernel(fastmath=True, boundscheck=False)
 def fused_gradient(
     values, picks, first, tiles, sides, axes, features, parameters, widths, w0, activations, cosines, deltas, gradient
 ):
@@ -73,7 +73,7 @@ def fused_gradient(
     return total
 
 
-@njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
+@kernel(fastmath=True, boundscheck=False)
 def fused_fit(
     values,
     picks,
