@@ -204,7 +204,7 @@ def unpack_tree(shape: tuple[int, int, int], data: bytes) -> tuple[list[Step], l
     def code(context: int) -> int:
         bit = decode_bit(state, buffer, model[context])
         model[context] = adapt(model[context], bit, 4)
-        return bit
+        return int(bit)
 
     def choose(band: Band, axes: list[int], last: int) -> int:
         if not axes or code(4 * sum(band.high) + last):
