@@ -37,24 +37,24 @@ from inr_codec.bands import (
 Table = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int64]
 
-MAGNITUDE = np.array([min(m, 20) + isqrt(max(m - 20, 0)) for m in range(600)], np.uint8)
+MAGNITUDE = np.array([min(m, 20) + isqrt(max(m - 20, 0)) for m in range(600)], np.int16)
 KINDS = 64  # 8 levels x 8 orientations
 FEATURES = 16  # of the magnitude predictor
 SLOTS = 16 + 7 * 8  # weights of the sign predictor
 SIGN_LIMIT = 2000
 
 
-def _log_bins(size: int, parts: int, offset: int) -> npt.NDArray[np.uint8]:
+def _log_bins(size: int, parts: int, offset: int) -> npt.NDArray[np.int16]:
     """bin(v) of v = 0..size - 1: octaves of v + offset in `parts` (a power of two) equal parts, from 0 on."""
     bits = parts.bit_length() - 1
     out = []
     for v in range(offset, size + offset):
         octave = v.bit_length() - 1
         out.append(parts * octave + ((v << bits) >> octave) - parts)
-    return (np.array(out) - out[0]).astype(np.uint8)
+    return (np.array(out) - out[0]).astype(np.int16)
 
 
-FINE = _log_bins(8192, 4, 8)
+FINE = np.minimum(_log_bins(8192, 4, 8), 39)
 """40 bins of a predicted magnitude in units of 2^-8."""
 FINE_BINS = 40
 COARSE = _log_bins(2048, 2, 1)
@@ -89,9 +89,9 @@ ENTRIES = int(SIGN[-1])
 class Work(NamedTuple):
     """What the coder remembers of the coefficients coded so far, and scratch."""
 
-    magnitudes: npt.NDArray[np.uint8]  # of all bands, each padded by PAD zeros
-    signed: npt.NDArray[np.int8]  # in the same places
-    cells: npt.NDArray[np.uint8]  # 0: zeros only, otherwise 1 + 2 min(coefficients that are not zero, 3)
+    magnitudes: npt.NDArray[np.int16]  # of all bands, each padded by PAD zeros
+    signed: npt.NDArray[np.int16]  # in the same places
+    cells: npt.NDArray[np.int16]  # 0: zeros only, otherwise 1 + 2 min(coefficients that are not zero, 3)
     features: Ints  # of the magnitude predictor
     signs: Ints  # around a coefficient
     slots: Ints  # and the weight that each belongs to
@@ -100,9 +100,9 @@ class Work(NamedTuple):
 def new_work(magnitudes: int, cells: int) -> Work:
     """Empty memory for bands of that many padded magnitudes and cells."""
     return Work(
-        np.zeros(magnitudes, np.uint8),
-        np.zeros(magnitudes, np.int8),
-        np.zeros(cells, np.uint8),
+        np.zeros(magnitudes, np.int16),
+        np.zeros(magnitudes, np.int16),
+        np.zeros(cells, np.int16),
         np.zeros(FEATURES, np.int64),
         np.zeros(SLOTS, np.int64),
         np.zeros(SLOTS, np.int64),

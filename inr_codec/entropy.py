@@ -91,16 +91,16 @@ def _carry(buffer: ByteArray, position: int) -> None:
 @kernel()
 def encode_bit(state: IntArray, buffer: ByteArray, p1: int, bit: int) -> None:
     """Write one bit; p1 = P(bit = 1) in [1, 65535]. Bytes past buffer.size are counted in state[2] and not stored."""
-    low = int(state[0])
-    width = int(state[1])
-    bound = (width >> 16) * int(p1)
+    low = int(np.int64(state[0]))
+    width = int(np.int64(state[1]))
+    bound = (width >> 16) * int(np.int64(p1))
     if bit:
         width = bound
     else:
         low += bound
         width -= bound
     while width < _LEAST:
-        position = int(state[2])
+        position = int(np.int64(state[2]))
         if low >= _TOP:
             _carry(buffer, position)
             low &= _MASK48
@@ -119,8 +119,8 @@ def encoder_finish(state: IntArray, buffer: ByteArray) -> int:
 
     More than buffer.size means that the buffer was too small: it then holds no stream.
     """
-    low = int(state[0]) + _MASK40
-    position = int(state[2])
+    low = int(np.int64(state[0])) + _MASK40
+    position = int(np.int64(state[2]))
     if low >= _TOP:
         _carry(buffer, position)
         low &= _MASK48
@@ -143,7 +143,7 @@ def decoder_init(state: IntArray, buffer: ByteArray, start: int, stop: int) -> N
     for _ in range(6):
         code <<= 8
         if position < stop:
-            code |= int(buffer[position])
+            code |= int(np.int64(buffer[position]))
         position += 1
     state[0] = code
     state[1] = _TOP
@@ -154,9 +154,9 @@ def decoder_init(state: IntArray, buffer: ByteArray, start: int, stop: int) -> N
 @kernel()
 def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
     """Read one bit coded with p1 = P(bit = 1); past the end zeros are read, which always gives some bit."""
-    code = int(state[0])
-    width = int(state[1])
-    bound = (width >> 16) * int(p1)
+    code = int(np.int64(state[0]))
+    width = int(np.int64(state[1]))
+    bound = (width >> 16) * int(np.int64(p1))
     bit = 0
     if code < bound:
         width = bound
@@ -165,10 +165,10 @@ def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
         code -= bound
         width -= bound
     while width < _LEAST:
-        position = int(state[2])
+        position = int(np.int64(state[2]))
         code <<= 8
-        if position < int(state[3]):
-            code |= int(buffer[position])
+        if position < int(np.int64(state[3])):
+            code |= int(np.int64(buffer[position]))
         state[2] = position + 1
         width <<= 8
     state[0] = code
@@ -191,8 +191,8 @@ def adapt_counted(entry: int, bit: int, limit: int) -> int:
     p moves by 1 / (n + 1.5) of its error; n grows up to limit <= MAX_COUNT, so young contexts learn fast and
     old ones slowly. `probability` reads p.
     """
-    n = int(entry) & 1023
-    p = int(entry) >> 10
+    n = int(np.int64(entry)) & 1023
+    p = int(np.int64(entry)) >> 10
     target = 4194303 if bit else 0
     p += ((target - p) * int(RATES[n])) >> 16
     if n < limit:
@@ -203,4 +203,4 @@ def adapt_counted(entry: int, bit: int, limit: int) -> int:
 @kernel()
 def probability(entry: int) -> int:
     """P(bit = 1) of a counted probability in units of 2^-16, kept in [1, 65535]."""
-    return min(max(entry >> 16, 1), 65535)
+    return min(max(int(np.int64(entry)) >> 16, 1), 65535)

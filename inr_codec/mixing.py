@@ -31,7 +31,7 @@ def predict(
     n = contexts.size
     total = int(weights[n]) * inputs[n]
     for i in range(n):
-        entry = tables[base + contexts[i]]
+        entry = np.int64(tables[base + contexts[i]])
         s = (int(STRETCH[entry >> 20]) * int(CONFIDENCE[entry & 1023])) >> 8
         inputs[i] = s
         total += int(weights[i]) * s

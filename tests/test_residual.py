@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_residual import decode as plain_decode
 
 from inr_codec.errors import CorruptChunk
 from inr_codec.residual import ResidualEncoder, decode_residual, encode_residual, residual_step
@@ -82,3 +83,13 @@ def test_generous_budgets_are_not_wasted(kind: str) -> None:
         errors.append(float(np.mean((result.decoded - values) ** 2)))
     assert all(b <= 1.02 * a + 1e-10 for a, b in itertools.pairwise(errors))
     assert errors[-1] < 1e-6
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (15, 24, 33), (1, 1, 700)])
+def test_a_second_decoder_agrees(shape: tuple[int, ...]) -> None:
+    """A decoder in plain Python, written from the format's description, gives the same values to float32 rounding."""
+    values = smooth(shape)
+    for n_bytes in (10, 60, 500):
+        payload = encode_residual(values, n_bytes)
+        decoded = decode_residual(payload, shape)
+        assert np.abs(plain_decode(payload, shape) - decoded).max() < 1e-5 * np.abs(values).max()
