@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from inr_codec.bands import (
     CELL_Y,
@@ -63,6 +62,7 @@ from inr_codec.entropy import (
     encoder_finish,
     encoder_init,
 )
+from inr_codec.kernels import kernel
 from inr_codec.mixing import ONE_WEIGHT, learn, predict
 from inr_codec.quantised import Levels, live_cells
 from inr_codec.wavelet import FloatArray
@@ -104,7 +104,7 @@ def new_model() -> Model:
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _code(encoding, state, buffer, p, bit):
     if encoding:
         encode_bit(state, buffer, p, bit)
@@ -112,7 +112,7 @@ def _code(encoding, state, buffer, p, bit):
     return decode_bit(state, buffer, p)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _code_large(encoding, state, buffer, excess):
     """Exponential Golomb code of excess >= 1."""
     bits = 0
@@ -124,7 +124,7 @@ def _code_large(encoding, state, buffer, excess):
     return value
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _best_level(a, lam, sign_cost, model, contexts, inputs, set_of_zero):
     """The magnitude of least distortion + lam x cost (2^-16 bit) for a coefficient of a steps, a >= 1/2."""
     high = int(min(a + np.float32(0.5), np.float32(1 << GOLOMB_BITS)))
@@ -145,7 +145,7 @@ def _best_level(a, lam, sign_cost, model, contexts, inputs, set_of_zero):
     return best if high < UNARY else high
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _code_cells(encoding, table, b, state, buffer, live, model, work, contexts, inputs):
     band = table[b]
     weights = model.cell_mixers[band[LEVEL]]
@@ -160,7 +160,7 @@ def _code_cells(encoding, table, b, state, buffer, live, model, work, contexts, 
                 work.cells[c] = bit
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _run(encoding, table, values, scale, lam, live, levels, buffer, model, work):
     """Code all bands; returns the number of bytes written, or of those that were missing, at most, while reading."""
     state = np.zeros(STATE_SIZE, np.int64)

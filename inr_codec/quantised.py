@@ -2,9 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from inr_codec.bands import CELL_Y, CELL_Z, CELLS, NX, NY, NZ, OFFSET, STRIDE_Y, STRIDE_Z, Bands
+from inr_codec.kernels import kernel
 from inr_codec.wavelet import FloatArray, norms
 
 Levels = npt.NDArray[np.int32]
@@ -37,7 +37,7 @@ def centroids(values: FloatArray, levels: Levels, step: float) -> bytes:
     return bytes(out)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _dequantise(levels, step, offsets, out):  # type: ignore[no-untyped-def]
     for i in range(levels.size):
         m = levels[i]
@@ -55,7 +55,7 @@ def dequantise(levels: Levels, step: float, points: bytes) -> FloatArray:
     return out
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _mark(values, table, before, step, live):  # type: ignore[no-untyped-def]
     """Cells worth coding: those that were not zero before, or that hold a coefficient too large to drop."""
     threshold = step * np.float32(1.25 if before.size else 0.8)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
 from inr_codec import coefficients, wavelet
 from inr_codec.bands import Bands, bands_table
 from inr_codec.errors import CorruptChunk
+from inr_codec.kernels import kernel
 from inr_codec.quantised import centroids, dequantise, weigh
 from inr_codec.splitting import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
 from inr_codec.wavelet import Box, FloatArray, Step
@@ -123,7 +123,7 @@ def _synthesis(weighted: FloatArray, bands: Bands, steps: list[Step]) -> FloatAr
     return values
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _move(values, decoded, gradient, share):  # type: ignore[no-untyped-def]
     """decoded + (1 - share) (values - decoded) + share gradient"""
     out = np.empty_like(values)

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from inr_codec import wavelet
 from inr_codec.entropy import STATE_SIZE, adapt, decode_bit, decoder_init, encode_bit, encoder_finish, encoder_init
+from inr_codec.kernels import kernel
 from inr_codec.wavelet import FloatArray, Step
 
 MAX_LEVEL, SMALLEST = 5, 2
@@ -34,7 +34,7 @@ class Band:
     high: tuple[int, int, int]
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _cost(values, wz, wy, wx, scale, lam):  # type: ignore[no-untyped-def]
     """Distortion (squared steps) + lam x bits of a rough model: zeros below 0.8 steps, entropy of the map per cell."""
     nz, ny, nx = values.shape

@@ -15,7 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from inr_codec.kernels import kernel
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -30,7 +31,7 @@ _HALO = 3  # samples of either half that an output needs on each side
 _WIDTH = 64  # columns lifted at a time: their tile stays in the cache
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
     for i in range(n_high):
         j = min(i + 1, n_low - 1)
@@ -38,7 +39,7 @@ def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
             high[i, x] += k * (low[i, x] + low[j, x])
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
     for i in range(n_low):
         h, j = max(i - 1, 0), min(i, n_high - 1)
@@ -46,7 +47,7 @@ def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-
             low[i, x] += k * (high[h, x] + high[j, x])
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _spread_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
     """The transpose of `_add_to_high`."""
     for i in range(n_high):
@@ -57,7 +58,7 @@ def _spread_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
             low[j, x] += k * high[i, x]
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _spread_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
     """The transpose of `_add_to_low`."""
     for i in range(n_low):
@@ -68,7 +69,7 @@ def _spread_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-
             high[j, x] += k * low[i, x]
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _lift(low, high, n_low, n_high, width, transpose):  # type: ignore[no-untyped-def]
     """Forward lifting of one tile, or the transpose of inverse lifting; returns the factors of low and high."""
     if transpose:
@@ -84,7 +85,7 @@ def _lift(low, high, n_low, n_high, width, transpose):  # type: ignore[no-untype
     return _LOW, _HIGH
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _forward_columns(flat, starts, stride, n, width, transpose):  # type: ignore[no-untyped-def]
     """Split lines of n samples, `stride` apart, for the `width` neighbours of every start."""
     n_low, n_high = (n + 1) // 2, n // 2
@@ -111,7 +112,7 @@ def _forward_columns(flat, starts, stride, n, width, transpose):  # type: ignore
                     flat[o + x] = high[i, x] * scale_high
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _inverse_columns(flat, starts, stride, n, width, first, last):  # type: ignore[no-untyped-def]
     """Join the halves of lines, samples first..last - 1 only; the inverse of `_forward_columns`."""
     n_low = (n + 1) // 2
@@ -140,7 +141,7 @@ def _inverse_columns(flat, starts, stride, n, width, first, last):  # type: igno
                     flat[o + x] = line[x]
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _forward_rows(flat, starts, n, transpose):  # type: ignore[no-untyped-def]
     """Split contiguous lines of n samples."""
     n_low, n_high = (n + 1) // 2, n // 2
@@ -162,7 +163,7 @@ def _forward_rows(flat, starts, n, transpose):  # type: ignore[no-untyped-def]
                 flat[o + n_low + i] = high[i, x] * scale_high
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _inverse_rows(flat, starts, n, first, last):  # type: ignore[no-untyped-def]
     """Join the halves of contiguous lines, samples first..last - 1 only."""
     n_low = (n + 1) // 2
