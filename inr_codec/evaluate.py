@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inr_codec.kernels import kernel
 from inr_codec.network import NetworkShape
-from inr_codec.tiles import TILE, affine, sine, sine_cosine
+from inr_codec.tiles import TILE, forward, sine_cosine
 
 Array = NDArray[np.float32]
 
@@ -25,7 +25,6 @@ Array = NDArray[np.float32]
 def _fused_grid(parameters, widths, w0, axes, sides, gain, lift, out):
     """out (flat, C order) <- gain * network(grid) + lift."""
     dims = len(sides)
-    depth = len(widths) - 1
     first = widths[1]
     last = sides[dims - 1]
     rows = 1
@@ -79,15 +78,7 @@ def _fused_grid(parameters, widths, w0, axes, sides, gain, lift, out):
             if x == last:
                 x = 0
                 row += 1
-        at = first * dims + first
-        source = 0
-        for k in range(1, depth):
-            n, m = widths[k], widths[k + 1]
-            affine(parameters, at, n, 1, at + n * m, activations, source, activations, source + n * TILE, n, m)
-            source += n * TILE
-            if k < depth - 1:
-                sine(activations, source, m * TILE, w0)
-            at += n * m + m
+        source = forward(parameters, first * dims + first, widths, 1, activations, w0)
         for j in range(filled):
             out[done + j] = gain * activations[source + j] + lift
         done += filled
@@ -128,7 +119,6 @@ def evaluate_grid_reference(
 @kernel(fastmath=True, boundscheck=False)
 def _fused_points(parameters, widths, w0, points, out):
     """out <- network(points[:, k]), tile by tile."""
-    depth = len(widths) - 1
     dims = widths[0]
     neurons = 0
     for k in range(len(widths)):
@@ -140,15 +130,7 @@ def _fused_points(parameters, widths, w0, points, out):
         for a in range(dims):
             for j in range(count):
                 activations[a * TILE + j] = points[a, start + j]
-        at = 0
-        source = 0
-        for k in range(depth):
-            n, m = widths[k], widths[k + 1]
-            affine(parameters, at, n, 1, at + n * m, activations, source, activations, source + n * TILE, n, m)
-            source += n * TILE
-            if k < depth - 1:
-                sine(activations, source, m * TILE, w0)
-            at += n * m + m
+        source = forward(parameters, 0, widths, 0, activations, w0)
         for j in range(count):
             out[start + j] = activations[source + j]
 

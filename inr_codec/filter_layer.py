@@ -21,7 +21,7 @@ from inr_codec.kernels import kernel
 from inr_codec.local_features import REACH, count_features, make_slab, slab_rows, tile_features
 from inr_codec.network import NetworkShape
 from inr_codec.runtime import parallel_map
-from inr_codec.tiles import TILE, affine, sine
+from inr_codec.tiles import TILE, forward
 
 __all__ = ["REACH", "FilterLayer", "apply_filter", "filter_values", "gather_features", "pack_filter", "unpack_filter"]
 
@@ -137,22 +137,13 @@ def unpack_filter(payload: bytes, chunk_shape: Sequence[int]) -> FilterLayer:
 @kernel(boundscheck=False)
 def _correct(values, small, large, steps, near, settings, first, last, parameters, widths, w0, scale, out):
     """out <- values + scale * network(features), from `first` up to `last` in a slab."""
-    depth = len(widths) - 1
     neurons = 0
     for n in widths:
         neurons += n
     activations = np.zeros(neurons * TILE, np.float32)
     for start in range(first, last, TILE):
         tile_features(values, small, large, steps, near, settings, start, activations)
-        at = 0
-        source = 0
-        for k in range(depth):
-            n, m = widths[k], widths[k + 1]
-            affine(parameters, at, n, 1, at + n * m, activations, source, activations, source + n * TILE, n, m)
-            source += n * TILE
-            if k < depth - 1:
-                sine(activations, source, m * TILE, w0)
-            at += n * m + m
+        source = forward(parameters, 0, widths, 0, activations, w0)
         for j in range(min(TILE, last - start)):
             out[start + j] = values[start + j] + scale * activations[source + j]
 
