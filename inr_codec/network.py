@@ -91,8 +91,10 @@ def initial_parameters(shape: NetworkShape, w0: float, rng: np.random.Generator)
     return np.concatenate(parts).astype(np.float32)
 
 
+@lru_cache(maxsize=1024)
 def coordinates(length: int) -> NDArray[np.float32]:
     """Coordinates of `length` voxels along one axis of a block: equally spaced from -1 to 1 (0 for a single one)."""
-    if length == 1:
-        return np.zeros(1, np.float32)
-    return (np.arange(length) * (2.0 / (length - 1)) - 1.0).astype(np.float32)
+    steps = np.zeros(1) if length == 1 else np.arange(length) * (2.0 / (length - 1)) - 1.0
+    result: NDArray[np.float32] = steps.astype(np.float32)
+    result.flags.writeable = False
+    return result
