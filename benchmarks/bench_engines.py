@@ -15,8 +15,8 @@ import torch
 
 from inr_codec.evaluate import evaluate_grid
 from inr_codec.fit import FitTask, Schedule, fit_blocks
-from inr_codec.fit.torch_engine import forward
 from inr_codec.network import coordinates, funnel_shape, initial_parameters, size_for_budget
+from inr_codec.network_torch import forward
 
 torch.set_num_threads(1)
 SIDES = (64, 64, 64)

@@ -29,8 +29,9 @@ def volume(shape: tuple[int, ...]) -> np.ndarray:
                 )
             )
         )
-        layer = np.fft.irfftn(spectrum * np.exp(-((radius * 2 ** (7 - octave)) ** 2)), shape)
-        field += (np.abs(layer / layer.std()) * 0.7 ** (octave - 1)).astype(np.float32)
+        layer = np.fft.irfftn(spectrum * np.exp(-((radius * 2 ** (7 - octave)) ** 2)), shape, axes=range(len(shape)))
+        layer -= layer.mean()
+        field += (np.abs(layer / (layer.std() + 1e-9)) * 0.7 ** (octave - 1)).astype(np.float32)
     field += 0.05 * rng.standard_normal(shape, np.float32)
     return np.clip(field * 4000, 0, 65535).astype(np.uint16)
 
