@@ -33,15 +33,10 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[test]'
 	@touch $@
 
-# numba keeps a compiled kernel until its own file changes, also when a constant or kernel of another file has changed
-$(VENV)/.kernels: $(shell find inr_codec -name '*.py') | $(BIN)/python
-	@find inr_codec -name '*.nb[ic]' -delete
-	@touch $@
-
-demo: $(VENV)/.demo $(VENV)/.kernels
+demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py demo.zarr demo.png
 
-test: lint $(VENV)/.kernels
+test: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.test

@@ -25,7 +25,7 @@ SMALL_NETWORK = 1000
 PARAMETERS_PER_BLOCK = 1000
 """A finer cut than the first level pays only when blocks keep about this many parameters (benchmarks/NETWORKS.md)."""
 LEAST_PARAMETERS = 250
-"""What the blocks of the first level need: one network for a whole chunk loses 1-2 dB against eight of an eighth."""
+"""What the blocks of the first level need; one network for a whole chunk does worse (benchmarks/NETWORKS.md)."""
 BITS = 6.0
 BLOCK_BYTES = 7
 """Rough side information of a block: size, mean, std and a step for every tensor."""
@@ -41,7 +41,6 @@ class Settings:
     funnel_units: int
     w0: float
     schedule: Schedule
-    bits: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
     schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks))
     w0 = round((config.w0 or 15.0) * 16) / 16
     return NetworkPlan(
-        chunk, tuple(blocks), tuple(empty), tuple(picks), Settings(depth, units, w0, schedule, bits), parameters
+        chunk, tuple(blocks), tuple(empty), tuple(picks), Settings(depth, units, w0, schedule), parameters
     )
 
 
