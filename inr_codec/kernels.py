@@ -1,24 +1,47 @@
 """Compiling numba kernels, with a cache that no upgrade can leave stale.
 
 numba keeps a compiled function as long as the file that defines it is the same, although it contains what it calls from
-other files. Here every cached kernel depends on the sources of the whole package: a change anywhere compiles anew.
+other files. Here a cached kernel depends on the sources of its module and of all that this imports from the package.
 """
 
 import hashlib
+import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from numba import njit
 
-
-def _digest() -> str:
-    """Hash of the package's sources."""
-    sources = sorted(Path(__file__).parent.rglob("*.py"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+PACKAGE = Path(__file__).parent
+IMPORT = re.compile(r"^ *from inr_codec((?:\.\w+)*) import (\([^)]*\)|.*)", re.MULTILINE)
 
 
-DIGEST = _digest()
+@cache
+def _imported(path: Path) -> frozenset[Path]:
+    """Files of the package that the source at `path` names in its imports."""
+    found: set[Path] = set()
+    for module, names in IMPORT.findall(path.read_text(encoding="utf-8")):
+        folder = PACKAGE.joinpath(*module.split("."))
+        if module:
+            found.update((folder.with_suffix(".py"), folder / "__init__.py"))
+        found.update(folder / f"{name}.py" for name in re.findall(r"\w+", names))
+    return frozenset(found & _sources())
+
+
+@cache
+def _sources() -> frozenset[Path]:
+    return frozenset(PACKAGE.rglob("*.py"))
+
+
+@cache
+def digest(path: Path) -> str:
+    """Hash of a source file and of all sources of the package that it imports, directly or not."""
+    known, new = set(), {path}
+    while new:
+        known |= new
+        new = set().union(*map(_imported, new)) - known
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sorted(known))).hexdigest()
 
 
 def kernel(**flags: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -28,7 +51,7 @@ def kernel(**flags: Any) -> Callable[[Callable[..., Any]], Any]:
         compiled = njit(nogil=True, cache=True, **flags)(function)
         file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
         if file is not None:
-            file._source_stamp = (file._source_stamp, DIGEST)
+            file._source_stamp = (file._source_stamp, digest(Path(function.__code__.co_filename)))
         return compiled
 
     return compile_lazily
