@@ -28,6 +28,7 @@ class Recipe:
         seed: int = 0,
         preset: Literal["paper"] | None = None,
         layers: Literal["auto", "network"] | None = None,
+        architecture: Literal["funnel", "siren"] | None = None,
         partition: Literal["spectrum", "equal", "none"] | None = None,
         max_blocks: int | None = None,
         top_m: int | None = None,
@@ -56,6 +57,8 @@ class Recipe:
         What to use:
             preset          "paper" gives the options below the SCI paper's values where they are not given
             layers          "network" (the SCI codec alone) or "auto" (also residual and filter layers, what pays)
+            architecture    "funnel" (the SCI paper's, the default) or "siren" (COIN: sines of one width, one network
+                            for a chunk unless partition= is given); others than "funnel" imply layers="network"
             partition       "spectrum" (integer program over the 2^N-tree), "equal" (blocks of one size) or "none"
             max_blocks      a_max: at most so many blocks in a chunk
             top_m           M: coefficients that count as concentrated in D(x), eq. 9

@@ -23,6 +23,14 @@ PAPER: dict[str, Any] = {
 }
 """The SCI paper's own values ("Implementation details")."""
 
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "funnel": {},
+    "siren": {"layers": "network", "partition": "none", "funnel_ratio": 1.0},
+}
+"""What an architecture sets where nothing is given."""
+CUTTING = ("max_blocks", "top_m", "concentration", "levels", "allocation")
+"""Settings that say nothing of a chunk that is not cut."""
+
 MAX_RATIO = 1e6
 
 
@@ -33,9 +41,11 @@ class Config:
     ratio: bytes of the chunk / bytes of the stream, at least this. bpv: bits per voxel, at most this. psnr: dB (peak =
     range of the chunk), at least this. effort: how long to search. seed: of everything random. preset: "paper" sets
     what is not given to the SCI paper's values. layers: "network" (SCI's codec alone) or "auto" (networks, residual and
-    filter, whatever pays). partition, max_blocks (a_max), top_m (M), concentration (form of eq. 9), levels: how the
-    chunk is cut. allocation: how parameters are shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser,
-    learning_rate, batch, steps: the fit. bits: of a parameter, on average. deblock: whether seams may be filtered.
+    filter, whatever pays). architecture: of the networks, "funnel" (SCI's, the default) or "siren" (sines without
+    funnel and, unless asked for, without partition: COIN), which implies layers="network". partition, max_blocks
+    (a_max), top_m (M), concentration (form of eq. 9), levels: how the chunk is cut. allocation: how parameters are
+    shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the fit. bits: of a
+    parameter, on average. deblock: whether seams may be filtered.
     """
 
     ratio: float | None = None
@@ -45,6 +55,7 @@ class Config:
     seed: int = 0
     preset: Literal["paper"] | None = None
     layers: Literal["auto", "network"] | None = None
+    architecture: Literal["funnel", "siren"] | None = None
     partition: Literal["spectrum", "equal", "none"] | None = None
     max_blocks: int | None = None
     top_m: int | None = None
@@ -72,10 +83,9 @@ class Config:
         }
 
     def resolved(self) -> "Config":
-        """With the preset's values where nothing was given."""
-        if self.preset is None:
-            return self
-        return replace(self, **{name: value for name, value in PAPER.items() if getattr(self, name) is None})
+        """With the architecture's and then the preset's values where nothing was given."""
+        values = (PAPER if self.preset else {}) | ARCHITECTURES[self.architecture or "funnel"]
+        return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 
     def budget(self, nbytes: int, voxels: int) -> int | None:
         """Bytes that the stream of a chunk may take; None when a PSNR is asked for."""
@@ -117,7 +127,7 @@ LIMITS: dict[str, tuple[float, float, bool]] = {
     "learning_rate": (1e-7, 1.0, False),
     "batch": (128, 2**20, True),
     "steps": (1, 10**8, True),
-    "bits": (3.0, 12.0, False),
+    "bits": (3.0, 16.0, False),
 }
 
 
@@ -149,3 +159,20 @@ def _check(config: Config) -> None:
             )
     if config.deblock is not None and not isinstance(config.deblock, bool):
         raise ConfigError(f"expected deblock to be True or False, got {config.deblock!r}: choose one of them")
+    _check_architecture(config)
+
+
+def _check_architecture(config: Config) -> None:
+    """Refuse what an architecture contradicts."""
+    name = config.architecture or "funnel"
+    implied = ARCHITECTURES[name]
+    for option in ("layers", "funnel_ratio"):
+        given = getattr(config, option)
+        if option in implied and given not in (None, implied[option]):
+            wanted = f"{option}={implied[option]!r} with architecture={name!r}"
+            raise ConfigError(f"expected {wanted}, got {option}={given!r}: leave one of the two out")
+    if implied.get("partition") == "none" and config.partition is None:
+        for option in CUTTING:
+            if (given := getattr(config, option)) is not None:
+                wanted = f"partition= beside {option}= with architecture={name!r}, which cuts nothing by itself"
+                raise ConfigError(f"expected {wanted}, got {option}={given!r} alone: give both or neither")

@@ -19,9 +19,10 @@ class Inspection:
 
     dtype: in its own byte order. order: "C" or "F". lo, hi: range of the voxels that are not masked. layers: names in
     the order of the stream. blocks, widths: of the network layer, one entry per block (widths are empty for a block
-    that is stored as its mean); blocks have offset, shape and level. parameters: of all its networks. depth, w0:
-    settings that they share. bytes: of the stream; bytes_by_section: "header" (with the framing of all layers) and
-    every layer's payload, adding up to bytes. ratio: bytes of the chunk / bytes. psnr (dB, peak = hi - lo) and
+    that is stored as its mean); blocks have offset, shape and level. parameters: of all its networks. architecture
+    (of the networks: "funnel", or "siren" with a funnel ratio of 1), depth, w0: settings that they share. bytes: of the
+    stream; bytes_by_section: "header" (with the framing of all layers) and every layer's payload, adding up to bytes.
+    ratio: bytes of the chunk / bytes. psnr (dB, peak = hi - lo) and
     max_error (in the chunk's units): measured at encoding, over the voxels that are not masked, rounded to the worse.
     """
 
@@ -34,6 +35,7 @@ class Inspection:
     blocks: tuple[Block, ...]
     widths: tuple[tuple[int, ...], ...]
     parameters: int
+    architecture: str | None
     depth: int | None
     w0: float | None
     bytes: int
@@ -60,7 +62,9 @@ class Inspection:
         if self.psnr is not None:
             rows["reached"] = f"PSNR {self.psnr:.2f} dB, largest error {self.max_error:.4g}"
         if self.depth is not None:
-            rows["networks"] = f"{self.parameters:,} parameters, {self.depth} layers, w0 = {self.w0:g}"
+            rows["networks"] = (
+                f"{self.architecture}, {self.parameters:,} parameters, {self.depth} layers, w0 = {self.w0:g}"
+            )
             rows["blocks"] = f"{len(self.blocks)}"
             for block, widths in zip(self.blocks, self.widths, strict=True):
                 spans = zip(block.offset, block.shape, strict=True)
@@ -95,6 +99,7 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
         blocks=tuple(block for network in networks for block in network.blocks),
         widths=widths,
         parameters=sum(n * m + m for block in widths for n, m in zip(block, block[1:], strict=False)),
+        architecture=networks[0].architecture if networks else None,
         depth=networks[0].depth if networks else None,
         w0=networks[0].w0 if networks else None,
         bytes=size,

@@ -64,6 +64,11 @@ class NetworkLayer:
         """Frequency factor of every sine."""
         return self.w0_units / W0_UNIT
 
+    @property
+    def architecture(self) -> str:
+        """What the networks are called: a funnel that does not narrow is a plain SIREN."""
+        return "siren" if self.funnel_units == FUNNEL_UNIT else "funnel"
+
     def shape_of(self, network: NetworkBlock, dims: int) -> NetworkShape:
         """Widths of a block's network."""
         return funnel_shape(dims, network.size, self.depth, self.funnel_units)

@@ -27,6 +27,7 @@ OPTIONS = st.fixed_dictionaries(
         "effort": st.sampled_from(["fast", "default", "best"]),
         "seed": st.integers(0, 2**32 - 1),
         "preset": st.just("paper"),
+        "architecture": st.just("funnel"),
         "partition": st.sampled_from(["spectrum", "equal", "none"]),
         "max_blocks": st.integers(1, 64),
         "depth": st.integers(2, 16),

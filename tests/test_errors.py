@@ -204,6 +204,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "unknown effort": {"ratio": 10, "effort": "heroic"},
     "no effort": {"ratio": 10, "effort": None},
     "unknown preset": {"ratio": 10, "preset": "sci"},
+    "unknown architecture": {"ratio": 10, "architecture": "nerv"},
     "unknown partition": {"ratio": 10, "partition": "tree"},
     "partition is a list": {"ratio": 10, "partition": ["equal"]},
     "negative seed": {"ratio": 10, "seed": -1},
