@@ -1,0 +1,1 @@
+"""Whole arrays, chunk by chunk, on many workers."""
