@@ -81,7 +81,9 @@ def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Confi
     room = n_bytes - base.bytes - FRAME
     if room < RESIDUAL_LEAST:
         return base
-    coded = ResidualEncoder(chunk.unit - base.decoded, effort=RESIDUAL_EFFORT[config.effort]).encode(room)
+    coded = ResidualEncoder(
+        chunk.unit - base.decoded, effort=RESIDUAL_EFFORT[config.effort], weights=chunk.weights
+    ).encode(room)
     decoded = base.decoded + coded.decoded
     layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
     return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step)
@@ -92,7 +94,7 @@ def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int
     scale = best.step or 3 * math.sqrt(best.error)
     room = n_bytes - best.bytes - FRAME
     found = encode_filter(
-        chunk.unit, best.decoded, chunk.valid, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed
+        chunk, best.decoded, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed
     )
     if found is None:
         return with_residual(chunk, base, n_bytes, config) if best.step else best

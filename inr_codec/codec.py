@@ -7,7 +7,7 @@ from numcodecs.abc import Codec  # type: ignore[import-untyped]
 from numcodecs.compat import ensure_bytes, ensure_ndarray_like, ndarray_copy  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from inr_codec.config import Config, Effort, make_config
+from inr_codec.config import Config, Effort, Weights, make_config
 from inr_codec.errors import ConfigError, UnsupportedArray
 
 CODEC_ID = "inr_codec"
@@ -17,6 +17,7 @@ class Recipe:
     """The options that INRCodec and INRSerializer share, checked and kept as a Config."""
 
     config: Config
+    weights: NDArray[Any] | None
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Recipe:
         steps: int | None = None,
         bits: float | None = None,
         deblock: bool | None = None,
+        weights: Weights | None = None,
     ) -> None:
         """Exactly one target is given; every other option has a default, and None leaves it to the encoder.
 
@@ -71,6 +73,9 @@ class Recipe:
             w0              frequency factor of every sine
             bits            of a stored parameter, on average
             deblock         whether seams between blocks may be filtered
+            weights         where errors count more: "foreground" (above Otsu's threshold of each chunk), a number (the
+                            least intensity of the region), or an array of the chunk's shape, float, >= 0. Metadata
+                            says "array" for that: it is needed to encode again, not to decode
         How to fit:
             optimiser       "adam" or "adamax"
             learning_rate   at the beginning; it decays
@@ -80,6 +85,8 @@ class Recipe:
         """
         options = dict(locals())
         del options["self"]
+        object.__setattr__(self, "weights", weights if isinstance(weights, np.ndarray) else None)
+        options["weights"] = "array" if isinstance(weights, np.ndarray) else weights
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
         object.__setattr__(self, "config", make_config(plain))
 
@@ -107,7 +114,7 @@ class INRCodec(Recipe, Codec):  # type: ignore[misc]
         from inr_codec.encoder import encode
 
         array = as_array(buf)
-        return _store(array) if _raw(buf) else encode(array, self.config)
+        return _store(array) if _raw(buf) else encode(array, self.config, self.weights)
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """The array in a stream: its own shape, dtype, byte order and memory order; copied into `out` if that is given.

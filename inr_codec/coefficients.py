@@ -71,6 +71,7 @@ UNARY = 16  # magnitudes from here on are coded by exponential Golomb
 GOLOMB_BITS = 20
 OVERRUN = 64  # bytes past the end after which a stream is surely not one
 _CLASS = np.array([0, 1, 2, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5], np.int64)  # of the decision "is it more than t?"
+NONE = np.zeros(0, np.float32)
 _SETS = 16  # of weights per class: by level, and apart for the lowest band
 
 
@@ -161,7 +162,7 @@ def _code_cells(encoding, table, b, state, buffer, live, model, work, contexts, 
 
 
 @kernel()
-def _run(encoding, table, values, scale, lam, live, levels, buffer, model, work):
+def _run(encoding, table, values, scale, lam, importance, live, levels, buffer, model, work):
     """Code all bands; returns the number of bytes written, or of those that were missing, at most, while reading."""
     state = np.zeros(STATE_SIZE, np.int64)
     if encoding:
@@ -215,7 +216,8 @@ def _run(encoding, table, values, scale, lam, live, levels, buffer, model, work)
                                 sign_input[sign_context.size] = logit
                                 p_sign = predict(model.tables, 0, sign_context, sign_mixer, sign_input)
                                 cost = COST_BITS[(p_sign if sign else 65535 - p_sign) >> 4]
-                                m = _best_level(a, lam, cost, model, contexts, inputs, set_of_zero)
+                                price = lam / importance[row + x] if importance.size else lam
+                                m = _best_level(a, price, cost, model, contexts, inputs, set_of_zero)
                         weights = model.mixers[set_of_zero]
                         p = predict(model.tables, 0, contexts, weights, inputs)
                         bit = _code(encoding, state, buffer, p, 1 if m else 0)
@@ -254,12 +256,13 @@ def _run(encoding, table, values, scale, lam, live, levels, buffer, model, work)
 
 
 def encode(
-    values: FloatArray, bands: Bands, step: float, lam: float, before: Levels | None = None
+    values: FloatArray, bands: Bands, step: float, lam: float, before: Levels | None = None, weights: FloatArray = NONE
 ) -> tuple[bytes, Levels]:
     """Quantise and code coefficients (three axes, in the layout of `bands`); returns the bytes and the levels.
 
     `lam` is the distortion in squared steps that one bit is worth. `before`, the levels of an earlier pass over similar
-    values, tells which cells are worth visiting; without it the choice is rougher.
+    values, tells which cells are worth visiting; without it the choice is rougher. `weights` is what the squared
+    error of each coefficient counts (empty: 1).
     """
     live = live_cells(values, bands, step, before)
     levels = np.zeros(values.shape, np.int32)
@@ -270,6 +273,7 @@ def encode(
         values.reshape(-1),
         np.float32(1 / step),
         np.float32(lam / 65536),
+        weights.reshape(-1),
         live,
         levels.reshape(-1),
         buffer,
@@ -284,16 +288,9 @@ def decode(data: bytes, bands: Bands, shape: tuple[int, int, int]) -> Levels | N
     levels = np.zeros(shape, np.int32)
     if not data:
         return levels
+    given, work = np.frombuffer(data, np.uint8).copy(), new_work(bands.magnitudes, bands.cells)
+    live, zero = np.zeros(0, np.uint8), np.float32(0)
     missing = _run(
-        False,
-        bands.table,
-        np.zeros(0, np.float32),
-        np.float32(0),
-        np.float32(0),
-        np.zeros(0, np.uint8),
-        levels.reshape(-1),
-        np.frombuffer(data, np.uint8).copy(),
-        new_model(),
-        new_work(bands.magnitudes, bands.cells),
+        False, bands.table, NONE, zero, zero, NONE, live, levels.reshape(-1), given, new_model(), work
     )
     return None if missing > OVERRUN else levels

@@ -4,9 +4,12 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from numpy.typing import NDArray
+
 from inr_codec.errors import ConfigError
 
 Effort = Literal["fast", "default", "best"]
+Weights = Literal["foreground", "array"] | float | NDArray[Any]
 PAPER: dict[str, Any] = {
     "layers": "network",
     "partition": "spectrum",
@@ -45,7 +48,8 @@ class Config:
     funnel and, unless asked for, without partition: COIN), which implies layers="network". partition, max_blocks
     (a_max), top_m (M), concentration (form of eq. 9), levels: how the chunk is cut. allocation: how parameters are
     shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the fit. bits: of a
-    parameter, on average. deblock: whether seams may be filtered.
+    parameter, on average. deblock: whether seams may be filtered. weights: where errors count more ("array": an array
+    was given to the codec, which does not keep it).
     """
 
     ratio: float | None = None
@@ -71,6 +75,7 @@ class Config:
     steps: int | None = None
     bits: float | None = None
     deblock: bool | None = None
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -131,6 +136,15 @@ LIMITS: dict[str, tuple[float, float, bool]] = {
 }
 
 
+def _check_weights(weights: Any) -> None:
+    number = isinstance(weights, (int, float)) and not isinstance(weights, bool) and math.isfinite(weights)
+    if weights is not None and not number and not (isinstance(weights, str) and weights in ("foreground", "array")):
+        raise ConfigError(
+            "expected weights to be an array, 'foreground' or a number (the least intensity of the region), got "
+            f"{weights!r:.80}: choose one of them"
+        )
+
+
 def _check(config: Config) -> None:
     targets = [name for name in ("ratio", "bpv", "psnr") if getattr(config, name) is not None]
     if len(targets) != 1:
@@ -143,8 +157,11 @@ def _check(config: Config) -> None:
         value = getattr(config, name)
         if value is not None or name not in optional:
             _number(name, value, low, high, whole)
+    _check_weights(config.weights)
     for field in fields(Config):
         value = getattr(config, field.name)
+        if field.name == "weights":
+            continue
         choices = [choice for option in get_args(field.type) for choice in get_args(option)] or list(
             get_args(field.type)
         )

@@ -22,6 +22,7 @@ from inr_codec.filter_layer import (
     pack_filter,
 )
 from inr_codec.fit import FitTask, Schedule, fit_blocks
+from inr_codec.intensity import UnitChunk
 from inr_codec.network import NetworkShape, initial_parameters
 
 SLOPE = 2.5
@@ -71,9 +72,8 @@ EFFORTS = {
 
 
 def encode_filter(
-    original_unit: Array,
-    decoded_unit: Array,
-    valid: NDArray[np.bool_] | None,
+    chunk: UnitChunk,
+    decoded: Array,
     scale: float,
     n_bytes: int,
     *,
@@ -83,22 +83,22 @@ def encode_filter(
 ) -> tuple[bytes, float] | None:
     """Payload of at most `n_bytes` bytes, and the mean squared error after it; None if no filter pays.
 
-    original_unit, decoded_unit: unit intensities, 1 to 4 dims; valid: the voxels that count (None: all); scale: the
-    size of the decoded chunk's errors, best the step of the residual layer, or three times the rms error if there is
-    none; total_bytes: bytes of the whole stream, which set the price of a byte (None: 64 times `n_bytes`).
+    chunk, decoded: original and decoded unit intensities, 1 to 4 dims; scale: the size of the decoded chunk's
+    errors, best the step of the residual layer, or three times the rms error if there is none; total_bytes: bytes of
+    the whole stream, which set the price of a byte (None: 64 times `n_bytes`).
     """
     settings = EFFORTS[effort]
     total = 64 * n_bytes if total_bytes is None else total_bytes
     price = math.log(10) / 10 * SLOPE / math.log(2) / max(total, 1)
-    counted = np.ones(original_unit.shape, np.bool_) if valid is None else valid
-    before = squared_error(original_unit, decoded_unit, counted)
+    counted = np.ones(decoded.shape, np.bool_) if chunk.valid is None else chunk.valid
+    before = chunk.squared_error(decoded)
     if counted.sum() < SMALLEST or not before > 0 or not scale > 0:
         return None
-    empty = _empty_layer(decoded_unit, counted, scale)
+    empty = _empty_layer(decoded, counted, scale)
     rng = np.random.default_rng(seed)
-    wanted = counted & (rng.random(counted.shape) < settings.voxels / counted.sum())
-    error = ((original_unit - decoded_unit)[wanted] / np.float32(empty.scale)).astype(np.float32)
-    features = gather_features(decoded_unit, empty, wanted)
+    wanted = counted & (rng.random(counted.shape) < _chances(chunk, counted, settings.voxels))
+    error = ((chunk.unit - decoded)[wanted] / np.float32(empty.scale)).astype(np.float32)
+    features = gather_features(decoded, empty, wanted)
     sample = slice(None, None, max(1, len(error) // SAMPLE_VOXELS))
     points, errors = np.ascontiguousarray(features[sample].T), error[sample]
     if not errors.any():
@@ -116,14 +116,15 @@ def encode_filter(
     if best is None:
         return None
     payload = pack_filter(best[1])
-    after = squared_error(original_unit, filter_values(decoded_unit, best[1]), counted)
+    after = chunk.squared_error(filter_values(decoded, best[1]))
     return (payload, after) if after * (1 + price * len(payload)) < before else None
 
 
-def squared_error(original: Array, decoded: Array, counted: NDArray[np.bool_]) -> float:
-    """Mean squared error over the voxels that count, after clipping to the unit range as decoding does."""
-    difference = np.clip(decoded, 0, 1) - original
-    return float(np.mean(np.square(difference[counted]), dtype=np.float64))
+def _chances(chunk: UnitChunk, counted: NDArray[np.bool_], voxels: int) -> Array | float:
+    """Chance of each voxel to be learnt from, in proportion to its weight: `voxels` of them at most are expected."""
+    if chunk.weights is None:
+        return voxels / float(counted.sum())
+    return chunk.weights * np.float32(min(1 / float(chunk.weights.max()), voxels / float(counted.sum())))
 
 
 def _empty_layer(decoded: Array, counted: NDArray[np.bool_], scale: float) -> FilterLayer:

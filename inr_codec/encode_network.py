@@ -19,6 +19,7 @@ PROBE_PARAMETERS = 0.35
 FREEZE_SHARE = 0.05
 """Steps of one round of freezing, as a share of the fit's."""
 FREEZE_RATE = 0.2
+LEAST_MASS = 1e-3
 
 
 def encode_network(chunk: UnitChunk, n_bytes: int, config: Config) -> bytes | None:
@@ -63,9 +64,7 @@ def probe_weights(plan: NetworkPlan, live: list[int], config: Config) -> list[fl
     outcomes = fit_blocks([make_task(plan, k, sizes[k], short, config.seed) for k in probed], engine())
     weights = [0.0] * len(plan.blocks)
     for k, outcome in zip(probed, outcomes, strict=True):
-        picks = plan.picks[k]
-        count = plan.blocks[k].size if picks is None else len(picks)
-        weights[k] = float(np.sqrt(outcome.loss * count)) * std_size(plan.empty[k].std_code)
+        weights[k] = float(np.sqrt(outcome.loss * plan.masses[k])) * std_size(plan.empty[k].std_code)
     return weights
 
 
@@ -76,9 +75,7 @@ def assemble(
     parameters = [outcome.parameters for outcome in fitted]
     gains = []
     for k, gain in zip(live, all_sensitivities(tasks, parameters), strict=True):
-        picks = plan.picks[k]
-        count = plan.blocks[k].size if picks is None else len(picks)
-        gains.append(gain * count * std_size(plan.empty[k].std_code) ** 2)
+        gains.append(gain * max(plan.masses[k], LEAST_MASS) * std_size(plan.empty[k].std_code) ** 2)
 
     def layer_of(codes: list[tuple[int, ...]], values: list[NDArray[np.float32]]) -> NetworkLayer:
         networks = [_flat_block(plan, k) for k in range(len(plan.blocks))]

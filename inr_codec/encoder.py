@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from inr_codec.bitstream import MAX_VOXELS, Header, Layer, LayerType, Reached, pack_stream
 from inr_codec.choose import choose_layers
 from inr_codec.config import Config
-from inr_codec.errors import UnsupportedArray
+from inr_codec.errors import ConfigError, UnsupportedArray
+from inr_codec.importance import voxel_weights
 from inr_codec.intensity import DTYPES, Intensity, UnitChunk, normalise, restore
 from inr_codec.lossless import KINDS, pack_lossless
 from inr_codec.mask import Mask, find_mask, pack_mask
@@ -24,9 +25,14 @@ TINY = 512
 TINY_LINE = 65536
 
 
-def encode(array: NDArray[Any], config: Config) -> bytes:
-    """The stream of an array. Raises UnsupportedArray for what no layer can hold."""
+def encode(array: NDArray[Any], config: Config, weights: NDArray[Any] | None = None) -> bytes:
+    """The stream of an array. `weights` is the array that config.weights == "array" stands for.
+
+    Raises UnsupportedArray for what no layer can hold, ConfigError for weights that are missing or do not fit.
+    """
     config = config.resolved()
+    if config.weights == "array" and weights is None:
+        raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     array = np.asarray(array)
     if array.dtype.kind not in KINDS or array.dtype.hasobject:
         raise UnsupportedArray(
@@ -62,10 +68,11 @@ def encode(array: NDArray[Any], config: Config) -> bytes:
     budget = config.budget(chunk.nbytes, chunk.size)
     if budget is not None and (exact := _lossless_within(chunk, big_endian, fortran, budget)) is not None:
         return exact
+    importance = voxel_weights(chunk, valid, weights if weights is not None else config.weights)
     if valid is not None:
         chunk = np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
     frame = len(pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, None), tail))
-    unit = UnitChunk(normalise(chunk, intensity), valid, intensity.lo / (intensity.hi - intensity.lo))
+    unit = UnitChunk(normalise(chunk, intensity), valid, intensity.lo / (intensity.hi - intensity.lo), importance)
 
     def within(budget: int) -> tuple[bytes, Reached]:
         layers = choose_layers(unit, budget - frame, config) + tail

@@ -33,19 +33,23 @@ class UnitChunk:
     """What layers are fitted to.
 
     unit: float32 intensities in [0, 1], C order, finite. valid: False where masked (None: nowhere). origin: the unit
-    intensity's distance from a stored value of 0, lo / (hi - lo).
+    intensity's distance from a stored value of 0, lo / (hi - lo). weights: float32, what a squared error counts at each
+    voxel, 1 on average, 0 where masked (None: the same everywhere).
     """
 
     unit: NDArray[np.float32]
     valid: NDArray[np.bool_] | None = None
     origin: float = 0.0
+    weights: NDArray[np.float32] | None = None
 
     def squared_error(self, decoded: NDArray[np.float32]) -> float:
-        """Mean squared error of decoded unit intensities, clipped to [0, 1], over the voxels that are not masked."""
-        difference = np.clip(decoded, 0.0, 1.0) - self.unit
+        """Mean squared error of decoded unit intensities, clipped to [0, 1], weighted; masked voxels do not count."""
+        square = np.square(np.clip(decoded, 0.0, 1.0) - self.unit, dtype=np.float64)
+        if self.weights is not None:
+            square *= self.weights
         if self.valid is not None:
-            difference = difference[self.valid]
-        return float(np.mean(np.square(difference, dtype=np.float64))) if difference.size else 0.0
+            square = square[self.valid]
+        return float(np.mean(square)) if square.size else 0.0
 
 
 def normalise(values: NDArray[np.generic], intensity: Intensity) -> NDArray[np.float32]:

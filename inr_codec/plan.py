@@ -52,6 +52,8 @@ class NetworkPlan:
     empty: tuple[NetworkBlock, ...]
     """Per block: its mean and std code with size 0; the network comes later."""
     picks: tuple[NDArray[np.int32] | None, ...]
+    masses: tuple[float, ...]
+    """Per block: what all its voxels count together (their number, where there are no weights)."""
     settings: Settings
     parameters: int
 
@@ -80,22 +82,36 @@ def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
         form=config.concentration or "centred",
     )
     parameters = max(0, int((room - len(blocks) * BLOCK_BYTES) * 8 / bits))
-    empty, picks = [], []
+    empty, picks, masses = [], [], []
     for block in blocks:
         inside = unit[block.slices]
-        chosen = None
-        if valid is not None:
-            kept = valid[block.slices]
-            if not kept.all():
-                chosen = np.flatnonzero(kept).astype(np.int32)
-                inside = inside[kept]
-        empty.append(_standardisation(inside))
+        kept = None if valid is None or valid[block.slices].all() else valid[block.slices]
+        empty.append(_standardisation(inside if kept is None else inside[kept]))
+        chosen, mass = _picks(kept, None if chunk.weights is None else chunk.weights[block.slices], block.size)
         picks.append(chosen)
+        masses.append(mass)
     schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks))
     w0 = round((config.w0 or 15.0) * 16) / 16
-    return NetworkPlan(
-        chunk, tuple(blocks), tuple(empty), tuple(picks), Settings(depth, units, w0, schedule), parameters
-    )
+    settings = Settings(depth, units, w0, schedule)
+    return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(picks), tuple(masses), settings, parameters)
+
+
+def _picks(
+    kept: NDArray[np.bool_] | None, weights: NDArray[np.float32] | None, size: int
+) -> tuple[NDArray[np.int32] | None, float]:
+    """Flat indices of the voxels of a block to learn from (None: all), and what all its voxels count.
+
+    With weights a voxel is there as many times as it counts, relative to the others, up to rounding: systematic
+    resampling of the flat order.
+    """
+    if weights is None:
+        return (None, float(size)) if kept is None else (np.flatnonzero(kept).astype(np.int32), float(kept.sum()))
+    total = np.cumsum(weights.reshape(-1), dtype=np.float64)
+    count = size if kept is None else int(kept.sum())
+    if not total[-1] > 0:
+        return (None if kept is None else np.flatnonzero(kept).astype(np.int32)), 0.0
+    places = (np.arange(count) + 0.5) * (total[-1] / count)
+    return np.minimum(np.searchsorted(total, places), size - 1).astype(np.int32), float(total[-1])
 
 
 def _block_limit(room: int, bits: float, first_level: int) -> int:

@@ -28,7 +28,8 @@ def sensitivities(task: FitTask, parameters: NDArray[np.float32]) -> NDArray[np.
     Measured by nudging all parameters of a tensor at once by +-d at random: E (dy)^2 = d^2 n_t g_t.
     """
     rng = np.random.default_rng(task.seed)
-    picks = rng.choice(task.values.size, min(SAMPLES, task.values.size), replace=False)
+    learnt = np.arange(task.values.size) if task.picks is None else task.picks
+    picks = rng.choice(learnt, min(SAMPLES, learnt.size), replace=False)
     index = np.unravel_index(picks, task.sides)
     points = np.stack([coordinates(side)[i] for side, i in zip(task.sides, index, strict=True)])
     before = evaluate_points(parameters, task.shape, task.w0, points)

@@ -5,11 +5,12 @@ import numpy.typing as npt
 
 from inr_codec.bands import CELL_Y, CELL_Z, CELLS, NX, NY, NZ, OFFSET, STRIDE_Y, STRIDE_Z, Bands
 from inr_codec.kernels import kernel
-from inr_codec.wavelet import FloatArray, norms
+from inr_codec.wavelet import FloatArray, Step, norms
 
 Levels = npt.NDArray[np.int32]
 
 POINTS = 3  # reconstruction points: of magnitude 1, of 2, of more
+LEAST_WEIGHT = np.float32(1e-3)
 _ZERO_POINT, _POINT_UNIT = 128, 256
 
 
@@ -53,6 +54,18 @@ def dequantise(levels: Levels, step: float, points: bytes) -> FloatArray:
     offsets = ((np.frombuffer(points, np.uint8).astype(np.float32) - _ZERO_POINT) / _POINT_UNIT).astype(np.float32)
     _dequantise(levels.reshape(-1), np.float32(step), offsets, out.reshape(-1))
     return out
+
+
+def spread_weights(weights: FloatArray, steps: list[Step]) -> FloatArray:
+    """Mean weight of the values around each coefficient, in the layout of the coefficients that `steps` give."""
+    out = weights.copy()
+    for axis, offset, size in steps:
+        box = np.moveaxis(out[tuple(slice(o, o + n) for o, n in zip(offset, size, strict=True))], axis, 0)
+        inner = np.pad(box, [(1, 1), (0, 0), (0, 0)], mode="edge")
+        smooth = (inner[:-2] + 2 * inner[1:-1] + inner[2:]) / 4
+        half = (len(box) + 1) // 2
+        box[:half], box[half:] = smooth[::2], smooth[1::2]
+    return np.maximum(out, LEAST_WEIGHT)
 
 
 @kernel()

@@ -15,7 +15,7 @@ from inr_codec import coefficients, wavelet
 from inr_codec.bands import Bands, bands_table
 from inr_codec.errors import CorruptChunk
 from inr_codec.kernels import kernel
-from inr_codec.quantised import centroids, dequantise, weigh
+from inr_codec.quantised import centroids, dequantise, spread_weights, weigh
 from inr_codec.splitting import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
 from inr_codec.wavelet import Box, FloatArray, Step
 
@@ -151,15 +151,18 @@ class _Transform:
     steps: list[Step]
     bands: Bands
     values: FloatArray
+    importance: FloatArray
 
 
 class ResidualEncoder:
     """Transforms of one residual, prepared once, from which payloads of several sizes are made.
 
     `effort` 0, 1, 2: 2, 8, 14 rounds against the transform's lack of orthogonality, and from 2 on several trees.
+    `weights`: what the squared error of each value counts (None: 1); a uniform step, but a higher price of bits where
+    weights are low.
     """
 
-    def __init__(self, residual: FloatArray, *, effort: int = 1) -> None:
+    def __init__(self, residual: FloatArray, *, effort: int = 1, weights: FloatArray | None = None) -> None:
         self.shape = residual.shape
         self._flat = _as_3d(residual.shape)
         values = np.ascontiguousarray(residual, np.float32).reshape(self._flat)
@@ -167,6 +170,7 @@ class ResidualEncoder:
         self._centred = values - np.float32(self._mean)
         self._peak = float(np.abs(self._centred).max(initial=0.0))
         self._effort = effort
+        self._weights = None if weights is None else np.ascontiguousarray(weights).reshape(self._flat)
         self._transforms: dict[bytes, _Transform] = {}
 
     def _transform(self, choices: list[int]) -> _Transform:
@@ -177,7 +181,8 @@ class ResidualEncoder:
             values = self._centred.copy()
             wavelet.forward(values, steps)
             weigh(values, bands)
-            self._transforms[tree] = _Transform(tree, steps, bands, values)
+            importance = coefficients.NONE if self._weights is None else spread_weights(self._weights, steps)
+            self._transforms[tree] = _Transform(tree, steps, bands, values, importance)
         return self._transforms[tree]
 
     def _choose(self, step: float) -> _Transform:
@@ -196,11 +201,11 @@ class ResidualEncoder:
             if i >= rounds + settle and best is not None:
                 break
             step = _unpack24(_pack24(max(step, self._peak * FINEST)))
-            data, levels = coefficients.encode(values, plan.bands, step, LAMBDA, before)
+            data, levels = coefficients.encode(values, plan.bands, step, LAMBDA, before, plan.importance)
             points = centroids(values, levels, step)
             weighted = dequantise(levels, step, points)
             error = self._centred - _synthesis(weighted, plan.bands, plan.steps)
-            squares = float(np.square(error).sum(dtype=np.float64))
+            squares = self._squares(error)
             if len(data) <= budget and (best is None or squares < best.squares):
                 best = _Pass(data, points, step, squares)
             if len(data) <= budget and (
@@ -217,6 +222,10 @@ class ResidualEncoder:
             if i >= rounds + settle - 1:
                 step *= 1.1
         return best
+
+    def _squares(self, error: FloatArray) -> float:
+        square = np.square(error)
+        return float((square if self._weights is None else square * self._weights).sum(dtype=np.float64))
 
     def _share(self, plan: _Transform) -> np.float32:
         """How far a round may move: 1.5 over the largest eigenvalue of S'S (2 diverges), found by power iteration."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inr_codec.encode_filter import CompensatedRounding, encode_filter, output_jacobian, squared_error
+from inr_codec.encode_filter import CompensatedRounding, encode_filter, output_jacobian
 from inr_codec.errors import CorruptChunk
 from inr_codec.filter_layer import (
     REACH,
@@ -19,6 +19,7 @@ from inr_codec.filter_layer import (
     unpack_filter,
 )
 from inr_codec.fit import FitTask, Schedule, fit_blocks
+from inr_codec.intensity import UnitChunk
 from inr_codec.local_features import count_features, neighbours
 from inr_codec.network import NetworkShape, coordinates, initial_parameters
 
@@ -232,21 +233,20 @@ def degraded(shape=(24, 40, 48), seed=0):
 def test_encoder_lowers_the_error_within_its_bytes(shape):
     """Blocks and noise on a smooth chunk are mostly taken away, and the error reported is that of decoding."""
     original, decoded = degraded(shape)
-    every = np.ones(shape, np.bool_)
-    result = encode_filter(original, decoded, None, 0.03, 400, total_bytes=4000, effort="fast")
+    chunk = UnitChunk(original)
+    result = encode_filter(chunk, decoded, 0.03, 400, total_bytes=4000, effort="fast")
     assert result is not None
     payload, after = result
     assert len(payload) <= 400
-    assert after == pytest.approx(squared_error(original, apply_filter(decoded, payload), every), rel=1e-9)
-    assert 10 * math.log10(squared_error(original, decoded, every) / after) > 1.0
+    assert after == pytest.approx(chunk.squared_error(apply_filter(decoded, payload)), rel=1e-9)
+    assert 10 * math.log10(chunk.squared_error(decoded) / after) > 1.0
 
 
 def test_encoding_is_deterministic():
     """Same seed, same bytes."""
     original, decoded = degraded()
-    runs = [
-        encode_filter(original, decoded, None, 0.03, 200, total_bytes=9000, effort="fast", seed=5) for _ in range(2)
-    ]
+    chunk, options = UnitChunk(original), {"total_bytes": 9000, "effort": "fast", "seed": 5}
+    runs = [encode_filter(chunk, decoded, 0.03, 200, **options) for _ in range(2)]
     assert runs[0] is not None
     assert runs[0] == runs[1]
 
@@ -258,9 +258,9 @@ def test_masked_voxels_do_not_count():
     valid[:, :13] = False
     spoilt = np.where(valid, original, np.float32(7.0))
     options = {"total_bytes": 9000, "effort": "fast"}
-    clean = encode_filter(original, decoded, valid, 0.03, 200, **options)
+    clean = encode_filter(UnitChunk(original, valid), decoded, 0.03, 200, **options)
     assert clean is not None
-    assert encode_filter(spoilt, decoded, valid, 0.03, 200, **options) == clean
+    assert encode_filter(UnitChunk(spoilt, valid), decoded, 0.03, 200, **options) == clean
 
 
 def test_nothing_is_stored_where_nothing_is_gained():
@@ -269,13 +269,14 @@ def test_nothing_is_stored_where_nothing_is_gained():
     original = np.full((24, 40, 48), 0.5, np.float32)
     flat = original.copy()
     noisy = (flat + 0.02 * rng.normal(size=flat.shape)).astype(np.float32)
-    assert encode_filter(noisy, flat, None, 0.05, 300, total_bytes=3000, effort="fast") is None
-    assert encode_filter(original, flat, None, 0.05, 300, effort="fast") is None
+    assert encode_filter(UnitChunk(noisy), flat, 0.05, 300, total_bytes=3000, effort="fast") is None
+    assert encode_filter(UnitChunk(original), flat, 0.05, 300, effort="fast") is None
     one = original.copy()
     one[3, 4, 5] = 1.0
-    assert encode_filter(one, flat, None, 0.05, 300, effort="fast") is None
-    assert encode_filter(*degraded((8, 8, 8)), None, 0.03, 300, effort="fast") is None
-    assert encode_filter(*degraded(), None, 0.03, 5, effort="fast") is None
+    assert encode_filter(UnitChunk(one), flat, 0.05, 300, effort="fast") is None
+    for shape, room in (((8, 8, 8), 300), ((24, 40, 48), 5)):
+        blocky, decoded = degraded(shape)
+        assert encode_filter(UnitChunk(blocky), decoded, 0.03, room, effort="fast") is None
 
 
 def test_output_jacobian_is_the_derivative():
