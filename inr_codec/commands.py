@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from inr_codec import INRCodec, INRSerializer, io, metrics
 from inr_codec import inspect as inspect_stream
+from inr_codec import io, metrics
+from inr_codec.batch.plan import Plan, default_chunks
+from inr_codec.batch.store import new_array
 from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.streams import Outlines, outlines_of, stored_streams
@@ -41,7 +43,20 @@ def encode(
     chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
     _need_group(Path(target).parent, zarr_format)
     with io.finished(target, overwrite=overwrite) as part:
-        encoded = _new_array(part, volume, chunks, zarr_format, settings)
+        plan = Plan(
+            source=source,
+            target=target,
+            array="",
+            shape=shape,
+            dtype=dtype.str,
+            chunks=chunks,
+            shards=None,
+            zarr_format=zarr_format,
+            settings=settings,
+            axes=volume.axes,
+            attributes=volume.attributes,
+        )
+        encoded = new_array(plan, str(part))
         work = _copy("encoding", array, encoded, chunks, workers, progress)
         stored = sum(len(stream) for _, stream in stored_streams(encoded))
     whole = prod(shape) * dtype.itemsize
@@ -120,45 +135,12 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
         print(f"{name:<26} {value}")
 
 
-def default_chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """64 x 128 x 128 over the last three axes, planes of 256 x 256 where there are fewer than 32, 1 before them."""
-    side = 128 if len(shape) > 2 and shape[-3] >= 32 else 256
-    wanted = [1] * len(shape) + [64, side, side]
-    return tuple(min(have, want) for have, want in zip(shape, wanted[3:]))
-
-
 def _need_group(folder: Path, zarr_format: Literal[2, 3]) -> None:
     """A new zarr group where an array is to go into one, GROUP.zarr/ARRAY, and there is none yet."""
     if folder.suffix == ".zarr" and not folder.exists():
         import zarr
 
         zarr.open_group(str(folder), mode="w-", zarr_format=zarr_format)
-
-
-def _new_array(
-    path: Path, volume: io.Volume, chunks: tuple[int, ...], zarr_format: Literal[2, 3], settings: dict[str, Any]
-) -> Any:
-    """An empty encoded array with the names and attributes of the volume, as xarray reads them."""
-    import zarr
-
-    attributes, options = dict(volume.attributes), dict[str, Any]()
-    if zarr_format == 3:
-        options |= {"serializer": INRSerializer(**settings), "compressors": None, "dimension_names": volume.axes}
-    else:
-        options["compressors"] = INRCodec(**settings)
-        if volume.axes:
-            attributes["_ARRAY_DIMENSIONS"] = list(volume.axes)
-    dtype = np.dtype(volume.array.dtype)
-    return zarr.create_array(
-        str(path),
-        shape=volume.array.shape,
-        dtype=dtype,
-        chunks=chunks,
-        zarr_format=zarr_format,
-        attributes=attributes,
-        fill_value=np.nan if dtype.kind == "f" else 0,
-        **options,
-    )
 
 
 def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers: int, progress: bool) -> str:

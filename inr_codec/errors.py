@@ -19,3 +19,7 @@ class CorruptChunk(InrCodecError):
 
 class UnsupportedFormat(InrCodecError):
     """A stream of a format version that this library does not read."""
+
+
+class IncompleteArray(InrCodecError):
+    """A large array of which chunks are missing: what is written stays, and the same command continues."""

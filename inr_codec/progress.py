@@ -25,6 +25,7 @@ class Progress:
     ) -> None:
         self.verb, self.chunks, self.voxels = verb, chunks, voxels
         self.chunks_done = self.voxels_done = 0
+        self.note = ""
         self._stream, self._shown, self._clock = stream, shown, clock
         self._begin, self._width = clock(), 0
         self._draw()
@@ -39,10 +40,11 @@ class Progress:
         """Voxels a second so far."""
         return self.voxels_done / max(self.seconds, 1e-9)
 
-    def step(self, voxels: int) -> None:
-        """One more chunk of so many voxels is done."""
-        self.chunks_done += 1
+    def step(self, voxels: int, chunks: int = 1, note: str = "") -> None:
+        """One more chunk, or several, of so many voxels are done; the note is drawn at the end of the line."""
+        self.chunks_done += chunks
         self.voxels_done += voxels
+        self.note = note
         self._draw()
 
     def close(self) -> None:
@@ -58,7 +60,7 @@ class Progress:
         if self.voxels_done:
             left = (self.voxels - self.voxels_done) / self.rate
             text += f", {voxels_per_second(self.rate)}, {duration(left)} left"
-        return text
+        return f"{text}, {self.note}" if self.note else text
 
     def _draw(self) -> None:
         if self._shown:

@@ -1,1 +1,180 @@
-"""Whole arrays, chunk by chunk, on many workers."""
+"""Large arrays: planned, encoded by many processes (on a Dask cluster or without one), restartable, accounted for.
+
+    encode_array("brain.zarr", "small.zarr", {"ratio": 100}, client=client)
+
+is `prepare`, `measure`, `encode` and `finish`, which the command line has as `plan`, `measure`, `run` and `finish`.
+Beside the store `small.zarr` lies the folder `small.zarr.batch` with the plan, the records of all chunks and, at the
+end, the manifest. Only modules of this package import dask, and only where it is used.
+"""
+
+import os
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from inr_codec.batch.plan import Index, Plan, clipped
+from inr_codec.batch.run import Here, default_memory, encode, finish, measure
+from inr_codec.batch.store import (
+    BUDGET,
+    PLAN,
+    create_target,
+    finest_level,
+    is_url,
+    open_folder,
+    open_volume,
+    split_target,
+    state_folder,
+    state_of,
+)
+from inr_codec.errors import ConfigError
+
+__all__ = ["Plan", "encode", "encode_array", "finish", "measure", "prepare"]
+
+GEOMETRY = ("shape", "dtype", "chunks", "shards", "zarr_format", "array")
+
+
+def encode_array(
+    source: str,
+    target: str,
+    settings: dict[str, Any],
+    *,
+    client: Any = None,
+    gpus: bool = False,
+    workers: int | None = None,
+    memory: float | None = None,
+    shown: bool | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Encode an array from path to path (or URL); called again after whatever ended it, it continues.
+
+    settings: options of INRCodec; ratio and bpv hold for the whole array unless per_chunk=True. client: of
+    distributed; None works in this process on `workers` threads. gpus: tasks ask for the workers' resource GPU. memory:
+    bytes that a process may take. options: those of `prepare`. Returns the summary of the manifest; IncompleteArray
+    where chunks have failed.
+    """
+    prepare(source, target, settings, **options)
+    executor: Any = Here(workers)
+    if client is not None:
+        from inr_codec.batch.cluster import Cluster
+
+        executor = Cluster(client, gpus=gpus)
+    memory = memory or default_memory()
+    measure(target, executor, memory=memory, shown=shown)
+    encode(target, executor, memory=memory, shown=shown)
+    return finish(target)
+
+
+def prepare(
+    source: str,
+    target: str,
+    settings: dict[str, Any],
+    *,
+    chunks: Index | None = None,
+    shards: Index | None = None,
+    zarr_format: Literal[2, 3] | None = None,
+    per_chunk: bool = False,
+    overwrite: bool = False,
+    force: bool = False,
+) -> Plan:
+    """The plan of a target, written beside it, and its empty array; the plan that is there if it is the same.
+
+    source: anything that io.load opens, or an OME-Zarr group, whose finest level is taken (its zarr format too, unless
+    `zarr_format` is given; else 3). Raises ConfigError where the target was begun with other settings: `force` goes on
+    with the new ones and keeps the chunks that are written, `overwrite` begins anew.
+    """
+    plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk)
+    folder = state_folder(target)
+    text = folder.read(PLAN)
+    if overwrite:
+        _delete_target(target, begun=text is not None)
+        text = None
+    if text is None:
+        _check_free(plan)
+    else:
+        old = Plan.from_json(text)
+        if old.recipe_hash == plan.recipe_hash:
+            create_target(old)
+            return old
+        changed = [name for name in (*GEOMETRY, "source", "per_chunk") if getattr(old, name) != getattr(plan, name)]
+        if old.config != plan.config:
+            changed.append(f"settings (they were {old.config.to_dict()!r})")
+        if not force or set(changed) & set(GEOMETRY):
+            raise ConfigError(
+                f"expected the settings that {target!r} was begun with, got others: {', '.join(changed)}; give the "
+                "same ones, --force to go on with these where only source and settings differ, or --overwrite"
+            )
+        if old.source != plan.source:
+            folder.delete("measures")
+        folder.delete(BUDGET)
+    folder.write(PLAN, plan.to_json().encode())
+    create_target(plan)
+    return plan
+
+
+def make_plan(
+    source: str,
+    target: str,
+    settings: dict[str, Any],
+    chunks: Index | None,
+    shards: Index | None,
+    zarr_format: Literal[2, 3] | None,
+    per_chunk: bool,
+) -> Plan:
+    """The plan for a source, of which only the metadata are read."""
+    source, target = _absolute(source), target if is_url(target) else target.rstrip("/")
+    if _absolute(target) == source:
+        raise ConfigError(f"expected a target beside the source, got {target!r} for both: choose another")
+    level = finest_level(source)
+    group = None if level is None else source
+    volume = open_volume(source if level is None else f"{source}/{level}")
+    array = volume.array
+    shape = tuple(map(int, array.shape))
+    if level is not None and zarr_format is None:
+        zarr_format = array.metadata.zarr_format
+    sides, outer = clipped(shape, chunks, shards)
+    plan = Plan(
+        source=source if level is None else f"{source}/{level}",
+        source_group=group,
+        target=target,
+        array=level or "",
+        shape=shape,
+        dtype=np.dtype(array.dtype).str,
+        chunks=sides,
+        shards=outer,
+        zarr_format=zarr_format or 3,
+        settings=settings,
+        per_chunk=per_chunk,
+        axes=volume.axes,
+        attributes=volume.attributes if level is None else {},
+    )
+    return replace(plan, settings=plan.config.to_dict())
+
+
+def _absolute(path: str) -> str:
+    return path if is_url(path) else os.path.abspath(path)
+
+
+def _metadata_at(path: str) -> bool:
+    folder = open_folder(path)
+    return any(folder.size(name) is not None for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def _check_free(plan: Plan) -> None:
+    """A target without a plan is not ours to write to."""
+    folder = open_folder(plan.target)
+    if _metadata_at(plan.target) or (not is_url(plan.target) and os.path.exists(folder.root)):
+        raise FileExistsError(
+            f"expected a new path, found something at {plan.target!r} without a plan beside it: choose another or "
+            "--overwrite it"
+        )
+    root = os.path.dirname(_absolute(split_target(plan.target)[0]))
+    if not is_url(plan.target) and not os.path.isdir(root):
+        raise FileNotFoundError(f"expected a folder to write to, found none at {root!r}: create it first")
+
+
+def _delete_target(target: str, begun: bool) -> None:
+    """The store and its state folder go, if they are ours or zarr's."""
+    if begun or _metadata_at(target):
+        open_folder(target).delete("")
+    open_folder(state_of(target)).delete("")

@@ -7,6 +7,7 @@ as one batch; `triton` runs fused kernels on a GPU.
 from collections.abc import Sequence
 
 from inr_codec.errors import ConfigError
+from inr_codec.fit.rendezvous import fit_joined
 from inr_codec.fit.task import FitOutcome, FitTask, Schedule
 from inr_codec.runtime import cancelled, parallel_map
 
@@ -22,12 +23,12 @@ def fit_blocks(tasks: Sequence[FitTask], engine: str = "fused") -> list[FitOutco
     if engine == "torch":
         from inr_codec.fit import torch_engine
 
-        return torch_engine.run_all(tasks)
+        return fit_joined(tasks, torch_engine.run_all)
     if engine == "triton":
         try:
             from inr_codec.fit import triton_engine
         except ImportError as error:
             raise ConfigError(f"expected triton to be installed, got {str(error)!r}: pip install triton") from None
 
-        return triton_engine.run_all(tasks)
+        return fit_joined(tasks, triton_engine.run_all)
     raise ConfigError(f"expected engine 'fused', 'torch' or 'triton', got {engine!r}: choose one of them")

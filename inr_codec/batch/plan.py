@@ -1,0 +1,230 @@
+"""What is to be done: the chunks of an array, the jobs they form, and what decides their bytes. Pure: no file is read.
+
+A chunk has a number, its place in C order on the grid of chunks. A job writes one key: a chunk, or a shard of chunks.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from math import ceil, prod
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.config import Config, make_config
+from inr_codec.errors import ConfigError
+
+VERSION = 1
+VOXELS_PER_SECOND = {"fast": 60e3, "default": 40e3, "best": 8e3}
+"""What one core encodes, roughly (benchmarks/SCALE.md)."""
+BATCH_SECONDS = 60
+"""Work of one task: long beside the milliseconds that a scheduler needs for it, short beside a worker's life."""
+MAX_BATCH = 4096
+BYTES_PER_VOXEL = 200
+"""Memory that encoding takes for each voxel of a chunk (benchmarks/SCALE.md)."""
+GPU_NETWORKS = 1024
+"""Networks that fill a GPU."""
+NETWORKS_PER_CHUNK = 8
+"""Blocks that are fitted at a time for one chunk, roughly."""
+
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An array to be encoded. Sides are in voxels; `chunks` are the inner ones where there are shards.
+
+    source, target: paths or URLs. array: path of the array in the target, "" where the target is the array itself.
+    source_group: the OME-Zarr group that the source is the finest level of. settings: options of INRCodec. per_chunk:
+    every chunk keeps the target for itself; otherwise ratio and bpv hold for the array. id: of this plan, made when it
+    was made.
+    """
+
+    source: str
+    target: str
+    array: str
+    shape: Index
+    dtype: str
+    chunks: Index
+    shards: Index | None
+    zarr_format: Literal[2, 3]
+    settings: dict[str, Any]
+    per_chunk: bool = False
+    source_group: str | None = None
+    axes: tuple[str, ...] | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+    def __post_init__(self) -> None:
+        if not self.shape or 0 in self.shape or len(self.chunks) != len(self.shape) or min(self.chunks) < 1:
+            raise ConfigError(
+                f"expected an array of 1 axis or more with a chunk side for each, got shape {self.shape!r} and chunks "
+                f"{self.chunks!r}: change --chunks"
+            )
+        if self.shards is None:
+            return
+        fits = len(self.shards) == len(self.chunks) and not any(s % c for s, c in zip(self.shards, self.chunks))
+        if not fits or self.zarr_format == 2:
+            raise ConfigError(
+                f"expected shards of whole chunks {self.chunks!r} in zarr format 3, got {self.shards!r} in format "
+                f"{self.zarr_format}: change --shards"
+            )
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings, checked."""
+        return make_config(self.settings)
+
+    @cached_property
+    def fill_value(self) -> float:
+        """What chunks are padded with: NaN for floats, else 0."""
+        return float("nan") if np.dtype(self.dtype).kind == "f" else 0
+
+    @cached_property
+    def grid(self) -> Index:
+        """Number of chunks along each axis."""
+        return tuple(ceil(side / chunk) for side, chunk in zip(self.shape, self.chunks))
+
+    @cached_property
+    def count(self) -> int:
+        """Number of chunks."""
+        return prod(self.grid)
+
+    @cached_property
+    def outer_grid(self) -> Index:
+        """Number of keys along each axis."""
+        return tuple(ceil(side / outer) for side, outer in zip(self.shape, self.shards or self.chunks))
+
+    @cached_property
+    def jobs(self) -> int:
+        """Number of keys."""
+        return prod(self.outer_grid)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Bytes that all streams together may take; None where every chunk has its own target."""
+        return None if self.per_chunk else self.config.budget(self.nbytes, prod(self.shape))
+
+    @cached_property
+    def recipe_hash(self) -> str:
+        """A hash of all that decides the bytes: what has another one must not continue what was begun."""
+        decides = ("source", "shape", "dtype", "chunks", "shards", "zarr_format", "per_chunk")
+        recipe = {name: getattr(self, name) for name in decides} | {"settings": self.config.to_dict()}
+        return hashlib.sha256(json.dumps([VERSION, recipe], sort_keys=True).encode()).hexdigest()
+
+    def index_of(self, n: int) -> Index:
+        """Place of chunk n on the grid."""
+        return _unravel(n, self.grid)
+
+    def number_of(self, index: Index) -> int:
+        """Number of the chunk at a place."""
+        return int(np.ravel_multi_index(index, self.grid))
+
+    def region_of(self, n: int) -> tuple[slice, ...]:
+        """Voxels of the array that chunk n holds (an edge chunk is larger than that)."""
+        return tuple(
+            slice(i * chunk, min((i + 1) * chunk, side))
+            for i, chunk, side in zip(self.index_of(n), self.chunks, self.shape)
+        )
+
+    def voxels_of(self, n: int) -> int:
+        """Voxels of the array in chunk n."""
+        return prod(part.stop - part.start for part in self.region_of(n))
+
+    def chunks_of_job(self, job: int) -> list[int]:
+        """Numbers of the chunks that a job writes, in C order."""
+        if self.shards is None:
+            return [job]
+        per = tuple(shard // chunk for shard, chunk in zip(self.shards, self.chunks))
+        first = tuple(i * n for i, n in zip(_unravel(job, self.outer_grid), per))
+        inside = tuple(min(n, side - start) for n, side, start in zip(per, self.grid, first))
+        return [self.number_of(tuple(a + b for a, b in zip(first, inner))) for inner in np.ndindex(inside)]
+
+    def job_of(self, n: int) -> int:
+        """The job that writes chunk n."""
+        if self.shards is None:
+            return n
+        place = tuple(i * c // s for i, c, s in zip(self.index_of(n), self.chunks, self.shards))
+        return int(np.ravel_multi_index(place, self.outer_grid))
+
+    def key_of_job(self, job: int) -> str:
+        """The key that a job writes, relative to the array."""
+        place = [str(i) for i in _unravel(job, self.outer_grid)]
+        if self.zarr_format == 3:
+            return "/".join(["c", *place])
+        return self.separator.join(place)
+
+    @property
+    def separator(self) -> str:
+        """Between the numbers in a key: OME-Zarr asks for folders."""
+        return "/" if self.zarr_format == 3 or self.source_group else "."
+
+    def to_json(self) -> str:
+        """Plain JSON, with the hash of the recipe for whoever looks."""
+        return json.dumps({"version": VERSION, "recipe_hash": self.recipe_hash} | asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Plan":
+        """A plan from `to_json()`; ConfigError for one of another version."""
+        data = json.loads(text)
+        if data.pop("version", None) != VERSION:
+            raise ConfigError(f"expected a plan of version {VERSION}, got {text[:60]!r}: plan again with --overwrite")
+        data.pop("recipe_hash")
+        for name in ("shape", "chunks", "shards", "axes"):
+            data[name] = None if data[name] is None else tuple(data[name])
+        return cls(**data)
+
+
+def _unravel(n: int, grid: Index) -> Index:
+    return tuple(int(i) for i in np.unravel_index(n, grid))
+
+
+def default_chunks(shape: Index) -> Index:
+    """64 x 128 x 128 over the last three axes, planes of 256 x 256 where there are fewer than 32, 1 before them."""
+    side = 128 if len(shape) > 2 and shape[-3] >= 32 else 256
+    wanted = [1] * len(shape) + [64, side, side]
+    return tuple(min(have, want) for have, want in zip(shape, wanted[3:]))
+
+
+def clipped(shape: Index, chunks: Index | None, shards: Index | None) -> tuple[Index, Index | None]:
+    """Sides of chunks no longer than the array's, of shards no longer than the chunks that there are."""
+    chunks = chunks or default_chunks(shape)
+    chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks)) + chunks[len(shape) :]
+    if shards is not None:
+        most = tuple(ceil(side / chunk) * chunk for side, chunk in zip(shape, chunks))
+        shards = tuple(min(side, shard) for side, shard in zip(most, shards)) + shards[len(shape) :]
+    return chunks, shards
+
+
+def together(plan: Plan, memory: float, threads: int, gpu: bool = False) -> int:
+    """Chunks that one process encodes at a time: one a core, on a GPU as many as fill it; what `memory` bytes allow."""
+    room = int(memory / (BYTES_PER_VOXEL * prod(plan.chunks)))
+    return max(1, min(room, ceil(GPU_NETWORKS / NETWORKS_PER_CHUNK) if gpu else threads))
+
+
+def batch_size(plan: Plan, at_a_time: int) -> int:
+    """Jobs of one task: about BATCH_SECONDS of work, and a whole number of times `at_a_time` chunks."""
+    chunks = BATCH_SECONDS * at_a_time * VOXELS_PER_SECOND[plan.config.effort] / prod(plan.chunks)
+    rounds = max(1, round(chunks / at_a_time))
+    per_job = prod(plan.shards or plan.chunks) // prod(plan.chunks)
+    return min(max(1, rounds * at_a_time // per_job), MAX_BATCH)
+
+
+def batches(todo: NDArray[np.bool_], size: int, part: int = 1, parts: int = 1) -> Iterator[list[int]]:
+    """Batches of at most `size` jobs, of those with todo[job] that part `part` of `parts` has (they count from 1).
+
+    A part has every `parts`-th job, so that full and empty regions are shared evenly, whatever is done already.
+    """
+    jobs = np.flatnonzero(todo)
+    jobs = jobs[jobs % parts == part - 1]
+    for first in range(0, len(jobs), size):
+        yield jobs[first : first + size].tolist()

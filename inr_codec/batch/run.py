@@ -1,0 +1,200 @@
+"""Driving a plan to its end: measure, share out the budget, encode, account for every chunk.
+
+The work runs in this process or on a Dask cluster; a task is then submitted only when another has ended, so that
+scheduler and driver hold a window of tasks and not a million.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.batch.budget import Curve, allocate
+from inr_codec.batch.manifest import JOURNAL, MEASURES, Journal, Ledger, Places, described, read_lines, write_manifest
+from inr_codec.batch.plan import Plan, batch_size, batches, together
+from inr_codec.batch.shards import SPOOL
+from inr_codec.batch.store import SCRATCH, load_budget, load_plan, save_budget, state_folder
+from inr_codec.batch.tasks import Tally, encode_jobs, measure_chunks
+from inr_codec.errors import IncompleteArray
+from inr_codec.progress import Progress
+from inr_codec.runtime import threads
+
+MEASURE_SPEEDUP = 100
+"""Measuring a chunk is so many times faster than encoding it, at least."""
+
+SHARE = 4
+"""Tasks for each that can run at a time, at least."""
+
+Task = Callable[[str, str, Sequence[int], int], Tally]
+Results = Iterator[tuple[list[int], Tally | Exception]]
+
+
+class Here:
+    """Runs tasks one after another in this process, their chunks on `workers` threads."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.threads = workers or threads()
+        self.gpu, self.slots = False, 1
+
+    def run(self, task: Task, target: str, plan_id: str, work: Iterable[list[int]], at_a_time: int) -> Results:
+        """Every batch with what became of it."""
+        for numbers in work:
+            yield numbers, task(target, plan_id, numbers, at_a_time)
+
+
+@dataclass
+class Outlook:
+    """Sums over all tasks so far, and how they are shown."""
+
+    bar: Progress
+    budget: int | None
+    bytes: int = 0
+    scores: float = 0.0
+    scored: int = 0
+    failed: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def add(self, tally: Tally) -> None:
+        """Count a task and draw."""
+        self.bytes += tally.bytes
+        self.scores += sum(tally.scores)
+        self.scored += len(tally.scores)
+        self.failed += tally.failed
+        if tally.error is not None:
+            self.errors.append(tally.error)
+        parts = [f"{self.scores / self.scored:.1f} dB"] if self.scored else []
+        if self.bytes:
+            parts.append(f"{self.bytes / 1e6:.1f}" + (f"/{self.budget / 1e6:.1f} MB" if self.budget else " MB"))
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        self.bar.step(tally.voxels, tally.chunks, ", ".join(parts))
+
+
+def measure(
+    target: str, executor: Any, *, memory: float, part: tuple[int, int] = (1, 1), shown: bool | None = None
+) -> None:
+    """Pass 1: measure the chunks that have not been yet, and share out the budget once all of them are there.
+
+    IncompleteArray for chunks that cannot be measured. Nothing happens where every chunk has its own target, or where
+    the budget has been shared out.
+    """
+    plan = load_plan(target)
+    if plan.total_bytes is None or load_budget(plan) is not None:
+        return
+    todo = ~_measured(plan).known
+    at_a_time = together(plan, memory, executor.threads)
+    work = batches(todo, _size(plan, at_a_time, todo, executor.slots, MEASURE_SPEEDUP), *part)
+    outlook = _outlook("measuring", plan, int(todo[part[0] - 1 :: part[1]].sum()), None, shown)
+    _drain(plan, executor.run(measure_chunks, target, plan.id, work, at_a_time), outlook, journal=False)
+    if outlook.failed:
+        raise IncompleteArray(
+            f"expected to read every chunk of {plan.source!r}, could not read {outlook.failed} ({outlook.errors[0]}): "
+            "repair them, or plan with --per-chunk, which needs no measuring"
+        )
+    share_out(plan)
+
+
+def _measured(plan: Plan) -> Places:
+    folder = state_folder(plan.target)
+    places = Places(folder, plan.count)
+    for file, offset, record in read_lines(folder, MEASURES):
+        places.set(record["n"], file, offset)
+    return places
+
+
+def share_out(plan: Plan) -> bool:
+    """Give every chunk its bytes; False while there are chunks that have not been measured."""
+    measured = _measured(plan)
+    if not measured.known.all() or plan.total_bytes is None:
+        return False
+    curves = (Curve.from_json(measured.read(n)["curve"]) for n in range(plan.count))
+    save_budget(plan, allocate(curves, plan.total_bytes))
+    measured.close()
+    return True
+
+
+def encode(
+    target: str, executor: Any, *, memory: float, part: tuple[int, int] = (1, 1), shown: bool | None = None
+) -> int:
+    """Pass 2: encode the jobs that are not done; how many chunks failed. They do not end it, a full disk does."""
+    plan = load_plan(target)
+    if plan.total_bytes is not None and load_budget(plan) is None and not share_out(plan):
+        raise IncompleteArray(
+            f"expected all {plan.count:,} chunks of {target!r} to be measured, got "
+            f"{int(_measured(plan).known.sum()):,}: run inr-codec measure {target} first (all of its parts)"
+        )
+    todo = Ledger(plan).todo()
+    at_a_time = together(plan, memory, executor.threads, executor.gpu)
+    work = batches(todo, _size(plan, at_a_time, todo, executor.slots), *part)
+    outlook = _outlook("encoding", plan, int(todo[part[0] - 1 :: part[1]].sum()), plan.total_bytes, shown)
+    _drain(plan, executor.run(encode_jobs, target, plan.id, work, at_a_time), outlook, journal=True)
+    return outlook.failed
+
+
+def _size(plan: Plan, at_a_time: int, todo: NDArray[np.bool_], slots: int, speedup: int = 1) -> int:
+    """Jobs of a task: as the plan says, fewer where they would leave workers idle at the end."""
+    return max(1, min(batch_size(plan, at_a_time) * speedup, int(todo.sum()) // (SHARE * slots)))
+
+
+def _outlook(verb: str, plan: Plan, jobs: int, budget: int | None, shown: bool | None) -> Outlook:
+    units = plan.count if verb == "measuring" else plan.jobs
+    share = jobs / units
+    voxels = round(share * np.prod(plan.shape, dtype=float))
+    drawn = sys.stderr.isatty() if shown is None else shown
+    return Outlook(Progress(verb, round(share * plan.count), voxels, stream=sys.stderr, shown=drawn), budget)
+
+
+def _drain(plan: Plan, results: Results, outlook: Outlook, *, journal: bool) -> None:
+    """Wait for all tasks. A task that could not be run at all fails its chunks."""
+    notes = Journal(state_folder(plan.target), JOURNAL)
+    try:
+        for numbers, tally in results:
+            if isinstance(tally, Exception):
+                error = f"{type(tally).__name__}: {' '.join(str(tally).split())}"[:500]
+                lost = [n for job in numbers for n in (plan.chunks_of_job(job) if journal else [job])]
+                tally = Tally()
+                for record in (described(plan, n, "failed", error=error) for n in lost):
+                    tally.add(record)
+                    if journal:
+                        notes.append(record)
+            outlook.add(tally)
+            if tally.full:
+                raise IncompleteArray(
+                    f"expected room for {plan.target!r}, got {tally.error or 'a full disk'}: make room and run the "
+                    "same command again, nothing that is written is lost"
+                )
+    finally:
+        outlook.bar.close()
+        with suppress(OSError):
+            notes.close()
+
+
+def finish(target: str) -> dict[str, Any]:
+    """Write the manifest, the metadata of an OME-Zarr group and its coarser levels; the summary of the manifest.
+
+    IncompleteArray, after all of that, where chunks have failed or were never encoded.
+    """
+    plan = load_plan(target)
+    summary = write_manifest(plan)
+    state_folder(target).delete(SCRATCH)
+    if summary["failed"]:
+        first = summary["first_failed"][0]
+        raise IncompleteArray(
+            f"expected {plan.count:,} chunks in {target!r}, {summary['failed']:,} failed (the first: {first['key']}, "
+            f"{first['error']}): see the manifest, and run the same command again"
+        )
+    state_folder(target).delete(SPOOL)
+    return summary
+
+
+def default_memory(processes: int = 1) -> float:
+    """Half of this machine's memory, shared by so many processes."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 / processes
+    except (ValueError, OSError, AttributeError):
+        return 4e9 / processes

@@ -1,0 +1,272 @@
+"""Folders of keys, local or behind a URL, written atomically; sources and targets opened by path.
+
+A local key is written to a temporary file, flushed to the disk and renamed; elsewhere it is a single put. So a key is
+there as a whole or not at all.
+"""
+
+import os
+import shutil
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from uuid import uuid4
+
+import numpy as np
+
+from inr_codec import io
+from inr_codec.batch.plan import Plan
+from inr_codec.codec import INRCodec
+from inr_codec.errors import ConfigError
+
+SCRATCH = "tmp"
+PLAN, BUDGET = "plan.json", "budget.npy"
+
+
+class Folder(Protocol):
+    """Keys below one place. Names are relative, with slashes."""
+
+    root: str
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a key; None where there is none."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a key; whoever reads sees all of it or what was there before."""
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a key; None where there is none."""
+
+    def names(self, prefix: str) -> list[str]:
+        """Keys directly in a folder below this one, in order of their names."""
+
+    def delete(self, name: str) -> None:
+        """Delete a key, or a folder and all that is in it; no error where there is none."""
+
+
+class LocalFolder:
+    """A folder of this machine or of a shared file system; temporary files go to `scratch`, on the same one."""
+
+    def __init__(self, root: str, scratch: str | None = None) -> None:
+        self.root = root
+        self._scratch = Path(scratch or Path(root, SCRATCH))
+
+    def read(self, name: str) -> bytes | None:
+        """See Folder."""
+        try:
+            return Path(self.root, name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """See Folder. OSError where the disk is full; the temporary file goes away."""
+        path, part = Path(self.root, name), self._scratch / uuid4().hex
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def size(self, name: str) -> int | None:
+        """See Folder."""
+        try:
+            return os.stat(os.path.join(self.root, name)).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def names(self, prefix: str) -> list[str]:
+        """See Folder."""
+        path = Path(self.root, prefix)
+        return sorted(f"{prefix}/{entry.name}" for entry in path.iterdir()) if path.is_dir() else []
+
+    def delete(self, name: str) -> None:
+        """See Folder."""
+        path = Path(self.root, name)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+class RemoteFolder:
+    """A folder behind a URL that fsspec opens: s3://, gs://, abfs://, memory://."""
+
+    def __init__(self, root: str) -> None:
+        import fsspec
+
+        self.root = root
+        self._files, self._path = fsspec.core.url_to_fs(root)
+
+    def _at(self, name: str) -> str:
+        return f"{self._path.rstrip('/')}/{name}" if name else self._path
+
+    def read(self, name: str) -> bytes | None:
+        """See Folder."""
+        try:
+            return bytes(self._files.cat_file(self._at(name)))
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """See Folder."""
+        self._files.pipe_file(self._at(name), data)
+
+    def size(self, name: str) -> int | None:
+        """See Folder."""
+        try:
+            return int(self._files.size(self._at(name)))
+        except FileNotFoundError:
+            return None
+
+    def names(self, prefix: str) -> list[str]:
+        """See Folder."""
+        self._files.invalidate_cache()
+        try:
+            found = self._files.ls(self._at(prefix), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(f"{prefix}/{PurePosixPath(name).name}" for name in found)
+
+    def delete(self, name: str) -> None:
+        """See Folder."""
+        if self._files.exists(self._at(name)):
+            self._files.rm(self._at(name), recursive=True)
+
+
+def is_url(path: str) -> bool:
+    """Whether a path names another place than a local file system."""
+    return "://" in path
+
+
+def open_folder(root: str, scratch: str | None = None) -> Folder:
+    """The folder at a path or URL."""
+    return RemoteFolder(root) if is_url(root) else LocalFolder(root, scratch)
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """The store of a target and the path in it: ("brain.zarr", "a/0") of "brain.zarr/a/0"."""
+    parts = target.rstrip("/").split("/")
+    for k, part in enumerate(parts):
+        if part.endswith(".zarr"):
+            return "/".join(parts[: k + 1]), "/".join(parts[k + 1 :])
+    return target.rstrip("/"), ""
+
+
+def state_of(target: str) -> str:
+    """The folder beside a store that holds the plan of a target and the records of its chunks."""
+    root, inner = split_target(target)
+    return f"{root}.batch/{inner}".rstrip("/")
+
+
+def state_folder(target: str) -> Folder:
+    """The state folder of a target."""
+    return open_folder(state_of(target))
+
+
+def array_folder(plan: Plan) -> Folder:
+    """The folder of the array's keys; temporary files of local ones go to the state folder."""
+    root = "/".join(filter(None, (plan.target.rstrip("/"), plan.array)))
+    return open_folder(root, f"{state_of(plan.target)}/{SCRATCH}")
+
+
+def load_plan(target: str) -> Plan:
+    """The plan of a target; ConfigError where there is none."""
+    text = state_folder(target).read(PLAN)
+    if text is None:
+        raise ConfigError(f"expected a plan in {state_of(target)!r}, found none: run inr-codec plan SOURCE {target}")
+    return Plan.from_json(text)
+
+
+def save_budget(plan: Plan, allowed: Any) -> None:
+    """Write the bytes that each chunk may take."""
+    from io import BytesIO
+
+    out = BytesIO()
+    np.save(out, np.asarray(allowed, np.uint32))
+    state_folder(plan.target).write(BUDGET, out.getvalue())
+
+
+def load_budget(plan: Plan) -> Any:
+    """Bytes that each chunk may take, uint32 by number; None where no budget has been made."""
+    from io import BytesIO
+
+    folder = state_folder(plan.target)
+    if isinstance(folder, LocalFolder):
+        path = Path(folder.root, BUDGET)
+        return np.load(path, mmap_mode="r") if path.exists() else None
+    data = folder.read(BUDGET)
+    return None if data is None else np.load(BytesIO(data))
+
+
+@lru_cache(maxsize=4)
+def open_source(path: str) -> Any:
+    """The array at a path or URL, once for a process; anything that io.load opens, or one zarr array behind a URL."""
+    return open_volume(path).array
+
+
+def open_volume(path: str) -> io.Volume:
+    """An array with the names of its axes and its attributes."""
+    if not is_url(path):
+        return io.load(path)
+    import zarr
+
+    array: Any = zarr.open_array(path, mode="r")
+    axes = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    kept = {name: array.attrs[name] for name in io.ATTRIBUTES if name in array.attrs}
+    return io.Volume(array, tuple(axes) if axes and all(axes) else None, kept)
+
+
+def finest_level(path: str) -> str | None:
+    """Path of the finest level in an OME-Zarr group (0.4 and 0.5); None for anything else."""
+    if not is_url(path) and not Path(path).is_dir():
+        return None
+    import zarr
+
+    node = zarr.open(path, mode="r")
+    if not isinstance(node, zarr.Group):
+        return None
+    attributes: dict[str, Any] = dict(node.attrs)
+    scales = attributes.get("ome", attributes).get("multiscales")
+    return str(scales[0]["datasets"][0]["path"]) if scales else None
+
+
+def create_target(plan: Plan) -> None:
+    """The empty array of a plan, and the groups that it lies in; what is there already stays."""
+    import zarr
+
+    root, inner = split_target("/".join(filter(None, (plan.target.rstrip("/"), plan.array))))
+    if inner and open_folder(root).size("zarr.json") is None and open_folder(root).size(".zgroup") is None:
+        zarr.open_group(root, mode="a", zarr_format=plan.zarr_format)
+    if array_folder(plan).size("zarr.json") is None and array_folder(plan).size(".zarray") is None:
+        new_array(plan, f"{root}/{inner}".rstrip("/"))
+
+
+def new_array(plan: Plan, path: str) -> Any:
+    """An empty encoded zarr array with the names and attributes of its source, as xarray reads them."""
+    import zarr
+
+    from inr_codec.serializer import INRSerializer
+
+    attributes, options = dict(plan.attributes), dict[str, Any]()
+    if plan.zarr_format == 3:
+        options |= {"serializer": INRSerializer(**plan.settings), "compressors": None, "dimension_names": plan.axes}
+        options["shards"] = plan.shards
+    else:
+        options["compressors"] = INRCodec(**plan.settings)
+        options["chunk_key_encoding"] = {"name": "v2", "separator": plan.separator}
+        if plan.axes:
+            attributes["_ARRAY_DIMENSIONS"] = list(plan.axes)
+    return zarr.create_array(
+        path,
+        shape=plan.shape,
+        dtype=np.dtype(plan.dtype),
+        chunks=plan.chunks,
+        zarr_format=plan.zarr_format,
+        attributes=attributes,
+        fill_value=plan.fill_value,
+        **options,
+    )

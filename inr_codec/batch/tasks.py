@@ -1,0 +1,229 @@
+"""What a worker runs: a batch of jobs named by number. Everything else it reads from the plan beside the store.
+
+A task that runs a second time, because a worker died with its result say, finds what is stored and valid and leaves it.
+"""
+
+import errno
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.batch.budget import NOTHING, config_within, measure_chunk
+from inr_codec.batch.manifest import JOURNAL, MEASURES, Journal, described, measured, worker_name
+from inr_codec.batch.plan import Plan
+from inr_codec.batch.shards import SPOOL, pack_shard, spooled, unpack_shard, valid
+from inr_codec.batch.store import Folder, array_folder, load_budget, load_plan, open_source, state_folder
+from inr_codec.encoder import encode
+from inr_codec.errors import ConfigError, CorruptChunk
+from inr_codec.fit.rendezvous import Crowd
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass
+class Tally:
+    """What a task did, for whoever waits for it: sums over its chunks. `full` says that the disk is."""
+
+    chunks: int = 0
+    voxels: int = 0
+    bytes: int = 0
+    scores: list[float] = field(default_factory=list)
+    failed: int = 0
+    error: str | None = None
+    full: bool = False
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Count one chunk by its record."""
+        self.chunks += 1
+        self.voxels += record["voxels"]
+        self.bytes += record["bytes"]
+        if record["psnr"] is not None:
+            self.scores.append(record["psnr"])
+        if record["state"] == "failed":
+            self.failed += 1
+            self.error = self.error or record["error"]
+
+
+class Work:
+    """What all tasks of one process and one plan share: opened folders, the budget, the journals."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.state = state_folder(plan.target)
+        self.target: Folder = array_folder(plan)
+        self.budget = load_budget(plan) if plan.total_bytes is not None else None
+        self.journal = Journal(self.state, JOURNAL)
+        self.measures = Journal(self.state, MEASURES)
+
+    def chunk(self, n: int) -> NDArray[Any] | None:
+        """Chunk n of the source, padded with the fill value as zarr pads it; None if it is nothing but that."""
+        from zarr.buffer.cpu import NDBuffer
+
+        plan = self.plan
+        region = plan.region_of(n)
+        chunk = np.full(plan.chunks, plan.fill_value, np.dtype(plan.dtype))
+        chunk[tuple(slice(0, part.stop - part.start) for part in region)] = open_source(plan.source)[region]
+        empty = NDBuffer.from_numpy_array(chunk).all_equal(np.dtype(plan.dtype).type(plan.fill_value))
+        return None if empty else chunk
+
+
+@lru_cache(maxsize=2)
+def _work(target: str, plan_id: str, has_budget: bool) -> Work:
+    """One for a process; `has_budget` tells apart what is loaded before and after the budget is made."""
+    plan = load_plan(target)
+    if plan.id != plan_id:
+        raise ConfigError(
+            f"expected the plan {plan_id!r} beside {target!r}, got {plan.id!r}: it was planned again, start a new run"
+        )
+    return Work(plan)
+
+
+_opening = threading.Lock()
+
+
+def work_of(target: str, plan_id: str, has_budget: bool) -> Work:
+    """What tasks of this process share, opened by the first of them."""
+    with _opening:
+        return _work(target, plan_id, has_budget)
+
+
+def encode_jobs(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int) -> Tally:
+    """Encode the jobs' chunks, `at_a_time` at a time, and write their keys. A chunk that fails is recorded."""
+    work = work_of(target, plan_id, True)
+    tally, stop = Tally(), threading.Event()
+    waiting: dict[int, list[int]] = {}
+    for job in jobs:
+        missing = _missing(work, job, tally)
+        if missing is not None:
+            waiting[job] = missing
+
+    crowd = Crowd(sum(map(len, waiting.values())), at_a_time)
+
+    def encode_one(job: int, n: int) -> dict[str, Any] | None:
+        with crowd.turn():
+            return None if stop.is_set() else _encode_chunk(work, job, n, stop)
+
+    with ThreadPoolExecutor(at_a_time) as pool:
+        futures = {job: [pool.submit(encode_one, job, n) for n in numbers] for job, numbers in waiting.items()}
+        for job, running in futures.items():
+            records = [future.result() for future in running]
+            if work.plan.shards is not None and not stop.is_set():
+                records = _assemble(work, job, records, stop)
+            for record in filter(None, records):
+                tally.add(record)
+                if record["state"] == "failed":
+                    _note(work.journal, record)
+    work.journal.flush()
+    tally.full = stop.is_set()
+    return tally
+
+
+def _missing(work: Work, job: int, tally: Tally) -> list[int] | None:
+    """Chunks of a job that are neither stored nor spooled, the others counted; None where the job is done."""
+    plan, numbers = work.plan, work.plan.chunks_of_job(job)
+    data = work.target.read(plan.key_of_job(job))
+    if plan.shards is None:
+        if not valid(plan, data):
+            return numbers
+        tally.add(described(plan, job, "done", **measured(data or b"")))
+        return None
+    if data is not None and not work.state.names(f"{SPOOL}/{job}"):
+        try:
+            streams = unpack_shard(plan, job, data)
+        except CorruptChunk:
+            streams = {-1: b""}
+        if all(valid(plan, stream) for stream in streams.values()):
+            for n in numbers:
+                more = measured(streams[n]) if n in streams else {}
+                tally.add(described(plan, n, "done" if n in streams else "empty", **more))
+            return None
+    return numbers
+
+
+def _encode_chunk(work: Work, job: int, n: int, stop: threading.Event) -> dict[str, Any]:
+    """Encode a chunk and write its key, or its part of a shard; the record of it, journalled unless it failed."""
+    plan, begun = work.plan, perf_counter()
+    allowed = None if work.budget is None else int(work.budget[n])
+    common = {"worker": worker_name(), "budget": allowed}
+    folder, key = (work.target, plan.key_of_job(job)) if plan.shards is None else (work.state, spooled(plan, job, n))
+    try:
+        if plan.shards is not None and valid(plan, waiting := folder.read(key)):
+            return described(plan, n, "done", **common, **measured(waiting or b""))
+        work.journal.append({"n": n, "state": "begun"})
+        chunk = None if allowed == 0 else work.chunk(n)
+        if chunk is None:
+            record = described(plan, n, "empty", **common)
+        else:
+            config = plan.config if allowed is None else config_within(plan.config, chunk.nbytes, allowed)
+            stream = encode(chunk, config)
+            folder.write(key, stream)
+            record = described(plan, n, "done", **common, **measured(stream))
+        record["seconds"] = round(perf_counter() - begun, 3)
+        _note(work.journal, record)
+        return record
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            stop.set()
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        return described(plan, n, "failed", **common, error=text, seconds=round(perf_counter() - begun, 3))
+
+
+def _assemble(
+    work: Work, job: int, records: list[dict[str, Any] | None], stop: threading.Event
+) -> list[dict[str, Any] | None]:
+    """Write the shard of a job; what waits for it goes away once all its chunks are in it."""
+    plan = work.plan
+    complete = all(record is not None and record["state"] != "failed" for record in records)
+    try:
+        streams = {}
+        for n in plan.chunks_of_job(job):
+            stream = work.state.read(spooled(plan, job, n))
+            if stream is not None and valid(plan, stream):
+                streams[n] = stream
+        if streams:
+            work.target.write(plan.key_of_job(job), pack_shard(plan, streams))
+        if complete:
+            work.state.delete(f"{SPOOL}/{job}")
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            stop.set()
+        text = f"{type(error).__name__}: {error}"
+        return [record and described(plan, record["n"], "failed", error=text) for record in records]
+    return records
+
+
+def _note(journal: Journal, record: dict[str, Any]) -> None:
+    """Journal a record; where that fails (a full disk), the store itself still tells what became of the chunk."""
+    try:
+        journal.append(record)
+    except OSError:
+        return
+
+
+def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time: int) -> Tally:
+    """The first pass over chunks: what each would cost at which error, journalled for the allocation."""
+    work = work_of(target, plan_id, False)
+    tally, begun = Tally(), perf_counter()
+
+    def measure(n: int) -> dict[str, Any]:
+        try:
+            chunk = work.chunk(n)
+            curve = NOTHING if chunk is None else measure_chunk(chunk)
+            work.measures.append({"n": n, "curve": curve.to_json()})
+            return described(work.plan, n, "done")
+        except Exception as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+            return described(work.plan, n, "failed", error=text, seconds=perf_counter() - begun)
+
+    with ThreadPoolExecutor(at_a_time) as pool:
+        for record in pool.map(measure, numbers):
+            tally.add(record)
+    work.measures.flush()
+    return tally

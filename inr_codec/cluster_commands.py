@@ -1,0 +1,84 @@
+"""The commands that encode large arrays: plan, measure, run, finish, and `encode --scheduler`, which is all of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from inr_codec import batch
+from inr_codec.batch.cluster import connected, processes
+from inr_codec.batch.manifest import Ledger
+from inr_codec.batch.plan import batch_size, together
+from inr_codec.batch.run import Here, default_memory
+from inr_codec.batch.store import load_plan, state_of
+from inr_codec.errors import IncompleteArray
+from inr_codec.metrics import compression_ratio
+from inr_codec.progress import duration
+from inr_codec.runtime import threads
+
+
+def plan(source: str, target: str, **options: Any) -> None:
+    """Write the plan of a target and its empty array; print what there is to do."""
+    made = batch.prepare(source, target, options.pop("settings"), **options)
+    ledger = Ledger(made)
+    missing = int(ledger.todo().sum())
+    at_a_time = together(made, default_memory(), threads())
+    size = batch_size(made, at_a_time)
+    sides = " x ".join(map(str, made.shape))
+    kind = "chunks" if made.shards is None else f"chunks in {made.jobs:,} shards"
+    print(f"{made.source}: {sides} {made.dtype}, {made.count:,} {kind}, {missing:,} jobs to do in batches of {size:,}")
+    if made.total_bytes is not None:
+        print(f"budget: {made.nbytes:,} bytes in {made.total_bytes:,}")
+    print(f"state: {state_of(target)}, recipe {made.recipe_hash[:12]}")
+
+
+def measure(target: str, *, part: tuple[int, int], progress: bool, **where: Any) -> None:
+    """Pass 1 of a part: what its chunks would cost."""
+    with _executor(**where) as (executor, memory):
+        batch.measure(target, executor, memory=memory, part=part, shown=progress or None)
+
+
+def run(target: str, *, part: tuple[int, int], progress: bool, **where: Any) -> None:
+    """Encode a part; a run that is not one of several measures first. IncompleteArray where chunks failed."""
+    failed = _run(target, part, progress, **where)
+    if failed:
+        raise IncompleteArray(
+            f"expected to encode every chunk of this part of {target!r}, {failed:,} failed: inr-codec finish says which"
+        )
+
+
+def _run(target: str, part: tuple[int, int], progress: bool, **where: Any) -> int:
+    with _executor(**where) as (executor, memory):
+        if part[1] == 1:
+            batch.measure(target, executor, memory=memory, shown=progress or None)
+        return batch.encode(target, executor, memory=memory, part=part, shown=progress or None)
+
+
+def finish(target: str) -> None:
+    """Write the manifest and what belongs to the whole array; print the sum."""
+    made = load_plan(target)
+    done = batch.finish(target)
+    ratio = f"{compression_ratio(done['nbytes'], done['bytes']):.1f} times smaller" if done["bytes"] else "empty"
+    score = "" if done["mean_psnr"] is None else f", mean PSNR {done['mean_psnr']:.2f} dB"
+    print(
+        f"{target}: {done['nbytes']:,} bytes in {done['bytes']:,}, {ratio}{score}, {made.count:,} chunks "
+        f"({done['empty']:,} empty) in {duration(done['seconds'])} of work"
+    )
+
+
+def encode(source: str, target: str, *, progress: bool, where: dict[str, Any], **options: Any) -> None:
+    """All of them in a row on one cluster; the same command continues what was interrupted."""
+    batch.prepare(source, target, options.pop("settings"), **options)
+    _run(target, (1, 1), progress, **where)
+    finish(target)
+
+
+@contextmanager
+def _executor(
+    scheduler: str | None, workers: int | None, gpus: int, memory: float | None
+) -> Iterator[tuple[Any, float]]:
+    memory = memory or default_memory(processes(scheduler, workers, gpus))
+    if scheduler is None:
+        yield Here(workers), memory
+        return
+    with connected(scheduler, workers=workers, gpus=gpus) as cluster:
+        yield cluster, memory
