@@ -46,6 +46,9 @@ class Recipe:
         bits: float | None = None,
         deblock: bool | None = None,
         weights: Weights | None = None,
+        segmentation: Any = None,
+        dice_weight: float | None = None,
+        mask: Any = None,
     ) -> None:
         """Exactly one target is given; every other option has a default, and None leaves it to the encoder.
 
@@ -80,6 +83,11 @@ class Recipe:
             optimiser       "adam" or "adamax"
             learning_rate   at the beginning; it decays
             batch, steps    voxels in a step, and number of steps
+        What structure to keep (extra `sinco`; SINCO's regulariser, only while encoding):
+            segmentation    a network that finds it: file of torch.export (.pt2) or TorchScript, torch module, callable.
+                            Loading a file runs what is in it. Stored by hash: "sha256:..."
+            dice_weight     what losing all of it counts, in squared errors of the networks without it (1)
+            mask            labels 0..K of the voxels of one chunk; else what the network finds in the original
 
         Raises ConfigError, which names the option, what was expected and what was got.
         """

@@ -1,12 +1,13 @@
 """Settings of the encoder (the recipe): what may be asked for, what is checked, what is filled in."""
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from numpy.typing import NDArray
 
 from inr_codec.errors import ConfigError
+from inr_codec.references import Reference, mask_reference, network_reference
 
 Effort = Literal["fast", "default", "best"]
 Weights = Literal["foreground", "array"] | float | NDArray[Any]
@@ -49,7 +50,8 @@ class Config:
     (a_max), top_m (M), concentration (form of eq. 9), levels: how the chunk is cut. allocation: how parameters are
     shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the fit. bits: of a
     parameter, on average. deblock: whether seams may be filtered. weights: where errors count more ("array": an array
-    was given to the codec, which does not keep it).
+    was given to the codec, which does not keep it). segmentation, dice_weight, mask: the structural regulariser, the
+    first and the last by name; it implies layers="network".
     """
 
     ratio: float | None = None
@@ -76,20 +78,27 @@ class Config:
     bits: float | None = None
     deblock: bool | None = None
     weights: Weights | None = None
+    segmentation: Reference | None = None
+    dice_weight: float | None = None
+    mask: Reference | None = None
 
     def __post_init__(self) -> None:
         _check(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that were given, as plain JSON values; the same dictionary builds the same Config."""
-        given = {name: value for name, value in asdict(self).items() if value is not None}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: value for name, value in given.items() if (name, value) not in (("effort", "default"), ("seed", 0))
+            name: value.name if isinstance(value, Reference) else value
+            for name, value in values.items()
+            if value is not None and (name, value) not in (("effort", "default"), ("seed", 0))
         }
 
     def resolved(self) -> "Config":
-        """With the architecture's and then the preset's values where nothing was given."""
+        """With what a regulariser and the architecture imply, and then the preset's values where nothing was given."""
         values = (PAPER if self.preset else {}) | ARCHITECTURES[self.architecture or "funnel"]
+        if self.segmentation is not None:
+            values = values | {"layers": "network", "dice_weight": 1.0}
         return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 
     def budget(self, nbytes: int, voxels: int) -> int | None:
@@ -107,7 +116,11 @@ def make_config(options: dict[str, Any]) -> Config:
     for name in options:
         if name not in known:
             raise ConfigError(f"expected options {', '.join(known)}, got {name!r}: remove it")
-    return Config(**options)
+    named = {"segmentation": network_reference, "mask": mask_reference}
+    given: dict[str, Any] = {
+        name: named[name](value) if name in named and value is not None else value for name, value in options.items()
+    }
+    return Config(**given)
 
 
 def _number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
@@ -133,6 +146,7 @@ LIMITS: dict[str, tuple[float, float, bool]] = {
     "batch": (128, 2**20, True),
     "steps": (1, 10**8, True),
     "bits": (3.0, 16.0, False),
+    "dice_weight": (0.0, 1e6, False),
 }
 
 
@@ -176,7 +190,20 @@ def _check(config: Config) -> None:
             )
     if config.deblock is not None and not isinstance(config.deblock, bool):
         raise ConfigError(f"expected deblock to be True or False, got {config.deblock!r}: choose one of them")
+    _check_regulariser(config)
     _check_architecture(config)
+
+
+def _check_regulariser(config: Config) -> None:
+    """Refuse half of a regulariser."""
+    if config.segmentation is None and (config.dice_weight is not None or config.mask is not None):
+        raise ConfigError(
+            "expected segmentation= with dice_weight= and mask=, got none: name the network that looks at the structure"
+        )
+    if config.segmentation is not None and config.layers == "auto":
+        raise ConfigError(
+            "expected layers='network' with segmentation=, got 'auto': structure is kept by networks, leave layers= out"
+        )
 
 
 def _check_architecture(config: Config) -> None:

@@ -1,6 +1,9 @@
 """Encoding the network layer of a chunk within a byte budget: plan, probe, fit, quantise."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +11,21 @@ from numpy.typing import NDArray
 from inr_codec.config import Config
 from inr_codec.fit import FitOutcome, FitTask, Schedule, fit_blocks
 from inr_codec.intensity import UnitChunk
-from inr_codec.network_layer import W0_UNIT, NetworkBlock, NetworkLayer, pack_network, std_size
+from inr_codec.network_layer import (
+    MEAN_UNIT,
+    W0_UNIT,
+    NetworkBlock,
+    NetworkLayer,
+    affine_of,
+    pack_network,
+    std_size,
+)
 from inr_codec.plan import NetworkPlan, flat, flattened, make_task, plan_network, sizes_by_rule, sizes_by_weights
 from inr_codec.quantise import all_sensitivities, freeze, step_codes, symbols
 from inr_codec.runtime import engine
+
+if TYPE_CHECKING:
+    from inr_codec.regulariser import Regulariser
 
 PROBE_SHARE = 0.1
 """Steps of a probe fit, as a share of the real one's."""
@@ -20,6 +34,13 @@ FREEZE_SHARE = 0.05
 """Steps of one round of freezing, as a share of the fit's."""
 FREEZE_RATE = 0.2
 LEAST_MASS = 1e-3
+REGULARISED_STEPS = {"fast": 60, "default": 300, "best": 1500}
+"""Steps under a structural regulariser, after the fit without it."""
+REGULARISED_RATE = 0.5
+"""Their first rate, as a share of the fit's."""
+REGULARISED_ROUND, REGULARISED_ROUND_RATE = 0.15, 0.4
+"""Steps and rate of one round of freezing under the regulariser, as shares of those."""
+Fit = Callable[[Sequence[FitTask]], list[FitOutcome]]
 
 
 def encode_network(chunk: UnitChunk, n_bytes: int, config: Config) -> bytes | None:
@@ -29,7 +50,10 @@ def encode_network(chunk: UnitChunk, n_bytes: int, config: Config) -> bytes | No
     live = [k for k, size in enumerate(sizes) if size]
     tasks = [make_task(plan, k, sizes[k], plan.settings.schedule, config.seed) for k in live]
     fitted = fit_blocks(tasks, engine())
-    layer = assemble(plan, live, tasks, fitted, n_bytes)
+    fit: Fit = partial(fit_blocks, engine=engine())
+    if chunk.structure is not None and live:
+        fitted, fit = regularise(plan, live, tasks, fitted, chunk.structure, config)
+    layer = assemble(plan, live, tasks, fitted, n_bytes, fit)
     payload = pack_network(layer, chunk.unit.shape)
     if len(payload) <= n_bytes:
         return payload
@@ -68,10 +92,42 @@ def probe_weights(plan: NetworkPlan, live: list[int], config: Config) -> list[fl
     return weights
 
 
+def regularise(
+    plan: NetworkPlan,
+    live: list[int],
+    tasks: list[FitTask],
+    fitted: list[FitOutcome],
+    structure: "Regulariser",
+    config: Config,
+) -> tuple[list[FitOutcome], Fit]:
+    """Fitted networks fitted on under the structural regulariser, and the fit for freezing them under it."""
+    from inr_codec.fit.regularised import Scene, fit_regularised, squared_error
+
+    empty = [plan.empty[k] for k in live]
+    ground = np.zeros_like(plan.chunk.unit)
+    for k, block in enumerate(plan.blocks):
+        if k not in live:
+            ground[block.slices] = affine_of(_flat_block(plan, k))[1]
+    gains = [std_size(block.std_code) for block in empty]
+    lifts = [block.mean * MEAN_UNIT * gain for block, gain in zip(empty, gains, strict=True)]
+    scene = Scene(plan.chunk, [plan.blocks[k] for k in live], gains, lifts, ground)
+    scale = squared_error(tasks, fitted, scene, structure)
+    steps = min(REGULARISED_STEPS[config.effort], plan.settings.schedule.steps)
+    rate = plan.settings.schedule.rate * REGULARISED_RATE
+    fit = partial(fit_regularised, scene=scene, structure=structure, scale=scale)
+    begun = [replace(task, parameters=outcome.parameters) for task, outcome in zip(tasks, fitted, strict=True)]
+    return fit(begun, steps=steps, rate=rate), partial(
+        fit, steps=max(1, int(steps * REGULARISED_ROUND)), rate=rate * REGULARISED_ROUND_RATE
+    )
+
+
 def assemble(
-    plan: NetworkPlan, live: list[int], tasks: list[FitTask], fitted: list[FitOutcome], n_bytes: int
+    plan: NetworkPlan, live: list[int], tasks: list[FitTask], fitted: list[FitOutcome], n_bytes: int, fit: Fit
 ) -> NetworkLayer:
-    """Quantise fitted blocks so that the packed layer takes at most `n_bytes`, and as nearly that as can be."""
+    """Quantise fitted blocks so that the packed layer takes at most `n_bytes`, and as nearly that as can be.
+
+    fit: what fits on what is not frozen yet.
+    """
     parameters = [outcome.parameters for outcome in fitted]
     gains = []
     for k, gain in zip(live, all_sensitivities(tasks, parameters), strict=True):
@@ -106,7 +162,7 @@ def assemble(
             else:
                 high = middle
         codes = [step_codes(gain, 2.0**high) for gain in gains]
-        layer = layer_of(codes, freeze(tasks, parameters, codes, rounds, engine()))
+        layer = layer_of(codes, freeze(tasks, parameters, codes, rounds, fit))
         size = len(pack_network(layer, plan.chunk.unit.shape))
         if size <= n_bytes or allowed < 0.5 * n_bytes:
             return layer

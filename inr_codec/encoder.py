@@ -1,7 +1,8 @@
 """From voxels to bytes: what is masked, what is lossless, and layers within the byte budget."""
 
 import math
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,12 @@ from inr_codec.intensity import DTYPES, Intensity, UnitChunk, normalise, restore
 from inr_codec.lossless import KINDS, pack_lossless
 from inr_codec.mask import Mask, find_mask, pack_mask
 from inr_codec.reconstruct import unit_values
+from inr_codec.references import labels_of, mask_reference
 from inr_codec.search import search_psnr
 from inr_codec.selection import all_indices
+
+if TYPE_CHECKING:
+    from inr_codec.regulariser import Regulariser
 
 LOSSLESS_HOPE = 1.5
 """The best compression level of deflate does not gain more than this over the fastest one."""
@@ -25,14 +30,24 @@ TINY = 512
 TINY_LINE = 65536
 
 
-def encode(array: NDArray[Any], config: Config, weights: NDArray[Any] | None = None) -> bytes:
+def encode(
+    array: NDArray[Any],
+    config: Config,
+    weights: NDArray[Any] | None = None,
+    *,
+    labels: NDArray[Any] | None = None,
+) -> bytes:
     """The stream of an array. `weights` is the array that config.weights == "array" stands for.
 
-    Raises UnsupportedArray for what no layer can hold, ConfigError for weights that are missing or do not fit.
+    labels: 0..K, of the array's shape: what its structural regulariser keeps, in the place of `config.mask`.
+    Raises UnsupportedArray for what no layer can hold, ConfigError for weights and labels that are missing or do not
+    fit.
     """
     config = config.resolved()
     if config.weights == "array" and weights is None:
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
+    if labels is not None:
+        config = replace(config, mask=mask_reference(labels))
     array = np.asarray(array)
     if array.dtype.kind not in KINDS or array.dtype.hasobject:
         raise UnsupportedArray(
@@ -69,10 +84,12 @@ def encode(array: NDArray[Any], config: Config, weights: NDArray[Any] | None = N
     if budget is not None and (exact := _lossless_within(chunk, big_endian, fortran, budget)) is not None:
         return exact
     importance = voxel_weights(chunk, valid, weights if weights is not None else config.weights)
+    structure = None if config.segmentation is None else _structure(chunk, valid, intensity, config)
     if valid is not None:
         chunk = np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
     frame = len(pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, None), tail))
-    unit = UnitChunk(normalise(chunk, intensity), valid, intensity.lo / (intensity.hi - intensity.lo), importance)
+    origin = intensity.lo / (intensity.hi - intensity.lo)
+    unit = UnitChunk(normalise(chunk, intensity), valid, origin, importance, structure)
 
     def within(budget: int) -> tuple[bytes, Reached]:
         layers = choose_layers(unit, budget - frame, config) + tail
@@ -84,6 +101,21 @@ def encode(array: NDArray[Any], config: Config, weights: NDArray[Any] | None = N
         found = search_psnr(within, unit, config.psnr or 0.0, frame, chunk.nbytes)
         return _lossless(chunk, big_endian, fortran) if found is None else found
     return within(budget)[0]
+
+
+def _structure(
+    chunk: NDArray[Any], valid: NDArray[np.bool_] | None, intensity: Intensity, config: Config
+) -> "Regulariser":
+    """What the chunk's networks are regularised with."""
+    try:
+        from inr_codec.regulariser import Regulariser
+    except ImportError as error:
+        raise ConfigError(
+            f"expected torch for segmentation=, got {str(error)!r}: pip install 'inr_codec[sinco]'"
+        ) from None
+    assert config.segmentation is not None and config.dice_weight is not None
+    labels = None if config.mask is None else labels_of(config.mask)
+    return Regulariser(chunk, valid, intensity, config.segmentation, labels, config.dice_weight)
 
 
 def fits_networks(chunk: NDArray[Any]) -> bool:

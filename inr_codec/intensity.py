@@ -5,11 +5,15 @@ for integers. lo and hi are the least and the largest value of the voxels that a
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.kernels import kernel
+
+if TYPE_CHECKING:
+    from inr_codec.regulariser import Regulariser
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
 """Kinds and sizes that networks hold, in the order of their codes in the format."""
@@ -34,13 +38,14 @@ class UnitChunk:
 
     unit: float32 intensities in [0, 1], C order, finite. valid: False where masked (None: nowhere). origin: the unit
     intensity's distance from a stored value of 0, lo / (hi - lo). weights: float32, what a squared error counts at each
-    voxel, 1 on average, 0 where masked (None: the same everywhere).
+    voxel, 1 on average, 0 where masked (None: the same everywhere). structure: what a segmentation network must find.
     """
 
     unit: NDArray[np.float32]
     valid: NDArray[np.bool_] | None = None
     origin: float = 0.0
     weights: NDArray[np.float32] | None = None
+    structure: "Regulariser | None" = None
 
     def squared_error(self, decoded: NDArray[np.float32]) -> float:
         """Mean squared error of decoded unit intensities, clipped to [0, 1], weighted; masked voxels do not count."""

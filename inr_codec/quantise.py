@@ -5,14 +5,14 @@ the block, where g_t is the mean squared derivative of the output to a parameter
 scale of the block. At a fixed number of bits the least error has all g_t s_t^2 equal: s_t = coarseness / sqrt(g_t).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.evaluate import evaluate_points
-from inr_codec.fit import FitOutcome, FitTask, Schedule, fit_blocks
+from inr_codec.fit import FitOutcome, FitTask, Schedule
 from inr_codec.network import coordinates
 from inr_codec.runtime import parallel_map
 
@@ -70,11 +70,11 @@ def freeze(
     fitted: Sequence[NDArray[np.float32]],
     codes: Sequence[Sequence[int]],
     schedule: Schedule,
-    engine: str,
+    fit: Callable[[Sequence[FitTask]], list[FitOutcome]],
 ) -> list[NDArray[np.float32]]:
     """Move the parameters of every block onto their grids in rounds, those nearest to it first, fitting the others on.
 
-    Returns parameters that lie on the grid. `schedule` is that of one round.
+    Returns parameters that lie on the grid. `schedule` is that of one round, `fit` runs it.
     """
     grids = [steps_vector(code, task) for code, task in zip(codes, tasks, strict=True)]
     current = [np.array(parameters, np.float32) for parameters in fitted]
@@ -94,8 +94,7 @@ def freeze(
                 )
                 for task, parameters, mask in zip(tasks, current, frozen, strict=True)
             ]
-            outcomes: list[FitOutcome] = fit_blocks(again, engine)
-            current = [outcome.parameters.copy() for outcome in outcomes]
+            current = [outcome.parameters.copy() for outcome in fit(again)]
     return current
 
 
