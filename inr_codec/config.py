@@ -51,7 +51,7 @@ class Config:
     shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the fit. bits: of a
     parameter, on average. deblock: whether seams may be filtered. weights: where errors count more ("array": an array
     was given to the codec, which does not keep it). segmentation, dice_weight, mask: the structural regulariser, the
-    first and the last by name; it implies layers="network".
+    first and the last kept as references by name; it implies layers="network".
     """
 
     ratio: float | None = None
@@ -78,11 +78,14 @@ class Config:
     bits: float | None = None
     deblock: bool | None = None
     weights: Weights | None = None
-    segmentation: Reference | None = None
+    segmentation: Any = None
     dice_weight: float | None = None
-    mask: Reference | None = None
+    mask: Any = None
 
     def __post_init__(self) -> None:
+        for name, reference in (("segmentation", network_reference), ("mask", mask_reference)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, reference(getattr(self, name)))
         _check(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,11 +119,7 @@ def make_config(options: dict[str, Any]) -> Config:
     for name in options:
         if name not in known:
             raise ConfigError(f"expected options {', '.join(known)}, got {name!r}: remove it")
-    named = {"segmentation": network_reference, "mask": mask_reference}
-    given: dict[str, Any] = {
-        name: named[name](value) if name in named and value is not None else value for name, value in options.items()
-    }
-    return Config(**given)
+    return Config(**options)
 
 
 def _number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:

@@ -16,7 +16,7 @@ from inr_codec.intensity import DTYPES, Intensity, UnitChunk, normalise, restore
 from inr_codec.lossless import KINDS, pack_lossless
 from inr_codec.mask import Mask, find_mask, pack_mask
 from inr_codec.reconstruct import unit_values
-from inr_codec.references import labels_of, mask_reference
+from inr_codec.references import labels_of
 from inr_codec.search import search_psnr
 from inr_codec.selection import all_indices
 
@@ -47,7 +47,7 @@ def encode(
     if config.weights == "array" and weights is None:
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     if labels is not None:
-        config = replace(config, mask=mask_reference(labels))
+        config = replace(config, mask=labels)
     array = np.asarray(array)
     if array.dtype.kind not in KINDS or array.dtype.hasobject:
         raise UnsupportedArray(
