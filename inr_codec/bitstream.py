@@ -30,6 +30,7 @@ class LayerType(IntEnum):
     RESIDUAL = 4
     FILTER = 5
     DEBLOCK = 6
+    CORRECTION = 7
 
 
 @dataclass(frozen=True, slots=True)

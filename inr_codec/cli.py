@@ -12,12 +12,11 @@ from importlib.metadata import version
 from typing import Any, NoReturn, get_args
 
 from inr_codec import commands
-from inr_codec.config import Effort
+from inr_codec.config import TARGETS, Effort
 from inr_codec.errors import ConfigError, IncompleteArray, InrCodecError
 from inr_codec.runtime import threads
 
 INTERRUPTED = 130
-TARGETS = ("ratio", "bpv", "psnr")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,6 +121,8 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
     goal.add_argument("--ratio", type=float, help="at least so many times smaller (default: 100)")
     goal.add_argument("--bpv", type=float, help="at most so many bits per voxel")
     goal.add_argument("--psnr", type=float, help="at least so many dB (peak = max - min of a chunk)")
+    goal.add_argument("--max-error", type=float, help="no voxel further off than this, in units of the data")
+    goal.add_argument("--lossless", action="store_true", default=None, help="nothing is lost")
     command.add_argument("--effort", choices=get_args(Effort), help="how long to fit")
     command.add_argument("--seed", type=int, help="of the random numbers")
     command.add_argument("--preset", help="'paper' for the settings of the SCI paper")

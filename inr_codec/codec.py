@@ -25,6 +25,8 @@ class Recipe:
         ratio: float | None = None,
         bpv: float | None = None,
         psnr: float | None = None,
+        max_error: float | None = None,
+        lossless: bool | None = None,
         effort: Effort = "default",
         seed: int = 0,
         preset: Literal["paper"] | None = None,
@@ -56,6 +58,8 @@ class Recipe:
             ratio           bytes of the chunk / bytes of its stream: at least this
             bpv             bits per voxel: at most this
             psnr            dB, peak = max - min of the chunk: at least this, found by searching the rate
+            max_error       largest error of any voxel, in the chunk's units: at most this, on every machine
+            lossless        True: every voxel comes back as it was
         How hard to try:
             effort          "fast", "default" or "best": how long networks are fitted
             seed            of everything random; the same seed gives the same bytes on one machine

@@ -35,15 +35,18 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 CUTTING = ("max_blocks", "top_m", "concentration", "levels", "allocation")
 """Settings that say nothing of a chunk that is not cut."""
 
+TARGETS = ("ratio", "bpv", "psnr", "max_error", "lossless")
 MAX_RATIO = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """How a chunk is to be encoded. Exactly one of ratio, bpv and psnr is given; None means: chosen by the encoder.
+    """How a chunk is to be encoded. Exactly one of the targets (the first five) is given; None means: chosen by
+    the encoder.
 
     ratio: bytes of the chunk / bytes of the stream, at least this. bpv: bits per voxel, at most this. psnr: dB (peak =
-    range of the chunk), at least this. effort: how long to search. seed: of everything random. preset: "paper" sets
+    range of the chunk), at least this. max_error: of any voxel, in the chunk's units, at most this. lossless: nothing
+    is lost. effort: how long to search. seed: of everything random. preset: "paper" sets
     what is not given to the SCI paper's values. layers: "network" (SCI's codec alone) or "auto" (networks, residual and
     filter, whatever pays). architecture: of the networks, "funnel" (SCI's, the default) or "siren" (sines without
     funnel and, unless asked for, without partition: COIN), which implies layers="network". partition, max_blocks
@@ -57,6 +60,8 @@ class Config:
     ratio: float | None = None
     bpv: float | None = None
     psnr: float | None = None
+    max_error: float | None = None
+    lossless: bool | None = None
     effort: Effort = "default"
     seed: int = 0
     preset: Literal["paper"] | None = None
@@ -105,7 +110,7 @@ class Config:
         return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 
     def budget(self, nbytes: int, voxels: int) -> int | None:
-        """Bytes that the stream of a chunk may take; None when a PSNR is asked for."""
+        """Bytes that the stream of a chunk may take; None when something else is asked for."""
         if self.ratio is not None:
             return int(nbytes / self.ratio)
         if self.bpv is not None:
@@ -134,6 +139,7 @@ LIMITS: dict[str, tuple[float, float, bool]] = {
     "ratio": (1.0, MAX_RATIO, False),
     "bpv": (1e-6, 64.0, False),
     "psnr": (1.0, 150.0, False),
+    "max_error": (1e-300, 1e300, False),
     "seed": (0, 2**32 - 1, True),
     "max_blocks": (1, 4096, True),
     "top_m": (1, 2**31, True),
@@ -159,11 +165,12 @@ def _check_weights(weights: Any) -> None:
 
 
 def _check(config: Config) -> None:
-    targets = [name for name in ("ratio", "bpv", "psnr") if getattr(config, name) is not None]
+    targets = [name for name in TARGETS if getattr(config, name) is not None]
     if len(targets) != 1:
         got = " and ".join(targets) or "none"
         raise ConfigError(
-            f"expected exactly one target of ratio=, bpv= and psnr=, got {got}: give one, as in INRCodec(ratio=100)"
+            f"expected exactly one target of {', '.join(f'{name}=' for name in TARGETS)}, got {got}: give one, as in "
+            "INRCodec(ratio=100)"
         )
     optional = {field.name for field in fields(Config) if field.default is None}
     for name, (low, high, whole) in LIMITS.items():
@@ -187,6 +194,8 @@ def _check(config: Config) -> None:
             raise ConfigError(
                 f"expected {field.name} to be one of {', '.join(map(repr, choices))}, got {value!r}: choose one of them"
             )
+    if config.lossless not in (None, True):
+        raise ConfigError(f"expected lossless to be True, got {config.lossless!r}: give max_error= or leave it out")
     if config.deblock is not None and not isinstance(config.deblock, bool):
         raise ConfigError(f"expected deblock to be True or False, got {config.deblock!r}: choose one of them")
     _check_regulariser(config)

@@ -14,7 +14,7 @@ from inr_codec.intensity import restore
 from inr_codec.lossless import unpack_lossless
 from inr_codec.mask import apply_mask, unpack_mask
 from inr_codec.network_layer import evaluate_network_at, unpack_network
-from inr_codec.reconstruct import unit_values
+from inr_codec.reconstruct import chunk_values
 from inr_codec.selection import Indices, all_indices, split_selection
 
 
@@ -79,7 +79,7 @@ def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any
     if header.intensity.constant:
         values = np.full([len(index) for index in indices], header.intensity.lo, header.dtype)
     else:
-        values = restore(unit_values(layers, header.shape, indices), header.intensity, header.dtype)
+        values = chunk_values(layers, header.shape, indices, header.intensity, header.dtype)
     for layer in layers:
         if layer.type == LayerType.MASK:
             apply_mask(values, unpack_mask(layer.payload, header.shape, header.dtype.itemsize), indices)

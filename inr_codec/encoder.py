@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from inr_codec.bitstream import MAX_VOXELS, Header, Layer, LayerType, Reached, pack_stream
 from inr_codec.choose import choose_layers
 from inr_codec.config import Config
+from inr_codec.encode_correction import encode_correction
 from inr_codec.errors import ConfigError, UnsupportedArray
 from inr_codec.importance import voxel_weights
-from inr_codec.intensity import DTYPES, Intensity, UnitChunk, normalise, restore
+from inr_codec.intensity import DTYPES, Intensity, UnitChunk, normalise
 from inr_codec.lossless import KINDS, pack_lossless
 from inr_codec.mask import Mask, find_mask, pack_mask
-from inr_codec.reconstruct import unit_values
+from inr_codec.reconstruct import chunk_values
 from inr_codec.references import labels_of
 from inr_codec.search import search_psnr
 from inr_codec.selection import all_indices
@@ -76,10 +77,20 @@ def encode(
     if not math.isfinite((intensity.hi - intensity.lo) * 2) or 0 < intensity.hi - intensity.lo < 1e-290:
         return _lossless(chunk, big_endian, fortran)
     tail = [] if mask is None else [Layer(LayerType.MASK, pack_mask(mask))]
-    if intensity.constant:
+    if intensity.constant and not (config.lossless and np.signbit(seen).any() and not np.signbit(seen).all()):
         return pack_stream(
             Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, Reached(math.inf, 0.0)), tail
         )
+    bound = 0.0 if config.lossless else config.max_error
+    if bound is not None:
+        filled = chunk if valid is None else np.where(valid, chunk, chunk.dtype.type(intensity.lo))
+        payload = encode_correction(filled, valid, intensity, bound)
+        if payload is None:
+            return _lossless(chunk, big_endian, fortran)
+        layers = [Layer(LayerType.CORRECTION, payload), *tail]
+        reached = measure(filled, valid, layers, intensity, intensity)
+        stream = pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, reached), layers)
+        return _lossless_within(chunk, big_endian, fortran, len(stream)) or stream
     budget = config.budget(chunk.nbytes, chunk.size)
     if budget is not None and (exact := _lossless_within(chunk, big_endian, fortran, budget)) is not None:
         return exact
@@ -154,7 +165,7 @@ def measure(
     chunk: NDArray[Any], valid: NDArray[np.bool_] | None, layers: list[Layer], stored: Intensity, intensity: Intensity
 ) -> Reached:
     """Decode what was encoded and compare it with the chunk, whose range is `intensity`."""
-    decoded = restore(unit_values(layers, chunk.shape, all_indices(chunk.shape)), stored, chunk.dtype)
+    decoded = chunk_values(layers, chunk.shape, all_indices(chunk.shape), stored, chunk.dtype)
     error = decoded.astype(np.float64) - chunk
     if valid is not None:
         error = error[valid]

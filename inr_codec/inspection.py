@@ -9,6 +9,7 @@ import numpy as np
 from inr_codec.bitstream import Header, Layer, LayerType, unpack_stream
 from inr_codec.blocks import Block
 from inr_codec.bytestream import as_bytes
+from inr_codec.correction import unpack_bound
 from inr_codec.lossless import unpack_dtype
 from inr_codec.network_layer import NetworkLayer, unpack_network
 
@@ -89,6 +90,9 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
     elif header.reached is not None and header.intensity is not None:
         psnr = header.reached.psnr
         max_error = header.reached.max_error * (header.intensity.hi - header.intensity.lo)
+        for layer in layers:
+            if layer.type == LayerType.CORRECTION:
+                max_error = unpack_bound(layer.payload)
     return Inspection(
         shape=header.shape,
         dtype=dtype,

@@ -11,14 +11,29 @@ from numpy.typing import NDArray
 
 from inr_codec.bitstream import Layer, LayerType
 from inr_codec.blocks import Block
+from inr_codec.correction import decode_correction
 from inr_codec.deblock import apply_deblock, face_positions, faces, halo_indices
 from inr_codec.errors import CorruptChunk
 from inr_codec.filter_layer import REACH, apply_filter
+from inr_codec.intensity import Intensity, restore
 from inr_codec.network_layer import evaluate_network, unpack_network
 from inr_codec.residual import decode_residual
 from inr_codec.selection import Indices
 
 ADDITIVE = (LayerType.NETWORK, LayerType.DEBLOCK, LayerType.RESIDUAL, LayerType.FILTER)
+
+
+def chunk_values(
+    layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices, intensity: Intensity, dtype: np.dtype[np.generic]
+) -> NDArray[np.generic]:
+    """Values at the outer product of `indices`, before the mask, in native `dtype`."""
+    corrections = [layer for layer in layers if layer.type == LayerType.CORRECTION]
+    if not corrections:
+        return restore(unit_values(layers, shape, indices), intensity, dtype)
+    if [layer.type for layer in layers if layer.type != LayerType.MASK] != [LayerType.CORRECTION]:
+        names = [layer.type.name.lower() for layer in layers]
+        raise CorruptChunk(f"expected a correction with nothing but a mask, got {names}: the chunk is damaged")
+    return decode_correction(corrections[0].payload, shape, indices, intensity, dtype)
 
 
 def unit_values(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:

@@ -1,0 +1,251 @@
+"""Predictive coder of a volume of integers: recursive least squares from coded neighbours, errors under mixed contexts.
+
+Voxel by voxel in C order: 17 neighbours before it in three planes predict a level, in sixteenths; the error to the
+nearest level is coded bit by bit, each bit's probability mixed from five adaptive ones (`mixing`) whose contexts are
+the errors around, the prediction's fraction, place in the range and what simple predictors say. All that decides a bit
+is in integers or in float64 with a fixed order of operations, so that every machine reads the same levels.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from inr_codec.entropy import (
+    COUNTED_HALF,
+    HALF,
+    STATE_SIZE,
+    decode_bit,
+    decoder_init,
+    encode_bit,
+    encoder_finish,
+    encoder_init,
+)
+from inr_codec.kernels import kernel
+from inr_codec.least_squares import dot, learn, restart
+from inr_codec.mixing import ONE_WEIGHT
+from inr_codec.mixing import learn as learn_bit
+from inr_codec.mixing import predict as predict_bit
+
+Levels = npt.NDArray[np.int32]
+
+INPUTS = 17
+BINS = 96  # of the errors around: quarter octaves
+ZERO, SIGN, SIDE, SMALL, LARGE = 0, 1, 2, 3, 15  # decisions: the first of each kind
+STEPS = 12  # of a unary code that have probabilities of their own
+DECISIONS = LARGE + STEPS
+UNARY = 20  # longest unary code, exponential Golomb from there on
+GOLOMB_BITS = 32
+SETS = 24  # of mixing weights, by octaves of the errors around
+PLACES = np.cumsum([0, BINS * 9, 27 * BINS // 2, 21 * BINS // 2, 64 * BINS // 2, 11**3])
+"""First entry of each context in the part of one decision; the last one is the size of a part."""
+PART = int(PLACES[-1])
+CONTEXTS = PLACES.size - 1
+FARTHEST = 1e12
+MOST_ERROR = 1 << 24
+OVERRUN = 64
+"""Bytes past the end that a reader takes for trailing zeros."""
+
+
+@kernel()
+def bins(v):
+    """Quarter octaves of v + 1, v >= 0, at most BINS - 1."""
+    v += 1
+    octave = 0
+    while v >> (octave + 1):
+        octave += 1
+    if octave >= 2:
+        return min(4 * octave + ((v >> (octave - 2)) & 3), BINS - 1)
+    return 4 + 2 * (v & 1) if octave else 0
+
+
+@kernel()
+def signed_octave(v, limit):
+    """Octave of |v| with the sign of v, both limited, from 0 on."""
+    a = min(bins(abs(v)) >> 2, limit)
+    return limit + a if v >= 0 else limit - a
+
+
+@kernel()
+def third(v):
+    """0, 1, 2 for v near zero, above, below."""
+    return 1 if v > 4 else 2 if v < -4 else 0
+
+
+@kernel()
+def _bit(encoding, state, buffer, p, bit):
+    if encoding:
+        encode_bit(state, buffer, p, bit)
+        return bit
+    return decode_bit(state, buffer, p)
+
+
+@kernel()
+def _modelled(encoding, state, buffer, tables, weights, decision, contexts, inputs, bit):
+    base = decision * PART
+    p = predict_bit(tables, base, contexts, weights, inputs)
+    bit = _bit(encoding, state, buffer, p, bit)
+    learn_bit(tables, base, contexts, weights, inputs, p, bit)
+    return bit
+
+
+@kernel()
+def _golomb(encoding, state, buffer, value):
+    """Exponential Golomb code of value >= 1."""
+    count = 0
+    while count < GOLOMB_BITS and _bit(encoding, state, buffer, HALF, 1 if value >> (count + 1) else 0):
+        count += 1
+    out = 1
+    for i in range(count - 1, -1, -1):
+        out = 2 * out + _bit(encoding, state, buffer, HALF, (value >> i) & 1)
+    return out
+
+
+@kernel()
+def _error(encoding, state, buffer, tables, mixers, around, shift, contexts, inputs, e):
+    """Code the error e of a prediction, whose expected size is 2^shift or so."""
+    group = min(around >> 2, SETS - 1)
+    if shift == 0:
+        if not _modelled(encoding, state, buffer, tables, mixers[ZERO, group], ZERO, contexts, inputs, 1 if e else 0):
+            return 0
+        negative = _modelled(
+            encoding, state, buffer, tables, mixers[SIGN, group], SIGN, contexts, inputs, 1 if e < 0 else 0
+        )
+        a, first = abs(e) - 1, SMALL
+    else:
+        negative = _modelled(
+            encoding, state, buffer, tables, mixers[SIDE, group], SIDE, contexts, inputs, 1 if e < 0 else 0
+        )
+        a, first = -e - 1 if e < 0 else e, LARGE
+    high = a >> shift
+    n = 0
+    while n < UNARY:
+        decision = first + min(n, STEPS - 1)
+        if not _modelled(
+            encoding,
+            state,
+            buffer,
+            tables,
+            mixers[decision, group],
+            decision,
+            contexts,
+            inputs,
+            1 if high > n else 0,
+        ):
+            break
+        n += 1
+    if n == UNARY:
+        n += _golomb(encoding, state, buffer, high - UNARY + 1) - 1
+    for i in range(shift - 1, -1, -1):
+        n = 2 * n + _bit(encoding, state, buffer, HALF, (a >> i) & 1)
+    if shift == 0:
+        return -n - 1 if negative else n + 1
+    return -n - 1 if negative else n
+
+
+@kernel()
+def _run(encoding, levels, free, top, tables, mixers, buffer):
+    """Code all levels, 0 .. top; returns the bytes written, or how many were missing, at most, while reading."""
+    nz, ny, nx = levels.shape
+    state = np.zeros(STATE_SIZE, np.int64)
+    if encoding:
+        encoder_init(state)
+    else:
+        decoder_init(state, buffer, 0, buffer.size)
+    planes = np.zeros((3, ny + 2, nx + 4))
+    errors = np.zeros((2, ny + 2, nx + 4), np.int32)
+    x, p = np.zeros(INPUTS), np.zeros(INPUTS)
+    weights, inverse = np.zeros(INPUTS), np.zeros((INPUTS, INPUTS))
+    restart(weights, inverse)
+    weights[1], weights[7] = 0.25, 0.5
+    contexts, inputs = np.zeros(CONTEXTS, np.int64), np.zeros(CONTEXTS + 1, np.int64)
+    for z in range(nz):
+        here, back, far = planes[z % 3], planes[(z + 2) % 3], planes[(z + 1) % 3]
+        e_here, e_back = errors[z & 1], errors[1 - (z & 1)]
+        if z == 1:
+            far[:] = back
+        if z > 0:
+            here[0] = back[1]
+        for y in range(1, ny + 1):
+            if not encoding and state[2] > buffer.size + OVERRUN:
+                return state[2] - buffer.size
+            row, up, up2 = here[y], here[y - 1], here[max(y - 2, 0)]
+            if z == 0:
+                back[y - 1], back[y], back[y + 1], far[y] = up, up, up, up
+            north, mid, south, deep = back[y - 1], back[y], back[y + 1], far[y]
+            ew, en, eb = e_here[y], e_here[y - 1], e_back[y]
+            eb_north, eb_south = e_back[y - 1], e_back[y + 1]
+            row[0] = row[1] = up[2]
+            for i in range(2, nx + 2):
+                w, n, b = row[i - 1], up[i], mid[i]
+                x[0], x[1], x[2], x[3], x[4] = row[i - 2] - w, n - w, up2[i] - w, up[i - 1] - w, up[i + 1] - w
+                x[5], x[6], x[7], x[8], x[9] = up[i - 2] - w, up2[i + 1] - w, b - w, mid[i - 1] - w, mid[i + 1] - w
+                x[10], x[11], x[12], x[13] = north[i] - w, south[i] - w, north[i - 1] - w, north[i + 1] - w
+                x[14], x[15], x[16] = south[i - 1] - w, south[i + 1] - w, deep[i] - w
+                rise = dot(weights, x)
+                if not abs(rise) < FARTHEST:
+                    restart(weights, inverse)
+                    rise = 0.0
+                m = int(np.floor(min(max(w + rise, 0.0), np.float64(top)) * 16.0 + 0.5))
+                c = (m + 8) >> 4
+                fraction = m - 16 * c
+                turn = -1 if fraction < 0 else 1
+                plane = 2 * abs(ew[i - 1]) + 2 * abs(en[i]) + abs(en[i - 1]) + abs(en[i + 1]) + abs(ew[i - 2])
+                behind = 2 * abs(eb[i]) + abs(eb[i - 1]) + abs(eb[i + 1]) + abs(eb_north[i]) + abs(eb_south[i])
+                around = bins(plane + behind)
+                rough, size = around >> 1, (plane + behind) // 13 * 27 >> 10
+                shift = 0
+                while size >> (shift + 1):
+                    shift += 1
+                iw, jn, kb = int(w), int(n), int(b)
+                other = (8 * (iw + jn + 2 * kb - int(mid[i - 1]) - int(north[i])) - m) >> 2
+                contexts[0] = PLACES[0] + around * 9 + abs(fraction)
+                signs = (third(ew[i - 1] * turn) * 3 + third(en[i] * turn)) * 3 + third(eb[i] * turn)
+                contexts[1] = PLACES[1] + signs * (BINS // 2) + rough
+                contexts[2] = PLACES[2] + signed_octave(other * turn, 10) * (BINS // 2) + rough
+                contexts[3] = PLACES[3] + c * 63 // top * (BINS // 2) + rough
+                near = signed_octave((iw - c) * turn, 5) * 11 + signed_octave((jn - c) * turn, 5)
+                contexts[4] = PLACES[4] + near * 11 + signed_octave((kb - c) * turn, 5)
+                inputs[CONTEXTS] = 64
+                e = 0
+                if encoding and not (free.size and free[z, y - 1, i - 2]):
+                    e = (levels[z, y - 1, i - 2] - c) * turn
+                e = _error(encoding, state, buffer, tables, mixers, around, shift, contexts, inputs, e)
+                t = min(max(c + e * turn, 0), top)
+                levels[z, y - 1, i - 2] = t
+                row[i] = t
+                ew[i] = min(max(16 * t - m, -MOST_ERROR), MOST_ERROR)
+                learn(weights, inverse, x, (t - w) - rise, p)
+            row[0] = row[1] = row[2]
+            row[nx + 2] = row[nx + 3] = row[nx + 1]
+        here[0], here[ny + 1] = here[1], here[ny]
+    if not encoding:
+        return state[2] - buffer.size
+    used = encoder_finish(state, buffer)
+    return max(used, state[2] - OVERRUN // 2, 1)  # a reader may count on most of the trailing zeros
+
+
+def _model() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """Probabilities and mixing weights that every stream starts from."""
+    mixers = np.full((DECISIONS, SETS, CONTEXTS + 1), ONE_WEIGHT * 3 // 10)
+    mixers[..., CONTEXTS] = 0
+    return np.full(DECISIONS * PART, COUNTED_HALF, np.uint32), mixers
+
+
+def encode_levels(levels: Levels, top: int, free: npt.NDArray[np.bool_] | None = None) -> tuple[bytes, Levels]:
+    """The bytes of levels (three axes) from 0 to top > 0, and the levels that they decode to.
+
+    Those are the same but where `free` is True: there any level will do, and the predicted one costs least.
+    """
+    coded = levels.copy()
+    buffer = np.zeros(8 * levels.size + 64, np.uint8)
+    tables, mixers = _model()
+    n = _run(True, coded, np.zeros((0, 0, 0), np.bool_) if free is None else free, top, tables, mixers, buffer)
+    return buffer[:n].tobytes(), coded
+
+
+def decode_levels(data: bytes, shape: tuple[int, int, int], top: int) -> Levels | None:
+    """The levels in a stream; None when the bytes end long before the levels do."""
+    levels = np.zeros(shape, np.int32)
+    tables, mixers = _model()
+    buffer = np.frombuffer(data, np.uint8).copy()
+    missing = _run(False, levels, np.zeros((0, 0, 0), np.bool_), top, tables, mixers, buffer)
+    return None if missing > OVERRUN else levels
