@@ -145,6 +145,7 @@ def make_plan(
         zarr_format=zarr_format or 3,
         settings=settings,
         per_chunk=per_chunk,
+        separator=getattr(getattr(array, "metadata", None), "dimension_separator", "."),
         axes=volume.axes,
         attributes=volume.attributes if level is None else {},
     )

@@ -40,8 +40,8 @@ class Plan:
 
     source, target: paths or URLs. array: path of the array in the target, "" where the target is the array itself.
     source_group: the OME-Zarr group that the source is the finest level of. settings: options of INRCodec. per_chunk:
-    every chunk keeps the target for itself; otherwise ratio and bpv hold for the array. id: of this plan, made when it
-    was made.
+    every chunk keeps the target for itself; otherwise ratio and bpv hold for the array. separator: between the numbers
+    in a key of zarr format 2. id: made with the plan, another one for each.
     """
 
     source: str
@@ -54,6 +54,7 @@ class Plan:
     zarr_format: Literal[2, 3]
     settings: dict[str, Any]
     per_chunk: bool = False
+    separator: Literal[".", "/"] = "."
     source_group: str | None = None
     axes: tuple[str, ...] | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -118,7 +119,8 @@ class Plan:
     def recipe_hash(self) -> str:
         """A hash of all that decides the bytes: what has another one must not continue what was begun."""
         decides = ("source", "shape", "dtype", "chunks", "shards", "zarr_format", "per_chunk")
-        recipe = {name: getattr(self, name) for name in decides} | {"settings": self.config.to_dict()}
+        settings = {k: float(v) if type(v) is int else v for k, v in self.config.to_dict().items()}
+        recipe = {name: getattr(self, name) for name in decides} | {"settings": settings}
         return hashlib.sha256(json.dumps([VERSION, recipe], sort_keys=True).encode()).hexdigest()
 
     def index_of(self, n: int) -> Index:
@@ -162,11 +164,6 @@ class Plan:
         if self.zarr_format == 3:
             return "/".join(["c", *place])
         return self.separator.join(place)
-
-    @property
-    def separator(self) -> str:
-        """Between the numbers in a key: OME-Zarr asks for folders."""
-        return "/" if self.zarr_format == 3 or self.source_group else "."
 
     def to_json(self) -> str:
         """Plain JSON, with the hash of the recipe for whoever looks."""
