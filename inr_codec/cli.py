@@ -113,6 +113,19 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("decoded", help="the encoded zarr array, or a decoded volume")
     compare.add_argument("--png", help="draw original, decoded and residual with the blocks' outlines here")
     compare.set_defaults(run=commands.compare)
+
+    verify = verbs.add_parser("verify", help="check every chunk of an encoded store; status 1 where anything is wrong")
+    verify.add_argument("target", help="a zarr array or group, a path or URL")
+    verify.add_argument("--against", metavar="SOURCE", help="what it was made of: a sample is compared with it")
+    verify.add_argument("--sample", type=_share, default=0.01, help="share of the chunks to compare (default: 1%%)")
+    verify.add_argument("--workers", type=_count, default=threads(), help="chunks in work at a time")
+    verify.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
+    verify.set_defaults(run=partial(_check, "verify"))
+
+    report = verbs.add_parser("report", help="one HTML page about an encoded store: maps, histograms, failed chunks")
+    report.add_argument("target", help="a zarr array or group, a path or URL")
+    report.add_argument("--html", help="the page to write (default: TARGET.html)")
+    report.set_defaults(run=partial(_check, "report"))
     return parser
 
 
@@ -194,6 +207,12 @@ def _on_cluster(job: str, **options: Any) -> None:
     getattr(cluster_commands, job)(**options)
 
 
+def _check(job: str, **options: Any) -> None:
+    from inr_codec import check_commands
+
+    getattr(check_commands, job)(**options)
+
+
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
@@ -202,6 +221,13 @@ def _count(text: str) -> int:
 
 def _sides(text: str) -> tuple[int, ...]:
     return tuple(_count(side) for side in text.split(","))
+
+
+def _share(text: str) -> float:
+    number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share as 1% or 0.01, got {text!r}")
+    return number
 
 
 def _part(text: str) -> tuple[int, int]:

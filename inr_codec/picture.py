@@ -51,7 +51,7 @@ def save_comparison(
     if projection and middle and shape[-3] > 1:
         rows.append(("maximum projection", _maximum(original, middle), _maximum(decoded, middle)))
 
-    figure = _figure(title)
+    figure = new_figure(title)
     panel_height = min(max(PANEL_INCHES * shape[-2] / shape[-1], 1.2), 2.5 * PANEL_INCHES)
     figure.set_size_inches(3 * PANEL_INCHES + 1.8, len(rows) * (panel_height + 0.35) + 0.5)
     panels = figure.subplots(len(rows), 3, squeeze=False)
@@ -64,7 +64,8 @@ def save_comparison(
     figure.savefig(path, dpi=80, format="png", metadata={"Software": None})
 
 
-def _figure(title: str) -> Any:
+def new_figure(title: str) -> Any:
+    """A matplotlib figure without a display; ConfigError where matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

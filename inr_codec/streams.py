@@ -44,7 +44,7 @@ def stored_streams(array: Any) -> Iterator[tuple[tuple[int, ...], bytes]]:
     array that another codec wrote or that is not in a local folder, CorruptChunk for a shard whose index is damaged.
     """
     metadata = array.metadata
-    if not _written_by_us(metadata):
+    if codec_of(metadata) is None:
         raise ConfigError(
             f"expected an array with {CODEC_ID} as its last codec, got {_codecs(metadata)}: "
             "encode it with `inr-codec encode`, or in format 3 with compressors=None"
@@ -53,45 +53,51 @@ def stored_streams(array: Any) -> Iterator[tuple[tuple[int, ...], bytes]]:
     if root is None:
         raise ConfigError(f"expected an array in a local folder, got {array.store!r}: copy it to this machine first")
     outer = array.shards or array.chunks
-    counts = [-(-side // chunk) for side, chunk in zip(array.shape, outer)]
-    for index in product(*map(range, counts)):
+    for index in product(*(range(-(-side // chunk)) for side, chunk in zip(array.shape, outer))):
         file = Path(root) / array.path / metadata.encode_chunk_key(index)
-        if not file.exists():
-            continue
-        start = tuple(i * chunk for i, chunk in zip(index, outer))
-        if array.shards is None:
-            yield start, file.read_bytes()
-        else:
-            yield from _streams_of_shard(file, start, array.shards, array.chunks, metadata.codecs[0])
+        if file.exists():
+            for place, stream in streams_of_key(array, index, file.read_bytes()):
+                yield tuple(i * chunk for i, chunk in zip(place, array.chunks)), stream
 
 
-def _streams_of_shard(
-    file: Path, start: tuple[int, ...], shard: tuple[int, ...], chunks: tuple[int, ...], codec: Any
-) -> Iterator[tuple[tuple[int, ...], bytes]]:
-    """The streams in one shard: its index is (offset, length) per chunk, little-endian u64 with a CRC of 4 bytes."""
-    counts = tuple(side // chunk for side, chunk in zip(shard, chunks))
-    data, index_bytes = file.read_bytes(), 16 * int(np.prod(counts)) + 4
-    index = data[-index_bytes:] if codec.index_location.value == "end" else data[:index_bytes]
-    if len(index) < index_bytes:
-        raise CorruptChunk(
-            f"expected a shard index of {index_bytes} bytes, got {len(index)} in {str(file)!r}: copy it again"
-        )
-    entries = np.frombuffer(index[:-4], "<u8").reshape(*counts, 2)
+def streams_of_key(array: Any, index: tuple[int, ...], data: bytes) -> Iterator[tuple[tuple[int, ...], bytes]]:
+    """(place on the grid of chunks, stream) of all chunks in the bytes of the key at `index` of an array's keys.
+
+    A shard's index is (offset, length) per chunk, little-endian u64, with a CRC-32C of 4 bytes. Raises CorruptChunk
+    where that is damaged or points outside of the shard.
+    """
+    if array.shards is None:
+        yield index, data
+        return
+    counts = tuple(side // chunk for side, chunk in zip(array.shards, array.chunks))
+    size = 16 * int(np.prod(counts)) + 4
+    table = data[-size:] if array.metadata.codecs[0].index_location.value == "end" else data[:size]
+    if len(table) < size or _crc32c(table[:-4]) != table[-4:]:
+        raise CorruptChunk(f"expected a sound shard index of {size} bytes, got {len(data)} bytes in all: copy it again")
+    entries = np.frombuffer(table[:-4], "<u8").reshape(*counts, 2)
     for inner in product(*map(range, counts)):
         offset, length = (int(value) for value in entries[inner])
         if length != 2**64 - 1:  # zarr's mark for a chunk that is not stored
-            first = tuple(a + i * chunk for a, i, chunk in zip(start, inner, chunks))
-            yield first, data[offset : offset + length]
+            if offset + length > len(data):
+                raise CorruptChunk(f"expected a chunk at {offset} of a shard, got {len(data)} bytes: copy it again")
+            yield tuple(i * n + k for i, n, k in zip(index, counts, inner)), data[offset : offset + length]
 
 
-def _written_by_us(metadata: Any) -> bool:
-    """Whether the stored bytes of a chunk are a stream: the codec is there and nothing compresses what it returns."""
+def _crc32c(data: bytes) -> bytes:
+    from numcodecs.checksum32 import CRC32C  # type: ignore[import-untyped]
+
+    encoded: Any = CRC32C(location="end").encode(data)
+    return bytes(encoded[-4:])
+
+
+def codec_of(metadata: Any) -> Any:
+    """Our codec where the stored bytes of a chunk are its streams, nothing compressing them further; None elsewhere."""
     if metadata.zarr_format == 2:
-        return getattr(metadata.compressor, "codec_id", None) == CODEC_ID
+        return metadata.compressor if getattr(metadata.compressor, "codec_id", None) == CODEC_ID else None
     codecs = metadata.codecs
     if len(codecs) == 1 and hasattr(codecs[0], "chunk_shape") and hasattr(codecs[0], "codecs"):
         codecs = codecs[0].codecs
-    return bool(codecs) and codecs[-1].to_dict()["name"] == CODEC_ID
+    return codecs[-1] if codecs and codecs[-1].to_dict()["name"] == CODEC_ID else None
 
 
 def _codecs(metadata: Any) -> str:

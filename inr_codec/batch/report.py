@@ -1,0 +1,272 @@
+"""One HTML page about an encoded array: sums, maps of its chunks, histograms, failed chunks. Nothing else is needed.
+
+The figures are those of the manifest; without one, of the streams themselves, which then know nothing of seconds,
+workers and attempts. matplotlib draws the pictures (extra `picture`).
+"""
+
+import base64
+import html
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec import io
+from inr_codec.batch.manifest import Record, measured, read_manifest
+from inr_codec.batch.store import PLAN, load_plan, open_folder, state_folder
+from inr_codec.batch.total import Total, mean_square
+from inr_codec.batch.verify import arrays_of
+from inr_codec.errors import CorruptChunk, UnsupportedFormat
+from inr_codec.picture import new_figure
+from inr_codec.progress import duration
+from inr_codec.streams import codec_of, streams_of_key
+
+LISTED = 200
+"""Failed chunks that are listed."""
+BINS = 40
+STATES = ("done", "empty", "failed")
+Floats = NDArray[np.float32]
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; max-width: 1080px; margin: 2em auto; padding: 0 1em }
+h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin-top: 2em } img { max-width: 100%; height: auto }
+table { border-collapse: collapse } td, th { padding: 2px 14px 2px 0; text-align: left; vertical-align: top }
+th { font-weight: 600 } .bad { color: #b00020 } code { font-size: 0.92em }
+"""
+
+
+@dataclass
+class Chunks:
+    """What is known of every chunk of an array, as arrays over the grid of chunks; NaN where nothing is known.
+
+    state: index into STATES. mse: mean squared error, 0 where there is none. failed: (key, error).
+    """
+
+    path: str
+    array: Any
+    state: NDArray[np.uint8]
+    bytes: Floats
+    mse: Floats
+    seconds: Floats
+    total: Total = field(default_factory=Total)
+    repeated: int = 0
+    workers: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    recorded: bool = False
+
+    def add(self, record: Record) -> None:
+        """Take a chunk from its record."""
+        place = tuple(record["chunk"])
+        state = record["state"]
+        self.state[place] = STATES.index(state)
+        if state == "done":
+            self.bytes[place] = record["bytes"]
+            lo, hi = record["lo"], record["hi"]
+            psnr = math.inf if record["exact"] else record["psnr"]
+            mse = record.get("mse", mean_square(psnr, lo, hi))
+            self.mse[place] = math.nan if mse is None else mse
+            region = (range(i * c, min((i + 1) * c, n)) for i, c, n in zip(place, self.array.chunks, self.array.shape))
+            self.total.add(mse, math.prod(map(len, region)), lo, hi)
+        elif state == "failed" and len(self.failed) < LISTED:
+            self.failed.append((record["key"], record["error"] or "no reason given"))
+        if record.get("seconds"):
+            self.seconds[place] = record["seconds"]
+        if record.get("worker"):
+            self.workers[record["worker"]] += 1
+        self.repeated += record.get("attempts", 0) > 1
+
+    @property
+    def psnr(self) -> Floats:
+        """dB of every chunk, peak = max - min of the array; NaN for what is exact or not known."""
+        peak = max(self.total.peak, 0.0)
+        with np.errstate(divide="ignore"):
+            psnr = 10 * np.log10(peak**2 / np.where(self.mse > 0, self.mse, np.nan))
+        return psnr.astype(np.float32)
+
+    def count(self, state: str) -> int:
+        """How many chunks are in a state."""
+        return int(np.count_nonzero(self.state == STATES.index(state)))
+
+
+def write_report(target: str, page: str) -> None:
+    """Write the page about the array at `target` (path or URL), or about the first array of a group.
+
+    Raises ConfigError where there is no array of ours or matplotlib is not installed.
+    """
+    text = render(gather(target))
+    with io.finished(page, overwrite=True) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def gather(target: str) -> Chunks:
+    """What the manifest or, without one, the streams say of the chunks."""
+    target = target.rstrip("/")
+    arrays = arrays_of(target)
+    known = state_folder(target).size(PLAN) is not None
+    name = load_plan(target).array if known else ""
+    name = name if name in arrays else sorted(arrays)[0]
+    array = arrays[name]
+    grid = tuple(-(-n // c) for n, c in zip(array.shape, array.chunks))
+    path = "/".join(filter(None, (target, name)))
+    nothing = np.full(grid, np.nan, np.float32)
+    chunks = Chunks(path, array, np.full(grid, 2, np.uint8), nothing, nothing.copy(), nothing.copy())
+    for record in read_manifest(target) if known else ():
+        chunks.add(record)
+        chunks.recorded = True
+    if not chunks.recorded:
+        for record in _looked_up(array, path, grid):
+            chunks.add(record)
+    return chunks
+
+
+def _looked_up(array: Any, path: str, grid: tuple[int, ...]) -> Iterator[Record]:
+    """Records of what is stored; what is not counts as empty."""
+    folder, outer = open_folder(path), array.shards or array.chunks
+    per = tuple(o // c for o, c in zip(outer, array.chunks))
+    for index in np.ndindex(*(-(-n // o) for n, o in zip(array.shape, outer))):
+        key = array.metadata.encode_chunk_key(index)
+        data = folder.read(key)
+        first = tuple(i * n for i, n in zip(index, per))
+        shape = tuple(min(n, side - start) for n, side, start in zip(per, grid, first))
+        places = [tuple(a + b for a, b in zip(first, inner)) for inner in np.ndindex(*shape)]
+        streams: dict[tuple[int, ...], bytes] = {}
+        whole: Record = {"key": key, "state": "empty"}
+        try:
+            streams = {} if data is None else dict(streams_of_key(array, index, data))
+        except CorruptChunk as error:
+            whole |= {"state": "failed", "error": str(error)}
+        for place in places:
+            record = whole | {"chunk": place}
+            try:
+                if place in streams:
+                    record |= {"state": "done", **measured(streams[place])}
+            except (CorruptChunk, UnsupportedFormat) as error:
+                record |= {"state": "failed", "error": str(error)}
+            yield record
+
+
+def render(chunks: Chunks) -> str:
+    """The page as text."""
+    escape = html.escape
+    name = Path(chunks.path).name if "://" not in chunks.path else chunks.path
+    parts = [f"<h1>{escape(name)}</h1>", _table(_summary(chunks))]
+    for title, unit, values, least in (
+        ("PSNR", "dB, peak = max - min of the array", chunks.psnr, True),
+        ("Bytes", "bytes", chunks.bytes, False),
+        ("Seconds", "s", chunks.seconds, False),
+    ):
+        if np.isfinite(values).any():
+            parts.append(f"<h2>{title} of chunks</h2>")
+            parts.append(_image(f"{title} over the chunks", draw_maps(values, chunks.state == 2, unit, least)))
+            parts.append(_image(f"Histogram of {title}", draw_histogram(values, unit)))
+    failed = chunks.count("failed")
+    parts.append(f"<h2>Failed chunks: {failed:,}</h2>")
+    if failed:
+        rows = "".join(f"<tr><td><code>{escape(k)}</code></td><td>{escape(e)}</td></tr>" for k, e in chunks.failed)
+        parts.append(f"<table><tr><th>key</th><th>why</th></tr>{rows}</table>")
+        if failed > len(chunks.failed):
+            parts.append(f"<p>and {failed - len(chunks.failed):,} more, which the manifest lists</p>")
+    body = "\n".join(parts)
+    head = f'<meta charset="utf-8"><title>{escape(name)}</title><style>{STYLE}</style>'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+
+
+def _summary(chunks: Chunks) -> dict[str, str]:
+    array = chunks.array
+    stored, whole = int(np.nansum(chunks.bytes)), math.prod(array.shape) * array.dtype.itemsize
+    sides = {name: " x ".join(map(str, s)) for name, s in (("array", array.shape), ("chunk", array.chunks))}
+    states = ", ".join(f"{chunks.count(state):,} {state}" for state in STATES)
+    rows = {
+        "path": chunks.path,
+        "array": f"{sides['array']} {array.dtype}, {whole:,} bytes, zarr format {array.metadata.zarr_format}",
+        "chunks": f"{chunks.state.size:,} of {sides['chunk']}: {states}",
+        "stored": f"{stored:,} bytes" + (f", {whole / stored:.1f} times smaller" if stored else ""),
+    }
+    rows["PSNR"] = f"{chunks.total}, peak = max - min of the array"
+    scores = chunks.psnr[np.isfinite(chunks.psnr)]
+    if scores.size:
+        low, tenth, middle = np.percentile(scores, [0, 10, 50])
+        rows["of chunks"] = f"median {middle:.2f}, 10 % below {tenth:.2f}, least {low:.2f} dB, of the same peak"
+    if chunks.recorded:
+        busy = float(np.nansum(chunks.seconds))
+        rows["work"] = f"{duration(busy)} in {len(chunks.workers):,} processes, {chunks.repeated:,} chunks tried again"
+    else:
+        rows["work"] = "no manifest beside the store: seconds, workers and failures are not known"
+    settings = codec_of(array.metadata).config.to_dict()
+    rows["settings"] = ", ".join(f"{name}={value}" for name, value in settings.items())
+    return rows
+
+
+def draw_maps(values: Floats, failed: NDArray[np.bool_], unit: str, least: bool) -> bytes:
+    """A PNG of values over the grid of chunks, seen along each axis: the least or the mean; red where one failed."""
+    grid = values.reshape((1,) * (3 - values.ndim) + values.shape)
+    grid = grid.reshape(-1, *grid.shape[-2:]) if grid.ndim > 3 else grid
+    broken = failed.reshape(grid.shape)
+    names = ("z", "y", "x")
+    axes = [axis for axis in range(3) if axis == 0 or grid.shape[0] > 1]
+    figure = new_figure(f"{'least' if least else 'mean'} of the chunks along each axis ({unit})")
+    figure.set_size_inches(3.6 * len(axes) + 1.2, 3.8)
+    low, high = (float(value) for value in np.nanpercentile(values, [1, 99]))
+    panels = figure.subplots(1, len(axes), squeeze=False)[0]
+    for panel, axis in zip(panels, axes):
+        seen = _project(grid, axis, least)
+        shown = panel.imshow(seen, vmin=low, vmax=high if high > low else low + 1, cmap="viridis", aspect="equal")
+        marks = np.argwhere(broken.any(axis=axis))
+        panel.scatter(marks[:, 1], marks[:, 0], marker="x", color="#d50000", s=24)
+        rest = [name for k, name in enumerate(names) if k != axis]
+        panel.set_title(f"along {names[axis]}", fontsize=10)
+        panel.set_xlabel(f"chunks along {rest[1]}", fontsize=9)
+        panel.set_ylabel(f"chunks along {rest[0]}", fontsize=9)
+        panel.set_facecolor("#e4e4e4")
+    figure.colorbar(shown, ax=panels.tolist(), fraction=0.03, pad=0.02, extend="both")
+    return _png(figure)
+
+
+def _project(grid: Floats, axis: int, least: bool) -> Floats:
+    """Least or mean of what is known along an axis, NaN where nothing is."""
+    known = np.isfinite(grid)
+    if least:
+        seen = np.where(known, grid, np.inf).min(axis=axis)
+    else:
+        seen = np.where(known, grid, 0).sum(axis=axis, dtype=np.float64) / np.maximum(known.sum(axis=axis), 1)
+    return np.where(known.any(axis=axis), seen, np.nan).astype(np.float32)
+
+
+def draw_histogram(values: Floats, unit: str) -> bytes:
+    """A PNG of how many chunks have which value; on a logarithmic scale where values span more than two decades."""
+    seen = values[np.isfinite(values)].astype(np.float64)
+    low, high = float(seen.min()), float(seen.max())
+    wide = low > 0 and high > 100 * low
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    edges = np.geomspace(low, high, BINS + 1) if wide else np.linspace(low, high, BINS + 1)
+    figure = new_figure(f"{seen.size:,} chunks")
+    figure.set_size_inches(8, 2.8)
+    panel = figure.subplots()
+    panel.hist(seen, bins=edges, color="#33658a")
+    if wide:
+        panel.set_xscale("log")
+    panel.set_xlabel(unit)
+    panel.set_ylabel("chunks")
+    return _png(figure)
+
+
+def _png(figure: Any) -> bytes:
+    out = BytesIO()
+    figure.savefig(out, dpi=90, format="png", metadata={"Software": None})
+    return out.getvalue()
+
+
+def _image(what: str, png: bytes) -> str:
+    return f'<img alt="{html.escape(what)}" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
+
+
+def _table(rows: dict[str, str]) -> str:
+    inside = "".join(f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in rows.items())
+    return f"<table>{inside}</table>"

@@ -1,0 +1,267 @@
+"""Checks a store: every chunk's checksum and structure, and how close a sample of the chunks is to the source.
+
+Works with any array that this codec wrote, with or without a manifest beside it: without one, chunks that are not there
+count as nothing but the fill value; with one, they must be recorded so.
+"""
+
+import math
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.batch.manifest import read_manifest
+from inr_codec.batch.store import PLAN, load_plan, open_folder, state_folder
+from inr_codec.batch.total import Total, mean_square
+from inr_codec.errors import ConfigError, CorruptChunk, InrCodecError
+from inr_codec.inspection import Inspection, inspect
+from inr_codec.progress import Progress
+from inr_codec.streams import codec_of, streams_of_key
+
+TOLERANCE = 0.05
+"""dB that a chunk may be further from the source than it says: decoders differ a little between machines."""
+LISTED = 100
+"""Problems that are kept; the others are counted."""
+AHEAD = 4
+"""Keys that wait for each thread."""
+
+Index = tuple[int, ...]
+
+
+@dataclass
+class Verification:
+    """What was found in an array. psnr: recorded in each chunk, inf where it is exact; measured: of the sample.
+
+    recorded, sample: of all chunks, and of the sample against the source, together. problems: (key, chunk, what is
+    wrong), the first of `wrong`.
+    """
+
+    chunks: int = 0
+    stored: int = 0
+    bytes: int = 0
+    missing: int = 0
+    corrupt: int = 0
+    far: int = 0
+    psnr: list[float] = field(default_factory=list)
+    measured: list[float] = field(default_factory=list)
+    recorded: Total = field(default_factory=Total)
+    sample: Total = field(default_factory=Total)
+    problems: list[tuple[str, Index, str]] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> int:
+        """Chunks that are missing, corrupt or further from the source than they say."""
+        return self.missing + self.corrupt + self.far
+
+    def note(self, key: str, chunk: Index, what: str) -> None:
+        """Keep a problem while there is room."""
+        if len(self.problems) < LISTED:
+            self.problems.append((key, chunk, what))
+
+
+def arrays_of(target: str) -> dict[str, Any]:
+    """The arrays that this codec wrote at a path or URL, by their path inside: "" for the array itself.
+
+    Raises ConfigError where there are none.
+    """
+    import zarr
+
+    try:
+        node: Any = zarr.open(target, mode="r")
+    except FileNotFoundError:
+        raise ConfigError(f"expected a zarr array or group, found none at {target!r}: check the path") from None
+    arrays = {"": node} if isinstance(node, zarr.Array) else dict(node.members(max_depth=None))
+    ours = {name: a for name, a in arrays.items() if isinstance(a, zarr.Array) and codec_of(a.metadata)}
+    if not ours:
+        raise ConfigError(f"expected an array that inr_codec wrote, got none in {target!r}: nothing to check")
+    return ours
+
+
+def verify(
+    target: str,
+    *,
+    array: str = "",
+    against: Any = None,
+    sample: float = 0.01,
+    workers: int = 2,
+    seed: int = 0,
+    bar: Progress | None = None,
+) -> Verification:
+    """Check every chunk of the array `array` in `target`, and a sample of them against a source of the same shape.
+
+    target: path or URL. against: an array to be indexed. sample: share of the chunks that are decoded and compared, at
+    least one. workers: threads. Raises ConfigError where shapes differ.
+    """
+    opened = arrays_of(target)[array]
+    if against is not None and tuple(against.shape) != opened.shape:
+        raise ConfigError(f"expected a source of shape {opened.shape!r}, got {tuple(against.shape)!r}: give its source")
+    grid = tuple(-(-n // c) for n, c in zip(opened.shape, opened.chunks))
+    check = _Check(opened, "/".join(filter(None, (target.rstrip("/"), array))), grid, _known(target, array, grid))
+    if against is not None:
+        check.source, picks = against, np.random.default_rng(seed).random(grid)
+        check.sampled = picks <= max(sample, float(picks.min()))
+    outer = opened.shards or opened.chunks
+    counts = tuple(-(-n // side) for n, side in zip(opened.shape, outer))
+    found = Verification(chunks=math.prod(grid))
+    with ThreadPoolExecutor(workers) as pool:
+        keys = np.ndindex(*counts)
+        running = {pool.submit(check.key, key) for key in islice(keys, AHEAD * workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(check.key, key) for key in islice(keys, len(done))}
+            for future in done:
+                for result in future.result():
+                    _add(found, result)
+                    if bar is not None:
+                        bar.step(result.voxels)
+    found.problems.sort()
+    return found
+
+
+@dataclass
+class _Result:
+    """Of one chunk. mse: mean squared error as recorded. span: max - min that its PSNR refers to, where that is known.
+
+    sampled: mean square, voxels, least, greatest and PSNR against the source.
+    """
+
+    key: str
+    chunk: Index
+    voxels: int
+    told: Inspection | None = None
+    mse: float | None = None
+    span: float | None = None
+    problem: tuple[str, str] | None = None
+    sampled: tuple[float, int, float, float, float] | None = None
+
+
+def _add(found: Verification, result: _Result) -> None:
+    told = result.told
+    if told is not None:
+        found.stored += 1
+        found.bytes += told.bytes
+        found.recorded.add(result.mse, result.voxels, told.lo, told.hi)
+        if told.psnr is not None:
+            found.psnr.append(told.psnr)
+    if result.sampled is not None:
+        mse, voxels, low, high, psnr = result.sampled
+        found.sample.add(mse, voxels, low, high)
+        found.measured.append(psnr)
+    if result.problem is not None:
+        kind, what = result.problem
+        setattr(found, kind, getattr(found, kind) + 1)
+        found.note(result.key, result.chunk, what)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a manifest says of the chunks: which are nothing but the fill value, and mean squared errors (or NaN)."""
+
+    empty: NDArray[np.bool_]
+    mse: NDArray[np.float64]
+
+
+def _known(target: str, array: str, grid: Index) -> _Known | None:
+    """What the manifest of this array says; None where there is none."""
+    name = target.rstrip("/")
+    if state_folder(name).size(PLAN) is None:
+        return None
+    plan = load_plan(name)
+    if plan.array != array or plan.grid != grid:
+        return None
+    known, lines = _Known(np.zeros(plan.count, bool), np.full(plan.count, np.nan)), 0
+    for record in read_manifest(name):
+        lines += 1
+        known.empty[record["n"]] = record["state"] == "empty"
+        known.mse[record["n"]] = math.nan if record.get("mse") is None else record["mse"]
+    return _Known(known.empty.reshape(grid), known.mse.reshape(grid)) if lines == plan.count else None
+
+
+class _Check:
+    """Checks the chunks under one key of an array."""
+
+    def __init__(self, array: Any, path: str, grid: Index, known: _Known | None) -> None:
+        self.array, self.grid, self.known = array, grid, known
+        self.folder = open_folder(path)
+        self.source: Any = None
+        self.sampled: NDArray[np.bool_] | None = None
+
+    def key(self, index: Index) -> list[_Result]:
+        """The results of all chunks of a key that lie in the array."""
+        array, key = self.array, self.array.metadata.encode_chunk_key(index)
+        per = tuple(o // c for o, c in zip(array.shards or array.chunks, array.chunks))
+        inside = [range(i * n, min((i + 1) * n, side)) for i, n, side in zip(index, per, self.grid)]
+        chunks = [tuple(place) for place in np.array(np.meshgrid(*inside, indexing="ij")).reshape(len(per), -1).T]
+        data = self.folder.read(key)
+        try:
+            streams = {} if data is None else dict(streams_of_key(array, index, data))
+        except CorruptChunk as error:
+            return [_Result(key, c, self.voxels(c), problem=("corrupt", str(error))) for c in chunks]
+        return [self.chunk(key, tuple(map(int, chunk)), streams.get(tuple(map(int, chunk)))) for chunk in chunks]
+
+    def region(self, chunk: Index) -> tuple[slice, ...]:
+        return tuple(slice(i * c, min((i + 1) * c, n)) for i, c, n in zip(chunk, self.array.chunks, self.array.shape))
+
+    def voxels(self, chunk: Index) -> int:
+        return math.prod(part.stop - part.start for part in self.region(chunk))
+
+    def chunk(self, key: str, chunk: Index, stream: bytes | None) -> _Result:
+        """One chunk: is it there, does its stream hold, is it as close as it says."""
+        result = _Result(key, chunk, self.voxels(chunk))
+        if stream is None:
+            if self.known is not None and not self.known.empty[chunk]:
+                result.problem = ("missing", "the manifest knows more than the fill value of it")
+                return result
+        else:
+            try:
+                result.told = inspect(stream)
+                self.fits(result.told)
+                lo, hi = result.told.lo, result.told.hi
+                result.mse = mean_square(result.told.psnr, lo, hi)
+                if result.mse is None and self.known is not None and not math.isnan(self.known.mse[chunk]):
+                    result.mse = float(self.known.mse[chunk])
+                result.span = None if lo is None or hi is None or lo == hi else hi - lo
+            except InrCodecError as error:
+                result.told, result.problem = None, ("corrupt", str(error))
+                return result
+        if self.sampled is not None and self.sampled[chunk]:
+            self.compare(result)
+        return result
+
+    def fits(self, told: Inspection) -> None:
+        """CorruptChunk for a sound stream of another array."""
+        dtypes = [np.dtype(dtype).newbyteorder("=") for dtype in (told.dtype, self.array.dtype)]
+        if sorted(told.shape) != sorted(self.array.chunks) or dtypes[0] != dtypes[1]:
+            wanted, got = f"{self.array.dtype} {self.array.chunks}", f"{told.dtype} {told.shape}"
+            raise CorruptChunk(f"expected a chunk of {wanted}, got {got}: the chunk belongs to another array")
+
+    def compare(self, result: _Result) -> None:
+        """Decode the chunk as a reader does, and measure it over the voxels that are finite in the source."""
+        region = self.region(result.chunk)
+        source = np.asarray(self.source[region])
+        try:
+            decoded = np.asarray(self.array[region])
+        except InrCodecError as error:
+            result.problem = ("corrupt", str(error))
+            return
+        recorded = math.inf if result.told is None else result.told.psnr
+        seen = np.isfinite(source) if source.dtype.kind in "fc" else np.ones(source.shape, bool)
+        if recorded == math.inf or source.dtype.kind not in "iuf" or not seen.any():
+            same = (source == decoded) | ((source != source) & (decoded != decoded))
+            result.sampled = (0.0, 0, math.inf, -math.inf, math.inf)
+            if not same.all():
+                count = int(np.count_nonzero(~same))
+                result.problem = ("far", f"{count:,} voxels differ from the source where all should be exact")
+            return
+        values = source[seen].astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            squares = float(np.square(decoded[seen].astype(np.float64) - values).sum())
+        low, high = float(values.min()), float(values.max())
+        span = high - low if result.span is None else result.span
+        psnr = math.inf if squares == 0 else 20 * math.log10(span) - 10 * math.log10(squares / values.size)
+        result.sampled = (squares / values.size, values.size, low, high, psnr)
+        if recorded is not None and not psnr > recorded - TOLERANCE:
+            result.problem = ("far", f"{psnr:.2f} dB from the source, recorded {recorded:.2f} dB")
