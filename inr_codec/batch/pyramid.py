@@ -61,11 +61,9 @@ def _attributes(path: str) -> dict[str, Any]:
 
 def _multiscales(attributes: dict[str, Any], path: str) -> dict[str, Any]:
     """The first multiscales of a group's attributes; ConfigError where there are none."""
-    try:
-        scales: dict[str, Any] = attributes["multiscales"][0]
-        scales["datasets"][0]["path"]
-    except (KeyError, IndexError, TypeError):
+    scales = (attributes.get("multiscales") or [{}])[0]
+    if not scales.get("datasets"):
         raise ConfigError(
-            f"expected multiscales with datasets in {path!r}, got {attributes!r:.80}: name an array of it"
+            f"expected multiscales with datasets in {path!r}, got {sorted(attributes)!r}: name an array of it"
         )
-    return scales
+    return dict(scales)
