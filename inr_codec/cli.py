@@ -142,6 +142,9 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of INRCodec; may be repeated"
     )
+    command.add_argument("--segmentation", metavar="FILE", help="network whose masks are kept; FILE's code is run")
+    command.add_argument("--dice-weight", type=float, help="what losing all of a mask counts (1: 3 dB at most)")
+    command.add_argument("--mask", metavar="PATH", help="labels to keep, of the source's shape (on clusters)")
     command.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: 64,128,128)")
     command.add_argument("--shards", type=_sides, metavar="Z,Y,X", help="voxels of a shard (on clusters, format 3)")
     command.add_argument("--zarr-format", type=int, choices=(2, 3), help="3 (default) reads planes cheaply")
@@ -169,7 +172,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
             settings[name] = json.loads(text)
         except ValueError:
             settings[name] = text
-    for name in (*TARGETS, "effort", "seed", "preset"):
+    for name in (*TARGETS, "effort", "seed", "preset", "segmentation", "dice_weight"):
         value = options.pop(name)
         if value is not None:
             settings[name] = value
@@ -187,7 +190,7 @@ def _encode(**options: Any) -> None:
 
         cluster_commands.encode(settings=settings, where=where, **options)
         return
-    for name in ("shards", "per_chunk", "force"):
+    for name in ("shards", "per_chunk", "force", "mask"):
         if options.pop(name):
             option = name.replace("_", "-")
             raise ConfigError(f"expected --{option} with --scheduler, got it alone: add --scheduler local")

@@ -35,7 +35,6 @@ def encode(
     array: NDArray[Any],
     config: Config,
     weights: NDArray[Any] | None = None,
-    *,
     labels: NDArray[Any] | None = None,
 ) -> bytes:
     """The stream of an array. `weights` is the array that config.weights == "array" stands for.

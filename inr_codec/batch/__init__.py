@@ -8,7 +8,7 @@ end, the manifest. Only modules of this package import dask, and only where it i
 """
 
 import os
-from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -22,11 +22,13 @@ from inr_codec.batch.store import (
     finest_level,
     is_url,
     open_folder,
+    open_source,
     open_volume,
     split_target,
     state_folder,
     state_of,
 )
+from inr_codec.config import make_config
 from inr_codec.errors import ConfigError
 
 __all__ = ["Plan", "encode", "encode_array", "finish", "measure", "prepare"]
@@ -74,16 +76,19 @@ def prepare(
     shards: Index | None = None,
     zarr_format: Literal[2, 3] | None = None,
     per_chunk: bool = False,
+    mask: str | None = None,
     overwrite: bool = False,
     force: bool = False,
 ) -> Plan:
     """The plan of a target, written beside it, and its empty array; the plan that is there if it is the same.
 
     source: anything that io.load opens, or an OME-Zarr group, whose finest level is taken (its zarr format too, unless
-    `zarr_format` is given; else 3). Raises ConfigError where the target was begun with other settings: `force` goes on
-    with the new ones and keeps the chunks that are written, `overwrite` begins anew.
+    `zarr_format` is given; else 3). mask: labels that the settings' segmentation network should find, opened as the
+    source is and of its shape; that network's file and the mask must be where every worker can read them. Raises
+    ConfigError where the target was begun with other settings: `force` goes on with the new ones and keeps the chunks
+    that are written, `overwrite` begins anew.
     """
-    plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk)
+    plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk, mask)
     folder = state_folder(target)
     text = folder.read(PLAN)
     if overwrite:
@@ -96,7 +101,9 @@ def prepare(
         if old.recipe_hash == plan.recipe_hash:
             create_target(old)
             return old
-        changed = [name for name in (*GEOMETRY, "source", "per_chunk") if getattr(old, name) != getattr(plan, name)]
+        changed = [
+            name for name in (*GEOMETRY, "source", "per_chunk", "mask") if getattr(old, name) != getattr(plan, name)
+        ]
         if old.config != plan.config:
             changed.append(f"settings (they were {old.config.to_dict()!r})")
         if not force or set(changed) & set(GEOMETRY):
@@ -120,6 +127,7 @@ def make_plan(
     shards: Index | None,
     zarr_format: Literal[2, 3] | None,
     per_chunk: bool,
+    mask: str | None = None,
 ) -> Plan:
     """The plan for a source, of which only the metadata are read."""
     source, target = _absolute(source), target if is_url(target) else target.rstrip("/")
@@ -133,7 +141,15 @@ def make_plan(
     if level is not None and zarr_format is None:
         zarr_format = array.metadata.zarr_format
     sides, outer = clipped(shape, chunks, shards)
-    plan = Plan(
+    if mask is not None:
+        _check_mask(mask, shape, settings)
+    given = make_config(settings)
+    network = given.segmentation.content if given.segmentation is not None else None
+    if network is not None and not isinstance(network, Path):
+        raise ConfigError(
+            f"expected segmentation to be a file for every worker, got {type(network)!r}: save it with torch.export"
+        )
+    return Plan(
         source=source if level is None else f"{source}/{level}",
         source_group=group,
         target=target,
@@ -143,13 +159,24 @@ def make_plan(
         chunks=sides,
         shards=outer,
         zarr_format=zarr_format or 3,
-        settings=settings,
+        settings=given.to_dict(),
         per_chunk=per_chunk,
         separator=getattr(getattr(array, "metadata", None), "dimension_separator", "."),
+        segmentation=None if network is None else str(network),
+        mask=None if mask is None else _absolute(mask),
         axes=volume.axes,
         attributes=volume.attributes if level is None else {},
     )
-    return replace(plan, settings=plan.config.to_dict())
+
+
+def _check_mask(mask: str, shape: Index, settings: dict[str, Any]) -> None:
+    if settings.get("segmentation") is None:
+        raise ConfigError(f"expected segmentation with a mask, got the mask {mask!r} alone: add --segmentation FILE")
+    found = tuple(map(int, open_source(mask).shape))
+    if found != shape:
+        raise ConfigError(
+            f"expected a mask of the source's shape {shape!r}, got {found!r} in {mask!r}: crop one of them"
+        )
 
 
 def _absolute(path: str) -> str:

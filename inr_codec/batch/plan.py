@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import ceil, prod
+from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from inr_codec.config import Config, make_config
 from inr_codec.errors import ConfigError
+from inr_codec.references import Reference
 
 VERSION = 1
 VOXELS_PER_SECOND = {"fast": 60e3, "default": 40e3, "best": 8e3}
@@ -41,7 +43,8 @@ class Plan:
     source, target: paths or URLs. array: path of the array in the target, "" where the target is the array itself.
     source_group: the OME-Zarr group that the source is the finest level of. settings: options of INRCodec. per_chunk:
     every chunk keeps the target for itself; otherwise ratio and bpv hold for the array. separator: between the numbers
-    in a key of zarr format 2. id: made with the plan, another one for each.
+    in a key of zarr format 2. segmentation: file of the network that the settings name by its hash. mask: an array of
+    labels beside the source, of its shape. id: made with the plan, another one for each.
     """
 
     source: str
@@ -56,6 +59,8 @@ class Plan:
     per_chunk: bool = False
     separator: Literal[".", "/"] = "."
     source_group: str | None = None
+    segmentation: str | None = None
+    mask: str | None = None
     axes: tuple[str, ...] | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: uuid4().hex)
@@ -77,8 +82,11 @@ class Plan:
 
     @cached_property
     def config(self) -> Config:
-        """The settings, checked."""
-        return make_config(self.settings)
+        """The settings, checked; they know where the network is that they name."""
+        settings = dict(self.settings)
+        if self.segmentation is not None:
+            settings["segmentation"] = Reference(settings["segmentation"], Path(self.segmentation))
+        return make_config(settings)
 
     @cached_property
     def fill_value(self) -> float:
@@ -121,6 +129,8 @@ class Plan:
         decides = ("source", "shape", "dtype", "chunks", "shards", "zarr_format", "per_chunk")
         settings = {k: float(v) if type(v) is int else v for k, v in self.config.to_dict().items()}
         recipe = {name: getattr(self, name) for name in decides} | {"settings": settings}
+        if self.mask is not None:
+            recipe["mask"] = self.mask
         return hashlib.sha256(json.dumps([VERSION, recipe], sort_keys=True).encode()).hexdigest()
 
     def index_of(self, n: int) -> Index:

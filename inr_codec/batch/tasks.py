@@ -73,6 +73,17 @@ class Work:
         empty = NDBuffer.from_numpy_array(chunk).all_equal(np.dtype(plan.dtype).type(plan.fill_value))
         return None if empty else chunk
 
+    def labels(self, n: int) -> NDArray[Any] | None:
+        """The mask of chunk n, padded with background; None where the plan has no mask."""
+        plan = self.plan
+        if plan.mask is None:
+            return None
+        region = plan.region_of(n)
+        part = np.asarray(open_source(plan.mask)[region])
+        labels = np.zeros(plan.chunks, part.dtype)
+        labels[tuple(slice(0, side) for side in part.shape)] = part
+        return labels
+
 
 @lru_cache(maxsize=2)
 def _work(target: str, plan_id: str, has_budget: bool) -> Work:
@@ -162,7 +173,7 @@ def _encode_chunk(work: Work, job: int, n: int, stop: threading.Event) -> dict[s
             record = described(plan, n, "empty", **common)
         else:
             config = plan.config if allowed is None else config_within(plan.config, chunk.nbytes, allowed)
-            stream = encode(chunk, config)
+            stream = encode(chunk, config, None, work.labels(n))
             folder.write(key, stream)
             record = described(plan, n, "done", **common, **measured(stream))
         record["seconds"] = round(perf_counter() - begun, 3)
