@@ -41,7 +41,7 @@ def test_every_chunk_is_encoded_with_its_part_of_the_mask(files: dict[str, str],
     plan = store.load_plan(target)
     volume, mask = np.load(files["source"]), np.load(files["mask"])
     for n in range(plan.count):
-        chunk, labels = np.full(CHUNKS, np.nan, "f4"), np.zeros(CHUNKS, int)
+        chunk, labels = np.full(plan.chunks, np.nan, "f4"), np.zeros(plan.chunks, int)
         inside = tuple(slice(0, part.stop - part.start) for part in plan.region_of(n))
         chunk[inside], labels[inside] = volume[plan.region_of(n)], mask[plan.region_of(n)]
         expected = encode(chunk, make_config(settings), labels=labels)
