@@ -93,9 +93,7 @@ def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int
     """`best` with a filter layer, in `n_bytes`; where none pays, the residual gets what was kept for it."""
     scale = best.step or 3 * math.sqrt(best.error)
     room = n_bytes - best.bytes - FRAME
-    found = encode_filter(
-        chunk, best.decoded, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed
-    )
+    found = encode_filter(chunk, best.decoded, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed)
     if found is None:
         return with_residual(chunk, base, n_bytes, config) if best.step else best
     layer = Layer(LayerType.FILTER, found[0])

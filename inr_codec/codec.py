@@ -31,7 +31,7 @@ class Recipe:
         seed: int = 0,
         preset: Literal["paper"] | None = None,
         layers: Literal["auto", "network"] | None = None,
-        architecture: Literal["funnel", "siren"] | None = None,
+        architecture: Literal["funnel", "siren", "nerf"] | None = None,
         partition: Literal["spectrum", "equal", "none"] | None = None,
         max_blocks: int | None = None,
         top_m: int | None = None,
@@ -66,8 +66,10 @@ class Recipe:
         What to use:
             preset          "paper" gives the options below the SCI paper's values where they are not given
             layers          "network" (the SCI codec alone) or "auto" (also residual and filter layers, what pays)
-            architecture    "funnel" (the SCI paper's, the default) or "siren" (COIN: sines of one width, one network
-                            for a chunk unless partition= is given); others than "funnel" imply layers="network"
+            architecture    "funnel" (the SCI paper's, the default), "siren" (COIN: sines of one width) or "nerf" (sines
+                            and cosines of 12 octaves of the coordinate, ReLU, the encoding seen again in inner
+                            layers). The last two have one network for a chunk unless partition= is given, and imply
+                            layers="network"
             partition       "spectrum" (integer program over the 2^N-tree), "equal" (blocks of one size) or "none"
             max_blocks      a_max: at most so many blocks in a chunk
             top_m           M: coefficients that count as concentrated in D(x), eq. 9
@@ -77,7 +79,7 @@ class Recipe:
                             "concentration" (1 / D) or "equal"
             depth           layers of a network
             funnel_ratio    f_r: width of a network's first layer / width of the others
-            w0              frequency factor of every sine
+            w0              frequency factor of every sine (15; 30 for one SIREN of a picture; a NeRF has none)
             bits            of a stored parameter, on average
             deblock         whether seams between blocks may be filtered
             weights         where errors count more: "foreground" (above Otsu's threshold of each chunk), a number (the

@@ -290,7 +290,5 @@ def decode(data: bytes, bands: Bands, shape: tuple[int, int, int]) -> Levels | N
         return levels
     given, work = np.frombuffer(data, np.uint8).copy(), new_work(bands.magnitudes, bands.cells)
     live, zero = np.zeros(0, np.uint8), np.float32(0)
-    missing = _run(
-        False, bands.table, NONE, zero, zero, NONE, live, levels.reshape(-1), given, new_model(), work
-    )
+    missing = _run(False, bands.table, NONE, zero, zero, NONE, live, levels.reshape(-1), given, new_model(), work)
     return None if missing > OVERRUN else levels

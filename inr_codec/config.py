@@ -30,6 +30,7 @@ PAPER: dict[str, Any] = {
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "funnel": {},
     "siren": {"layers": "network", "partition": "none", "funnel_ratio": 1.0},
+    "nerf": {"layers": "network", "partition": "none", "funnel_ratio": 1.0},
 }
 """What an architecture sets where nothing is given."""
 CUTTING = ("max_blocks", "top_m", "concentration", "levels", "allocation")
@@ -46,15 +47,15 @@ class Config:
 
     ratio: bytes of the chunk / bytes of the stream, at least this. bpv: bits per voxel, at most this. psnr: dB (peak =
     range of the chunk), at least this. max_error: of any voxel, in the chunk's units, at most this. lossless: nothing
-    is lost. effort: how long to search. seed: of everything random. preset: "paper" sets
-    what is not given to the SCI paper's values. layers: "network" (SCI's codec alone) or "auto" (networks, residual and
-    filter, whatever pays). architecture: of the networks, "funnel" (SCI's, the default) or "siren" (sines without
-    funnel and, unless asked for, without partition: COIN), which implies layers="network". partition, max_blocks
-    (a_max), top_m (M), concentration (form of eq. 9), levels: how the chunk is cut. allocation: how parameters are
-    shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the fit. bits: of a
-    parameter, on average. deblock: whether seams may be filtered. weights: where errors count more ("array": an array
-    was given to the codec, which does not keep it). segmentation, dice_weight, mask: the structural regulariser, the
-    first and the last kept as references by name; it implies layers="network".
+    is lost. effort: how long to search. seed: of everything random. preset: "paper" sets what is not given to the SCI
+    paper's values. layers: "network" (SCI's codec alone) or "auto" (networks, residual and filter, whatever pays).
+    architecture: of the networks, "funnel" (SCI's, the default), "siren" (sines without funnel: COIN) or "nerf" (ReLU
+    on an encoded coordinate); the last two imply layers="network" and, unless asked for, no partition. partition,
+    max_blocks (a_max), top_m (M), concentration (form of eq. 9), levels: how the chunk is cut. allocation: how
+    parameters are shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the
+    fit. bits: of a parameter, on average. deblock: whether seams may be filtered. weights: where errors count more
+    ("array": an array was given to the codec, which does not keep it). segmentation, dice_weight, mask: the structural
+    regulariser, the first and the last kept as references by name; it implies layers="network".
     """
 
     ratio: float | None = None
@@ -66,7 +67,7 @@ class Config:
     seed: int = 0
     preset: Literal["paper"] | None = None
     layers: Literal["auto", "network"] | None = None
-    architecture: Literal["funnel", "siren"] | None = None
+    architecture: Literal["funnel", "siren", "nerf"] | None = None
     partition: Literal["spectrum", "equal", "none"] | None = None
     max_blocks: int | None = None
     top_m: int | None = None
@@ -107,6 +108,8 @@ class Config:
         values = (PAPER if self.preset else {}) | ARCHITECTURES[self.architecture or "funnel"]
         if self.segmentation is not None:
             values = values | {"layers": "network", "dice_weight": 1.0}
+        if self.architecture == "nerf":
+            values.pop("w0", None)
         return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 
     def budget(self, nbytes: int, voxels: int) -> int | None:
@@ -218,6 +221,9 @@ def _check_architecture(config: Config) -> None:
     """Refuse what an architecture contradicts."""
     name = config.architecture or "funnel"
     implied = ARCHITECTURES[name]
+    if name == "nerf" and config.w0 is not None:
+        wanted = "no w0= with architecture='nerf', which has no sines"
+        raise ConfigError(f"expected {wanted}, got w0={config.w0!r}: leave one of the two out")
     for option in ("layers", "funnel_ratio"):
         given = getattr(config, option)
         if option in implied and given not in (None, implied[option]):

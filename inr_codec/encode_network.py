@@ -140,8 +140,9 @@ def assemble(
             networks[k] = replace(plan.empty[k], size=size, steps=code, symbols=symbols(value, code, task))
         settings = plan.settings
         return NetworkLayer(
-            plan.blocks, tuple(networks), settings.depth, settings.funnel_units, round(settings.w0 * W0_UNIT)
-        )
+            plan.blocks, tuple(networks), settings.depth, settings.funnel_units, round(settings.w0 * W0_UNIT),
+            settings.frequencies,
+        )  # fmt: skip
 
     def packed_size(coarseness: float, values: list[NDArray[np.float32]]) -> int:
         return len(

@@ -1,11 +1,12 @@
-"""Evaluating a sine network on a grid: a fused tile kernel, and the plain numpy form it is tested against.
+"""Evaluating a network on a grid: fused tile kernels, and the plain numpy form they are tested against.
 
 A grid is the outer product of one coordinate array per axis, so a slice, a plane or a coarser grid costs what it holds.
-In the first layer the sines of a whole row follow from one sine per neuron and row by angle addition,
+In the first layer of a sine network the sines of a whole row follow from one sine per neuron and row by angle addition,
 
     sin(w0 (W x + b)) = sin(phase) cos(w0 W_last x_last) + cos(phase) sin(w0 W_last x_last),
 
-with `phase` the part of the argument that is constant along the row; the other layers run tile by tile.
+with `phase` the part of the argument that is constant along the row; the other layers run tile by tile. What the first
+layer of a NeRF network sees is looked up, axis by axis.
 All arithmetic is in float32; engines agree within about 1e-5 of the range of the network's output.
 """
 
@@ -14,26 +15,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from inr_codec.forward import count_activations, forward
 from inr_codec.kernels import kernel
-from inr_codec.network import NetworkShape
-from inr_codec.tiles import TILE, forward, sine_cosine
+from inr_codec.network import NetworkShape, encode, encoded_axes, layer_table
+from inr_codec.tiles import TILE, sine_cosine
 
 Array = NDArray[np.float32]
 
 
 @kernel(fastmath=True, boundscheck=False)
-def _fused_grid(parameters, widths, w0, axes, sides, gain, lift, out):
-    """out (flat, C order) <- gain * network(grid) + lift."""
+def _fused_grid(parameters, layers, w0, axes, sides, gain, lift, out):
+    """out (flat, C order) <- gain * network(grid) + lift, for a sine network."""
     dims = len(sides)
-    first = widths[1]
+    first = layers[0, 1]
     last = sides[dims - 1]
     rows = 1
     for a in range(dims - 1):
         rows *= sides[a]
-    neurons = 0
-    for k in range(1, len(widths)):
-        neurons += widths[k]
-    activations = np.zeros(neurons * TILE, np.float32)
+    activations = np.zeros(count_activations(layers) * TILE, np.float32)
     sines = np.empty(first * last, np.float32)
     cosines = np.empty(first * last, np.float32)
     for o in range(first):
@@ -78,10 +77,32 @@ def _fused_grid(parameters, widths, w0, axes, sides, gain, lift, out):
             if x == last:
                 x = 0
                 row += 1
-        source = forward(parameters, first * dims + first, widths, 1, activations, w0)
+        source = forward(parameters, first * dims + first, layers, 1, activations, w0, False)
         for j in range(filled):
             out[done + j] = gain * activations[source + j] + lift
         done += filled
+
+
+@kernel(fastmath=True, boundscheck=False)
+def _encoded_grid(parameters, layers, w0, axes, sides, gain, lift, out):
+    """The same for a NeRF network; axes: as network.encoded_axes."""
+    dims = len(sides)
+    rows = len(axes) // dims
+    activations = np.zeros(count_activations(layers) * TILE, np.float32)
+    index = np.zeros(TILE, np.int64)
+    for start in range(0, len(out), TILE):
+        count = min(TILE, len(out) - start)
+        stride = 1
+        for a in range(dims - 1, -1, -1):
+            for j in range(count):
+                index[j] = (start + j) // stride % sides[a]
+            for row in range(a * rows, (a + 1) * rows):
+                for j in range(count):
+                    activations[row * TILE + j] = axes[row, index[j]]
+            stride *= sides[a]
+        source = forward(parameters, 0, layers, 0, activations, w0, True)
+        for j in range(count):
+            out[start + j] = gain * activations[source + j] + lift
 
 
 def evaluate_grid(
@@ -91,13 +112,11 @@ def evaluate_grid(
     sides = np.array([len(axis) for axis in axes], np.int64)
     out = np.empty(tuple(sides), np.float32)
     if out.size:
-        table = np.zeros((len(axes), max(sides)), np.float32)
-        for a, axis in enumerate(axes):
-            table[a, : len(axis)] = axis
-        widths = np.array(shape.widths, np.int64)
-        _fused_grid(
-            parameters, widths, np.float32(w0), table, sides, np.float32(gain), np.float32(lift), out.reshape(-1)
-        )
+        run = _encoded_grid if shape.frequencies else _fused_grid
+        run(
+            parameters, layer_table(shape), np.float32(w0), encoded_axes(shape, axes), sides, np.float32(gain),
+            np.float32(lift), out.reshape(-1),
+        )  # fmt: skip
     return out
 
 
@@ -105,40 +124,38 @@ def evaluate_grid_reference(
     parameters: Array, shape: NetworkShape, w0: float, axes: Sequence[Array], gain: float = 1.0, lift: float = 0.0
 ) -> Array:
     """The same as `evaluate_grid`, in a few lines of numpy: the definition that the fused kernel is tested against."""
-    values = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(len(axes), -1)
+    points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(len(axes), -1)
+    seen = np.concatenate([encode(axis, shape.frequencies) for axis in points])
+    values = seen
     tensors = list(shape.tensors())
     for k, (matrix, bias) in enumerate(zip(tensors[::2], tensors[1::2], strict=True)):
-        n, m = shape.widths[k], shape.widths[k + 1]
-        values = parameters[matrix].reshape(m, n) @ values + parameters[bias, None]
+        n, m = shape.layers[k]
+        inputs = np.concatenate([values, seen])[:n]
+        values = parameters[matrix].reshape(m, n) @ inputs + parameters[bias, None]
         if k < shape.depth - 1:
-            values = np.sin(np.float32(w0) * values)
+            values = np.maximum(values, 0) if shape.frequencies else np.sin(np.float32(w0) * values)
     result: Array = np.float32(gain) * values[0] + np.float32(lift)
     return result.reshape([len(axis) for axis in axes])
 
 
 @kernel(fastmath=True, boundscheck=False)
-def _fused_points(parameters, widths, w0, points, out):
-    """out <- network(points[:, k]), tile by tile."""
-    dims = widths[0]
-    neurons = 0
-    for k in range(len(widths)):
-        neurons += widths[k]
-    activations = np.zeros(neurons * TILE, np.float32)
+def _fused_points(parameters, layers, w0, relu, points, out):
+    """out <- network(points[:, k]), tile by tile; points: what the first layer sees."""
+    activations = np.zeros(count_activations(layers) * TILE, np.float32)
     total = len(out)
     for start in range(0, total, TILE):
         count = min(TILE, total - start)
-        for a in range(dims):
+        for a in range(len(points)):
             for j in range(count):
                 activations[a * TILE + j] = points[a, start + j]
-        source = forward(parameters, 0, widths, 0, activations, w0)
+        source = forward(parameters, 0, layers, 0, activations, w0, relu)
         for j in range(count):
             out[start + j] = activations[source + j]
 
 
 def evaluate_points(parameters: Array, shape: NetworkShape, w0: float, points: Array) -> Array:
-    """The network at scattered points: `points` is (inputs, n), the result (n,)."""
+    """The network at scattered points: `points` is (axes, n), the result (n,)."""
     out = np.empty(points.shape[1], np.float32)
-    _fused_points(
-        parameters, np.array(shape.widths, np.int64), np.float32(w0), np.ascontiguousarray(points, np.float32), out
-    )
+    seen = np.concatenate([encode(axis, shape.frequencies) for axis in np.asarray(points, np.float32)])
+    _fused_points(parameters, layer_table(shape), np.float32(w0), shape.frequencies > 0, seen, out)
     return out

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from inr_codec.bytestream import ByteReader, ByteWriter
 from inr_codec.errors import CorruptChunk
+from inr_codec.forward import count_activations, forward
 from inr_codec.integers import IntegerDecoder, IntegerEncoder
 from inr_codec.kernels import kernel
 from inr_codec.local_features import REACH, count_features, make_slab, slab_rows, tile_features
-from inr_codec.network import NetworkShape
+from inr_codec.network import NetworkShape, layer_table
 from inr_codec.runtime import parallel_map
-from inr_codec.tiles import TILE, forward
+from inr_codec.tiles import TILE
 
 __all__ = ["REACH", "FilterLayer", "apply_filter", "filter_values", "gather_features", "pack_filter", "unpack_filter"]
 
@@ -135,15 +136,12 @@ def unpack_filter(payload: bytes, chunk_shape: Sequence[int]) -> FilterLayer:
 
 
 @kernel(boundscheck=False)
-def _correct(values, small, large, steps, near, settings, first, last, parameters, widths, w0, scale, out):
+def _correct(values, small, large, steps, near, settings, first, last, parameters, layers, w0, scale, out):
     """out <- values + scale * network(features), from `first` up to `last` in a slab."""
-    neurons = 0
-    for n in widths:
-        neurons += n
-    activations = np.zeros(neurons * TILE, np.float32)
+    activations = np.zeros(count_activations(layers) * TILE, np.float32)
     for start in range(first, last, TILE):
         tile_features(values, small, large, steps, near, settings, start, activations)
-        source = forward(parameters, 0, widths, 0, activations, w0)
+        source = forward(parameters, 0, layers, 0, activations, w0, False)
         for j in range(min(TILE, last - start)):
             out[start + j] = values[start + j] + scale * activations[source + j]
 
@@ -165,7 +163,7 @@ def gather_features(values: Array, layer: FilterLayer, wanted: NDArray[np.bool_]
 def filter_values(values: Array, layer: FilterLayer) -> Array:
     """The corrected chunk (or box of it), a new array; on all threads."""
     chunk = _squeezed(values, layer)
-    parameters, widths = layer.parameters(), np.array(layer.shape.widths, np.int64)
+    parameters, layers = layer.parameters(), layer_table(layer.shape)
     out = np.empty(chunk.shape, np.float32)
 
     def work(rows: slice) -> None:
@@ -173,7 +171,7 @@ def filter_values(values: Array, layer: FilterLayer) -> Array:
         corrected = np.empty(slab.shape, np.float32)
         _correct(
             slab.values, slab.small, slab.large, slab.steps, slab.near, layer.settings, slab.first, slab.last,
-            parameters, widths, np.float32(W0), np.float32(layer.scale), corrected.reshape(-1),
+            parameters, layers, np.float32(W0), np.float32(layer.scale), corrected.reshape(-1),
         )  # fmt: skip
         out[rows] = corrected[slab.inside]
 

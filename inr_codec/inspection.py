@@ -11,6 +11,7 @@ from inr_codec.blocks import Block
 from inr_codec.bytestream import as_bytes
 from inr_codec.correction import unpack_bound
 from inr_codec.lossless import unpack_dtype
+from inr_codec.network import NetworkShape
 from inr_codec.network_layer import NetworkLayer, unpack_network
 
 
@@ -21,9 +22,9 @@ class Inspection:
     dtype: in its own byte order. order: "C" or "F". lo, hi: range of the voxels that are not masked. layers: names in
     the order of the stream. blocks, widths: of the network layer, one entry per block (widths are empty for a block
     that is stored as its mean); blocks have offset, shape and level. parameters: of all its networks. architecture
-    (of the networks: "funnel", or "siren" with a funnel ratio of 1), depth, w0: settings that they share. bytes: of the
-    stream; bytes_by_section: "header" (with the framing of all layers) and every layer's payload, adding up to bytes.
-    ratio: bytes of the chunk / bytes. psnr (dB, peak = hi - lo) and
+    (of the networks: "funnel", "siren" with a funnel ratio of 1, "nerf"), depth, w0 (of sines): settings that they
+    share. bytes: of the stream; bytes_by_section: "header" (with the framing of all layers) and every layer's payload,
+    adding up to bytes. ratio: bytes of the chunk / bytes. psnr (dB, peak = hi - lo) and
     max_error (in the chunk's units): measured at encoding, over the voxels that are not masked, rounded to the worse.
     """
 
@@ -63,9 +64,8 @@ class Inspection:
         if self.psnr is not None:
             rows["reached"] = f"PSNR {self.psnr:.2f} dB, largest error {self.max_error:.4g}"
         if self.depth is not None:
-            rows["networks"] = (
-                f"{self.architecture}, {self.parameters:,} parameters, {self.depth} layers, w0 = {self.w0:g}"
-            )
+            rows["networks"] = f"{self.architecture}, {self.parameters:,} parameters, {self.depth} layers"
+            rows["networks"] += "" if self.w0 is None else f", w0 = {self.w0:g}"
             rows["blocks"] = f"{len(self.blocks)}"
             for block, widths in zip(self.blocks, self.widths, strict=True):
                 spans = zip(block.offset, block.shape, strict=True)
@@ -82,7 +82,7 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
     header, layers = unpack_stream(stream)
     dtype = _dtype(header, layers)
     networks = [unpack_network(layer.payload, header.shape) for layer in layers if layer.type == LayerType.NETWORK]
-    widths = tuple(widths for network in networks for widths in _widths(network, len(header.shape)))
+    shapes = [shape for network in networks for shape in _shapes(network, len(header.shape))]
     lo, hi = (None, None) if header.intensity is None else (header.intensity.lo, header.intensity.hi)
     psnr = max_error = None
     if header.dtype is None:
@@ -101,11 +101,11 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
         hi=hi,
         layers=tuple(layer.type.name.lower() for layer in layers),
         blocks=tuple(block for network in networks for block in network.blocks),
-        widths=widths,
-        parameters=sum(n * m + m for block in widths for n, m in zip(block, block[1:], strict=False)),
+        widths=tuple(shape.widths if shape else () for shape in shapes),
+        parameters=sum(shape.parameters for shape in shapes if shape),
         architecture=networks[0].architecture if networks else None,
         depth=networks[0].depth if networks else None,
-        w0=networks[0].w0 if networks else None,
+        w0=networks[0].w0 or None if networks else None,
         bytes=size,
         bytes_by_section=_sections(layers, size),
         ratio=math.prod(header.shape) * dtype.itemsize / size,
@@ -123,8 +123,8 @@ def _dtype(header: Header, layers: list[Layer]) -> np.dtype[Any]:
     return dtype.newbyteorder(">") if header.big_endian else dtype
 
 
-def _widths(network: NetworkLayer, dims: int) -> list[tuple[int, ...]]:
-    return [network.shape_of(block, dims).widths if block.size else () for block in network.networks]
+def _shapes(network: NetworkLayer, dims: int) -> list[NetworkShape | None]:
+    return [network.shape_of(block, dims) if block.size else None for block in network.networks]
 
 
 def _sections(layers: list[Layer], size: int) -> dict[str, int]:

@@ -1,14 +1,21 @@
-"""The funnel network: how many neurons where, where each parameter lies, how it starts.
+"""Networks: how many neurons where, what each layer sees, where each parameter lies, how it starts.
 
-A network of `depth` layers maps a coordinate x in [-1, 1]^n to one value (eq. 6 of SCI, more layers, with biases):
+A network of `depth` layers maps a coordinate x in [-1, 1]^n to one value. There are two architectures. Sine networks
+(eq. 6 of SCI, more layers, with biases; the funnel, and SIREN where it does not narrow):
 
     h_0 = x,   h_k = sin(w0 (W_k h_{k-1} + b_k)) for k < depth,   y = W_depth h_{depth-1} + b_depth.
 
-Its parameters are one flat vector: for each layer the matrix W_k, row by row (n_out x n_in), then b_k.
+NeRF networks (eq. 2 of SINCO) see sines and cosines of L octaves of the coordinate in its place, and see them again in
+every second layer from the third on, the last one excepted (as Sun et al. 2021 do, whose network SINCO uses):
+
+    h_0 = g(x) = (sin 2^0 pi x_1, cos 2^0 pi x_1, sin 2^1 pi x_1, ..., cos 2^(L-1) pi x_n),
+    h_k = max(0, W_k i_k + b_k),   i_k = (h_{k-1}, g(x)) for k = 3, 5, ... < depth, else h_{k-1}.
+
+The parameters are one flat vector: for each layer the matrix W_k, row by row (n_out x n_in), then b_k.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,9 +27,14 @@ FUNNEL_UNIT = 16  # funnel_ratio is stored in sixteenths
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """Widths of a sine network: `widths[0]` inputs, `widths[-1] == 1` output, `len(widths) - 1` layers."""
+    """Axes, neurons of every layer, and the architecture.
+
+    `widths[0]` axes of the coordinate, `widths[-1] == 1` output, `len(widths) - 1` layers. frequencies: octaves L of a
+    NeRF network, 0 for a sine network.
+    """
 
     widths: tuple[int, ...]
+    frequencies: int = 0
 
     @property
     def depth(self) -> int:
@@ -30,14 +42,26 @@ class NetworkShape:
         return len(self.widths) - 1
 
     @property
+    def encoded(self) -> int:
+        """What the first layer sees: coordinates, or their sines and cosines."""
+        return self.widths[0] * (2 * self.frequencies or 1)
+
+    @property
+    def layers(self) -> tuple[tuple[int, int], ...]:
+        """Inputs and outputs of every layer. Inputs beyond the outputs of the layer before: the encoded coordinate."""
+        again = self.encoded if self.frequencies else 0
+        inputs = [n + again * (k % 2 == 0 and k < self.depth - 1) for k, n in enumerate(self.widths[:-1])]
+        return tuple(zip([self.encoded, *inputs[1:]], self.widths[1:], strict=True))
+
+    @property
     def parameters(self) -> int:
         """Number of weights and biases."""
-        return sum(n * m + m for n, m in zip(self.widths, self.widths[1:], strict=False))
+        return sum(n * m + m for n, m in self.layers)
 
     def tensors(self) -> Iterator[slice]:
         """The slices of the flat parameter vector: W_1, b_1, W_2, b_2, ..."""
         start = 0
-        for n, m in zip(self.widths, self.widths[1:], strict=False):
+        for n, m in self.layers:
             yield slice(start, start + n * m)
             yield slice(start + n * m, start + n * m + m)
             start += n * m + m
@@ -49,7 +73,7 @@ def smallest_size(depth: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def funnel_shape(n_inputs: int, size: int, depth: int, funnel_units: int) -> NetworkShape:
+def funnel_shape(n_inputs: int, size: int, depth: int, funnel_units: int, frequencies: int = 0) -> NetworkShape:
     """The funnel of a given size: `size` neurons in the layers 2 .. depth-1, the first layer f_r times as wide.
 
     Sizes grow by one neuron at a time, so that a parameter budget is met closely; the neurons that do not divide
@@ -58,18 +82,18 @@ def funnel_shape(n_inputs: int, size: int, depth: int, funnel_units: int) -> Net
     """
     hidden = depth - 2
     if hidden == 0:
-        return NetworkShape((n_inputs, size, 1))
+        return NetworkShape((n_inputs, size, 1), frequencies)
     first = max(1, (2 * funnel_units * size + FUNNEL_UNIT * hidden) // (2 * FUNNEL_UNIT * hidden))
     rest = tuple(size // hidden + (k < size % hidden) for k in range(hidden))
-    return NetworkShape((n_inputs, first, *rest, 1))
+    return NetworkShape((n_inputs, first, *rest, 1), frequencies)
 
 
-def size_for_budget(n_inputs: int, parameters: int, depth: int, funnel_units: int) -> int:
+def size_for_budget(n_inputs: int, parameters: int, depth: int, funnel_units: int, frequencies: int = 0) -> int:
     """Largest `size` whose network has at most `parameters` parameters (the smallest size if none has)."""
     low, high = smallest_size(depth), max(smallest_size(depth) + 1, parameters)
     while high - low > 1:
         middle = (low + high) // 2
-        if funnel_shape(n_inputs, middle, depth, funnel_units).parameters <= parameters:
+        if funnel_shape(n_inputs, middle, depth, funnel_units, frequencies).parameters <= parameters:
             low = middle
         else:
             high = middle
@@ -77,18 +101,53 @@ def size_for_budget(n_inputs: int, parameters: int, depth: int, funnel_units: in
 
 
 def initial_parameters(shape: NetworkShape, w0: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Sine initialisation (Sitzmann et al. 2020, sec. 3.2), biases and last layer included.
+    """Where a fit starts.
 
-    W_1 ~ U(-1/n, 1/n), W_k ~ U(-sqrt(6/n)/w0, sqrt(6/n)/w0), b_k ~ U(-1/sqrt(n), 1/sqrt(n)), except that the last
-    bias is 0: targets are standardised, so the fit starts at their mean.
+    Sine networks (Sitzmann et al. 2020, sec. 3.2), biases and last layer included: W_1 ~ U(-1/n, 1/n),
+    W_k ~ U(-sqrt(6/n)/w0, sqrt(6/n)/w0), b_k ~ U(-1/sqrt(n), 1/sqrt(n)). NeRF networks (He et al. 2015):
+    W_k ~ U(-sqrt(6/n), sqrt(6/n)), b_k = 0, but weights of octave l of the coordinate in proportion to 2^(-l/2), with
+    the same sum of squares (benchmarks/NETWORKS.md). The last bias is 0: targets are standardised, so the fit starts at
+    their mean.
     """
     parts: list[NDArray[np.float64]] = []
-    for k, (n, m) in enumerate(zip(shape.widths, shape.widths[1:], strict=False)):
-        limit = 1 / n if k == 0 else math.sqrt(6 / n) / w0
-        parts.append(rng.uniform(-limit, limit, n * m))
-        parts.append(rng.uniform(-1, 1, m) / math.sqrt(n))
+    for k, (n, m) in enumerate(shape.layers):
+        if shape.frequencies:
+            limit, spread = math.sqrt(6 / n), 0.0
+        else:
+            limit, spread = 1 / n if k == 0 else math.sqrt(6 / n) / w0, 1 / math.sqrt(n)
+        matrix = rng.uniform(-limit, limit, (m, n))
+        if shape.frequencies and (k == 0 or n > shape.widths[k]):
+            fall = 2.0 ** (-0.5 * np.arange(shape.frequencies))
+            fall *= math.sqrt(shape.frequencies / np.sum(fall**2))
+            matrix[:, n - shape.encoded :] *= np.tile(np.repeat(fall, 2), shape.widths[0])
+        parts.append(matrix.reshape(-1))
+        parts.append(rng.uniform(-1, 1, m) * spread)
     parts[-1][:] = 0
     return np.concatenate(parts).astype(np.float32)
+
+
+def encode(positions: NDArray[np.float32], frequencies: int) -> NDArray[np.float32]:
+    """What a first layer sees of coordinates along one axis: (inputs, n), the coordinates themselves for 0 octaves."""
+    if not frequencies:
+        return positions[None]
+    turns = positions.astype(np.float64) * 2.0 ** np.arange(frequencies)[:, None]
+    phases = np.pi * (turns - 2 * np.rint(turns / 2))
+    result: NDArray[np.float32] = np.stack([np.sin(phases), np.cos(phases)], 1).astype(np.float32)
+    return result.reshape(2 * frequencies, -1)
+
+
+def encoded_axes(shape: NetworkShape, axes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """`encode` of every axis of a grid, one below the other, lines filled up with 0: (inputs, longest axis)."""
+    rows = shape.encoded // len(axes) if axes else 0
+    table = np.zeros((rows * len(axes), max(map(len, axes), default=0)), np.float32)
+    for a, axis in enumerate(axes):
+        table[a * rows : (a + 1) * rows, : len(axis)] = encode(axis, shape.frequencies)
+    return table
+
+
+def layer_table(shape: NetworkShape) -> NDArray[np.int64]:
+    """`shape.layers` as kernels take it: (depth, 2)."""
+    return np.array(shape.layers, np.int64)
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""The network layer: a partition, and for every block the quantised parameters of its funnel network.
+"""The network layer: a partition, and for every block the quantised parameters of its network.
 
 Block b adds mean_b + std_b * network_b(x) to its voxels, with x in [-1, 1]^n across the block, or mean_b alone where
 its network has size 0. All integers go through one range-coded string (integers.py); FORMAT.md has the order.
@@ -25,6 +25,10 @@ MEAN_UNIT = 0.25  # of the mean of a block with one, in units of its std
 TREE, SIZE, FLAT, MEAN, STD, FIRST_STEP = range(6)
 W0_UNIT = 16
 MAX_DEPTH = 16
+SINE, NERF = range(2)
+"""Architectures in the stream: above the depth, in the first byte."""
+DEPTH_BITS = 5
+MAX_FREQUENCIES = 16
 MAX_SIZE = 4096
 MAX_BLOCKS = 4096
 MAX_PARAMETERS = 1 << 22
@@ -51,13 +55,17 @@ class NetworkBlock:
 
 @dataclass(frozen=True, slots=True)
 class NetworkLayer:
-    """All blocks of a chunk and the settings that their networks share."""
+    """All blocks of a chunk and the settings that their networks share.
+
+    frequencies: octaves of NeRF networks, which have no w0; 0 for sine networks.
+    """
 
     blocks: tuple[Block, ...]
     networks: tuple[NetworkBlock, ...]
     depth: int
     funnel_units: int
     w0_units: int
+    frequencies: int = 0
 
     @property
     def w0(self) -> float:
@@ -67,11 +75,13 @@ class NetworkLayer:
     @property
     def architecture(self) -> str:
         """What the networks are called: a funnel that does not narrow is a plain SIREN."""
+        if self.frequencies:
+            return "nerf"
         return "siren" if self.funnel_units == FUNNEL_UNIT else "funnel"
 
     def shape_of(self, network: NetworkBlock, dims: int) -> NetworkShape:
         """Widths of a block's network."""
-        return funnel_shape(dims, network.size, self.depth, self.funnel_units)
+        return funnel_shape(dims, network.size, self.depth, self.funnel_units, self.frequencies)
 
 
 def step_size(code: int) -> float:
@@ -99,9 +109,12 @@ def _one(value: int) -> NDArray[np.int64]:
 def pack_network(layer: NetworkLayer, chunk_shape: Sequence[int]) -> bytes:
     """The payload of a network layer."""
     out = ByteWriter()
-    out.uint(layer.depth, 1)
+    out.uint(layer.depth | (NERF if layer.frequencies else SINE) << DEPTH_BITS, 1)
     out.uint(layer.funnel_units, 1)
-    out.uint(layer.w0_units, 2)
+    if layer.frequencies:
+        out.uint(layer.frequencies, 1)
+    else:
+        out.uint(layer.w0_units, 2)
     slots, groups = _slots(layer.depth)
     tensors = 2 * layer.depth
     code = IntegerEncoder(slots, groups)
@@ -141,9 +154,15 @@ def _bounded(value: int, low: int, high: int, name: str) -> int:
 def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer:
     """The layer in a payload; CorruptChunk if it holds more than its bytes can."""
     data = ByteReader(payload)
-    depth = _bounded(data.uint(1), 2, MAX_DEPTH, "a depth")
+    first = data.uint(1)
+    architecture = _bounded(first >> DEPTH_BITS, SINE, NERF, "an architecture")
+    depth = _bounded(first & (1 << DEPTH_BITS) - 1, 2, MAX_DEPTH, "a depth")
     funnel_units = _bounded(data.uint(1), 1, 255, "a funnel ratio in sixteenths")
-    w0_units = _bounded(data.uint(2), 1, 0xFFFF, "a w0 in sixteenths")
+    w0_units = frequencies = 0
+    if architecture == NERF:
+        frequencies = _bounded(data.uint(1), 1, MAX_FREQUENCIES, "a number of frequencies")
+    else:
+        w0_units = _bounded(data.uint(2), 1, 0xFFFF, "a w0 in sixteenths")
     rest = data.rest()
     slots, groups = _slots(depth)
     tensors = 2 * depth
@@ -163,7 +182,7 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
             )
         mean = int(code.get(MEAN, 1)[0])
         std = _bounded(std + int(code.get(STD, 1)[0]), 0, 255, "a standard deviation's code")
-        shape = funnel_shape(len(chunk_shape), size, depth, funnel_units)
+        shape = funnel_shape(len(chunk_shape), size, depth, funnel_units, frequencies)
         total += shape.parameters
         if total > min(MAX_PARAMETERS, 8192 * (len(rest) + 8)):
             raise CorruptChunk(
@@ -174,7 +193,7 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
             steps[t] = _bounded(steps[t] + int(code.get(FIRST_STEP + t, 1)[0]), -64, 255, "a step's code")
             parts.append(code.get(FIRST_STEP + tensors + t, tensor.stop - tensor.start))
         networks.append(NetworkBlock(size, mean, std, tuple(steps), np.concatenate(parts)))
-    return NetworkLayer(tuple(blocks), tuple(networks), depth, funnel_units, w0_units)
+    return NetworkLayer(tuple(blocks), tuple(networks), depth, funnel_units, w0_units, frequencies)
 
 
 def dequantise(network: NetworkBlock, shape: NetworkShape) -> NDArray[np.float32]:

@@ -1,10 +1,11 @@
 """The network in torch: the device it runs on, widths padded so that unequal networks share a batch, the forward pass.
 
 `INR_CODEC_DEVICE` names the device (default: cuda where there is one, else cpu).
-Padding is exact: a neuron whose weights and bias are 0 is silent (sin 0 = 0) and nothing listens to it, so its
-gradients are 0 as well and it stays as it is.
+Padding is exact: a neuron whose weights and bias are 0 is silent (sin 0 = max(0, 0) = 0) and nothing listens to it, so
+its gradients are 0 as well and it stays as it is.
 """
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def padded_shape(shape: NetworkShape, unit: int, power: bool = False) -> Network
         return unit * (1 << (units - 1).bit_length() if power else units)
 
     first, *hidden, last = shape.widths
-    return NetworkShape((first, *[up(width) for width in hidden], last))
+    return NetworkShape((first, *[up(width) for width in hidden], last), shape.frequencies)
 
 
 @lru_cache(maxsize=4096)
@@ -67,11 +68,14 @@ def places(shape: NetworkShape, padded: NetworkShape) -> NDArray[np.int64]:
     """Where each parameter of a network lies in the flat parameters of the padded one."""
     parts = []
     at = 0
-    outer = zip(padded.widths, padded.widths[1:], strict=False)
-    for (n, m), (wide, high) in zip(zip(shape.widths, shape.widths[1:], strict=False), outer, strict=True):
-        parts.append((at + np.arange(m)[:, None] * wide + np.arange(n)).reshape(-1))
+    before, room = shape.encoded, shape.encoded
+    for (n, m), (wide, high) in zip(shape.layers, padded.layers, strict=True):
+        heard = np.arange(n)
+        heard[before:] += room - before
+        parts.append((at + np.arange(m)[:, None] * wide + heard).reshape(-1))
         parts.append(at + high * wide + np.arange(m))
         at += high * wide + high
+        before, room = m, high
     result = np.concatenate(parts)
     result.setflags(write=False)
     return result
@@ -90,15 +94,30 @@ def pad(
     return out
 
 
+def encode(points: Tensor, frequencies: int) -> Tensor:
+    """What the first layer sees at points (..., axes): network.encode of every axis."""
+    if not frequencies:
+        return points
+    turns = points[..., None] * 2.0 ** torch.arange(frequencies, device=points.device, dtype=points.dtype)
+    phases = math.pi * (turns - 2 * torch.round(turns / 2))
+    return torch.stack([torch.sin(phases), torch.cos(phases)], -1).flatten(-3)
+
+
 def forward(parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor) -> Tensor:
-    """Outputs (networks, n) of networks with flat parameters (networks, p) at points (networks, n, inputs)."""
-    values = points
+    """Outputs (networks, n) of networks with flat parameters (networks, p) at points (networks or 1, n, axes).
+
+    Differentiable in the parameters. w0 is for the sines, where there are any.
+    """
+    seen = encode(points, shape.frequencies).expand(len(parameters), -1, -1)
+    values = seen
     at = 0
-    for k, (n, m) in enumerate(zip(shape.widths, shape.widths[1:], strict=False)):
+    for k, (n, m) in enumerate(shape.layers):
+        if n > values.shape[2]:
+            values = torch.cat([values, seen], 2)
         matrix = parameters[:, at : at + n * m].reshape(-1, m, n)
         bias = parameters[:, at + n * m : at + n * m + m]
         values = torch.baddbmm(bias[:, None, :], values, matrix.transpose(1, 2))
         if k < shape.depth - 1:
-            values = torch.sin(w0 * values)
+            values = torch.relu(values) if shape.frequencies else torch.sin(w0 * values)
         at += n * m + m
     return values[..., 0]

@@ -1,5 +1,6 @@
 """Planning the networks of a chunk: settings, partition, parameters per block. Cheap, and nothing is fitted here."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,15 @@ BLOCK_BYTES = 7
 """Rough side information of a block: size, mean, std and a step for every tensor."""
 LAYER_BYTES = 4
 MAX_BLOCKS = 64
+FREQUENCIES = 12
+"""Octaves of NeRF networks (L_f of SINCO)."""
+W0, PICTURE_W0 = 15.0, 30.0
+"""Of sines; the second for one SIREN of a whole picture, which has more to show along an axis than a block."""
+SINE_RATE, NERF_RATE = 1.5e-3, 1e-2
+WIDE_SINES, WIDE_NERF = 1.35, 0.52
+"""Networks of P parameters take rates of at most these / sqrt(P) (sines: / w0 as well) (benchmarks/NETWORKS.md)."""
+WHOLE_CHUNK = 4
+"""Networks that hold a whole chunk each get as many times the effort's fewest steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class Settings:
     funnel_units: int
     w0: float
     schedule: Schedule
+    frequencies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +69,9 @@ class NetworkPlan:
     parameters: int
 
 
-def smallest_network(dims: int, depth: int, units: int) -> int:
+def smallest_network(dims: int, depth: int, units: int, frequencies: int) -> int:
     """Parameters of the smallest network."""
-    return funnel_shape(dims, smallest_size(depth), depth, units).parameters
+    return funnel_shape(dims, smallest_size(depth), depth, units, frequencies).parameters
 
 
 def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
@@ -68,10 +79,12 @@ def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
     unit, valid = chunk.unit, chunk.valid
     depth = config.depth or 5
     units = funnel_units(config.funnel_ratio or 2.2)
+    frequencies = FREQUENCIES if config.architecture == "nerf" else 0
+    smallest = smallest_network(unit.ndim, depth, units, frequencies)
     bits = config.bits or BITS
     room = max(n_bytes - LAYER_BYTES, 0)
     limit = config.max_blocks or _block_limit(room, bits, len(split(root(unit.shape))))
-    while limit > 1 and room - limit * BLOCK_BYTES < limit * 2 * smallest_network(unit.ndim, depth, units) * bits / 8:
+    while limit > 1 and room - limit * BLOCK_BYTES < limit * 2 * smallest * bits / 8:
         limit //= 2
     blocks = plan_partition(
         unit + np.float32(chunk.origin),
@@ -90,9 +103,9 @@ def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
         chosen, mass = _picks(kept, None if chunk.weights is None else chunk.weights[block.slices], block.size)
         picks.append(chosen)
         masses.append(mass)
-    schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks))
-    w0 = round((config.w0 or 15.0) * 16) / 16
-    settings = Settings(depth, units, w0, schedule)
+    w0 = _frequency_factor(config, unit.shape)
+    schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks), w0)
+    settings = Settings(depth, units, w0, schedule, frequencies)
     return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(picks), tuple(masses), settings, parameters)
 
 
@@ -121,13 +134,29 @@ def _block_limit(room: int, bits: float, first_level: int) -> int:
     return max(1, min(at_least, first_level), min(good, MAX_BLOCKS))
 
 
-def plan_schedule(config: Config, parameters: int, voxels: int, block_voxels: int) -> Schedule:
-    """Steps that spend the effort's arithmetic on that many parameters in all."""
+def plan_schedule(config: Config, parameters: int, voxels: int, block_voxels: int, w0: float = W0) -> Schedule:
+    """Steps that spend the effort's arithmetic on that many parameters in all, and a rate that suits the networks."""
+    name = config.architecture or "funnel"
     batch = config.batch or (128 if parameters * block_voxels < SMALL_NETWORK * voxels else 256)
     low, high = (limit * 256 // min(batch, 256) for limit in STEPS_RANGE[config.effort])
+    if name != "funnel":
+        low *= WHOLE_CHUNK
     steps = FLOPS_PER_VOXEL[config.effort] * voxels / (6 * max(parameters, 100) * batch)
     chosen = config.steps or int(min(max(steps, low), high))
-    return Schedule(chosen, batch, config.learning_rate or 1.5e-3, config.optimiser or "adam")
+    root_size = math.sqrt(max(parameters * block_voxels / voxels, 1))
+    if name == "nerf":
+        rate = min(NERF_RATE, WIDE_NERF / root_size)
+    else:
+        rate = min(SINE_RATE, WIDE_SINES / (w0 * root_size))
+    return Schedule(chosen, batch, config.learning_rate or rate, config.optimiser or "adam")
+
+
+def _frequency_factor(config: Config, sides: tuple[int, ...]) -> float:
+    """w0, as it is stored; 0 where there are no sines."""
+    if config.architecture == "nerf":
+        return 0.0
+    picture = config.architecture == "siren" and sum(n > 1 for n in sides) < 3
+    return round((config.w0 or (PICTURE_W0 if picture else W0)) * 16) / 16
 
 
 def _standardisation(values: NDArray[np.float32]) -> NetworkBlock:
@@ -181,12 +210,12 @@ def sizes_by_weights(plan: NetworkPlan, weights: list[float]) -> list[int]:
 
 def _sizes(plan: NetworkPlan, live: list[int], allocate: Callable[[int, int], list[int]]) -> list[int]:
     dims, settings = plan.chunk.unit.ndim, plan.settings
-    smallest = smallest_network(dims, settings.depth, settings.funnel_units)
+    smallest = smallest_network(dims, settings.depth, settings.funnel_units, settings.frequencies)
     sizes = [0] * len(plan.blocks)
     if not live or plan.parameters < smallest * len(live):
         return sizes
     for k, count in zip(live, allocate(smallest, plan.parameters), strict=True):
-        sizes[k] = size_for_budget(dims, count, settings.depth, settings.funnel_units)
+        sizes[k] = size_for_budget(dims, count, settings.depth, settings.funnel_units, settings.frequencies)
     return sizes
 
 
@@ -203,6 +232,7 @@ def make_task(plan: NetworkPlan, k: int, size: int, schedule: Schedule, seed: in
     """The fit of block k with a network of that size."""
     settings = plan.settings
     block = plan.blocks[k]
-    shape = funnel_shape(plan.chunk.unit.ndim, size, settings.depth, settings.funnel_units)
+    dims = plan.chunk.unit.ndim
+    shape = funnel_shape(dims, size, settings.depth, settings.funnel_units, settings.frequencies)
     start = initial_parameters(shape, settings.w0, np.random.default_rng([seed, k]))
     return FitTask(targets(plan, k), block.shape, shape, settings.w0, start, schedule, seed * 1009 + k, plan.picks[k])

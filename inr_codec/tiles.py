@@ -1,4 +1,4 @@
-"""Arithmetic on tiles: the few loops that fitting and evaluating a sine network are made of.
+"""Arithmetic on tiles: the few loops that fitting and evaluating a network are made of.
 
 A tile holds `TILE` voxels; activations are stored neuron by neuron, `TILE` values each, so that every loop below
 runs over contiguous memory and stays close to the first-level cache. The loops are blocked four by four: that is enough
@@ -270,21 +270,3 @@ def sine(values, start, count, w0):
         p = p * q + f(0.008333078585565090)
         p = p * q - f(0.16666659712791443)
         x[j] = (f(1.0) - f(2.0) * odd * odd) * (r + r * q * p)
-
-
-@kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
-def forward(parameters, at, widths, layer, activations, w0):
-    """Run a network's layers from `layer` (counted from 0) to the last on one tile; return where its output starts.
-
-    The input of `layer` lies at the start of `activations`, each layer's output goes behind its input; `at` is the
-    offset of that layer's matrix in `parameters`.
-    """
-    source = 0
-    for k in range(layer, len(widths) - 1):
-        n, m = widths[k], widths[k + 1]
-        affine(parameters, at, n, 1, at + n * m, activations, source, activations, source + n * TILE, n, m)
-        source += n * TILE
-        if k < len(widths) - 2:
-            sine(activations, source, m * TILE, w0)
-        at += n * m + m
-    return source

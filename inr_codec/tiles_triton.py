@@ -23,8 +23,8 @@ def triton_shape(shape: NetworkShape) -> NetworkShape:
 
 
 def fits(shape: NetworkShape) -> bool:
-    """Whether a network is small enough for a program's registers and shared memory on any GPU."""
-    return max(shape.widths[1:-1]) <= WIDEST and shape.widths[0] <= MOST_INPUTS
+    """Whether a network has sines, and is small enough for a program's registers and shared memory on any GPU."""
+    return not shape.frequencies and max(shape.widths[1:-1]) <= WIDEST and shape.widths[0] <= MOST_INPUTS
 
 
 def warps(shape: NetworkShape) -> int:

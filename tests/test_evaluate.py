@@ -1,6 +1,7 @@
 """The fused evaluation against plain numpy, and grids against points."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,10 +13,12 @@ sides = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
 
 
 @settings(max_examples=40)
-@given(sides, shapes, st.integers(0, 99), st.floats(0.5, 40))
-def test_fused_grid_is_the_reference(side: tuple[int, ...], hidden: list[int], seed: int, w0: float) -> None:
-    """Every grid, width and frequency gives what numpy gives, within float32 accuracy."""
-    shape = NetworkShape((len(side), *hidden, 1))
+@given(sides, shapes, st.integers(0, 99), st.floats(0.5, 40), st.sampled_from([0, 0, 3, 12]))
+def test_fused_grid_is_the_reference(
+    side: tuple[int, ...], hidden: list[int], seed: int, w0: float, octaves: int
+) -> None:
+    """Every grid, width, frequency and architecture gives what numpy gives, within float32 accuracy."""
+    shape = NetworkShape((len(side), *hidden, 1), octaves)
     parameters = initial_parameters(shape, w0, np.random.default_rng(seed))
     axes = [coordinates(n) for n in side]
     fused = evaluate_grid(parameters, shape, w0, axes, 2.0, 0.25)
@@ -24,10 +27,10 @@ def test_fused_grid_is_the_reference(side: tuple[int, ...], hidden: list[int], s
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 99), st.integers(1, 70))
-def test_rows_longer_than_a_tile(seed: int, extra: int) -> None:
+@given(st.integers(0, 99), st.integers(1, 140), st.sampled_from([0, 5]))
+def test_rows_longer_than_a_tile(seed: int, extra: int, octaves: int) -> None:
     """Rows that end inside a tile, at its end and beyond it are all whole."""
-    shape = NetworkShape((2, 7, 5, 1))
+    shape = NetworkShape((2, 7, 5, 1), octaves)
     parameters = initial_parameters(shape, 15.0, np.random.default_rng(seed))
     axes = [coordinates(3), coordinates(64 + extra)]
     np.testing.assert_allclose(
@@ -35,9 +38,10 @@ def test_rows_longer_than_a_tile(seed: int, extra: int) -> None:
     )
 
 
-def test_a_part_of_the_grid_is_that_part() -> None:
+@pytest.mark.parametrize("octaves", [0, 12])
+def test_a_part_of_the_grid_is_that_part(octaves: int) -> None:
     """Evaluating fewer coordinates changes nothing about the others (beyond rounding)."""
-    shape = NetworkShape((3, 12, 6, 6, 1))
+    shape = NetworkShape((3, 12, 6, 6, 1), octaves)
     parameters = initial_parameters(shape, 15.0, np.random.default_rng(3))
     axes = [coordinates(n) for n in (6, 9, 40)]
     whole = evaluate_grid(parameters, shape, 15.0, axes)
@@ -45,9 +49,10 @@ def test_a_part_of_the_grid_is_that_part() -> None:
     np.testing.assert_allclose(part, whole[2:3, ::4, 5:17], atol=1e-6)
 
 
-def test_points_and_grid_agree() -> None:
+@pytest.mark.parametrize("octaves", [0, 12])
+def test_points_and_grid_agree(octaves: int) -> None:
     """Scattered points give the grid's values."""
-    shape = NetworkShape((2, 12, 6, 1))
+    shape = NetworkShape((2, 12, 6, 6, 1), octaves)
     parameters = initial_parameters(shape, 15.0, np.random.default_rng(3))
     axes = [coordinates(11), coordinates(13)]
     points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(2, -1)
@@ -58,8 +63,9 @@ def test_points_and_grid_agree() -> None:
     )
 
 
-def test_an_empty_grid_is_empty() -> None:
+@pytest.mark.parametrize("octaves", [0, 12])
+def test_an_empty_grid_is_empty(octaves: int) -> None:
     """No coordinates along an axis, no work."""
-    shape = NetworkShape((2, 3, 1))
+    shape = NetworkShape((2, 3, 1), octaves)
     parameters = initial_parameters(shape, 15.0, np.random.default_rng(3))
     assert evaluate_grid(parameters, shape, 15.0, [coordinates(4), coordinates(4)[:0]]).shape == (4, 0)

@@ -1,6 +1,9 @@
 """The network layer: packing, hostile bytes, evaluation by blocks."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -25,11 +28,11 @@ from inr_codec.network_layer import (
 SHAPE = (16, 20, 17)
 
 
-def random_layer(seed: int, depth: int = 4) -> NetworkLayer:
+def random_layer(seed: int, depth: int = 4, octaves: int = 0) -> NetworkLayer:
     """A partition of SHAPE with random small networks, one block flat."""
     rng = np.random.default_rng(seed)
     blocks = split(root(SHAPE))
-    layer = NetworkLayer(tuple(blocks), (), depth, 35, 240)
+    layer = NetworkLayer(tuple(blocks), (), depth, 35, 0 if octaves else 240, octaves)
     networks = [NetworkBlock(0, 12345, 0)]
     for _ in blocks[1:]:
         empty = NetworkBlock(int(rng.integers(depth, 20)), int(rng.integers(-9, 9)), int(rng.integers(4, 40)))
@@ -37,16 +40,17 @@ def random_layer(seed: int, depth: int = 4) -> NetworkLayer:
         steps = tuple(int(s) for s in rng.integers(24, 36, 2 * depth))
         symbols = rng.integers(-30, 30, shape.parameters)
         networks.append(NetworkBlock(empty.size, empty.mean, empty.std_code, steps, symbols))
-    return NetworkLayer(tuple(blocks), tuple(networks), depth, 35, 240)
+    return replace(layer, networks=tuple(networks))
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 999), st.integers(2, 7))
-def test_pack_and_unpack(seed: int, depth: int) -> None:
+@given(st.integers(0, 999), st.integers(2, 7), st.sampled_from([0, 1, 12]))
+def test_pack_and_unpack(seed: int, depth: int, octaves: int) -> None:
     """Everything that is packed comes back."""
-    layer = random_layer(seed, depth)
+    layer = random_layer(seed, depth, octaves)
     back = unpack_network(pack_network(layer, SHAPE), SHAPE)
-    assert (back.blocks, back.depth, back.funnel_units, back.w0) == (layer.blocks, depth, 35, 15.0)
+    assert (back.blocks, back.depth, back.funnel_units, back.w0) == (layer.blocks, depth, 35, layer.w0)
+    assert (back.frequencies, back.architecture) == (octaves, "nerf" if octaves else "funnel")
     for a, b in zip(layer.networks, back.networks, strict=True):
         assert (a.size, a.mean, a.steps) == (b.size, b.mean, b.steps)
         if a.size:
@@ -80,23 +84,26 @@ def by_hand(layer: NetworkLayer) -> NDArray[np.float32]:
     return out
 
 
-def test_blocks_are_put_where_they_belong() -> None:
+@pytest.mark.parametrize("octaves", [0, 12])
+def test_blocks_are_put_where_they_belong(octaves: int) -> None:
     """The evaluated chunk is that of a loop over blocks."""
-    layer = random_layer(1)
+    layer = random_layer(1, octaves=octaves)
     everything = [np.arange(n) for n in SHAPE]
     np.testing.assert_allclose(evaluate_network(layer, everything), by_hand(layer), atol=1e-3)
 
 
-def test_any_indices() -> None:
+@pytest.mark.parametrize("octaves", [0, 12])
+def test_any_indices(octaves: int) -> None:
     """Sorted indices along each axis pick their outer product."""
-    layer = random_layer(2)
+    layer = random_layer(2, octaves=octaves)
     indices = [np.array([0, 7, 8, 15]), np.array([3]), np.array([0, 1, 8, 9, 16])]
     np.testing.assert_allclose(evaluate_network(layer, indices), by_hand(layer)[np.ix_(*indices)], atol=1e-3)
 
 
-def test_between_voxels() -> None:
+@pytest.mark.parametrize("octaves", [0, 4])
+def test_between_voxels(octaves: int) -> None:
     """At whole positions the resampled layer is the layer; near them it lies on the same smooth curve."""
-    layer = random_layer(3)
+    layer = random_layer(3, octaves=octaves)
     indices = [np.arange(n) for n in SHAPE]
     whole = evaluate_network(layer, indices)
     same = evaluate_network_at(layer, [i.astype(np.float64) for i in indices])
@@ -112,11 +119,11 @@ def test_stored_std_is_near_and_not_below(std: float) -> None:
 
 
 @settings(max_examples=300)
-@given(st.binary(min_size=4, max_size=40))
-def test_short_payloads_hold_no_giants(data: bytes) -> None:
+@given(st.binary(min_size=4, max_size=40), st.sampled_from([bytes([16, 255, 240, 0]), bytes([32 + 16, 255, 16])]))
+def test_short_payloads_hold_no_giants(data: bytes, head: bytes) -> None:
     """Few bytes never unpack to more parameters than the range coder can have paid for."""
     try:
-        layer = unpack_network(bytes([16, 255, 240, 0]) + data, (64, 64, 64))
+        layer = unpack_network(head + data, (64, 64, 64))
     except CorruptChunk:
         return
     assert sum(0 if n.symbols is None else len(n.symbols) for n in layer.networks) <= 8192 * (len(data) + 8)

@@ -11,13 +11,13 @@ from inr_codec.quantise import freeze, sensitivities, step_codes, steps_vector, 
 SIDES = (16, 20)
 
 
-@pytest.fixture(scope="module")
-def fitted() -> tuple[FitTask, np.ndarray]:  # type: ignore[type-arg]
+@pytest.fixture(scope="module", params=[0, 4], ids=["sines", "nerf"])
+def fitted(request: pytest.FixtureRequest) -> tuple[FitTask, np.ndarray]:  # type: ignore[type-arg]
     """A network fitted to a wavy picture."""
     y, x = np.meshgrid(*[np.linspace(-1, 1, n) for n in SIDES], indexing="ij")
     values = np.sin(5 * x * y) + np.cos(3 * x + 2 * y)
     values = ((values - values.mean()) / values.std()).astype(np.float32)
-    shape = NetworkShape((2, 16, 8, 8, 1))
+    shape = NetworkShape((2, 16, 8, 8, 1), request.param)
     start = initial_parameters(shape, 15.0, np.random.default_rng(0))
     task = FitTask(values.reshape(-1), SIDES, shape, 15.0, start, Schedule(1500, 128, 2e-3), 0)
     return task, fit_blocks([task])[0].parameters

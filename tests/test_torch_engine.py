@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from inr_codec import network
 from inr_codec.errors import ConfigError
 from inr_codec.fit import FitTask, Schedule, fit_blocks, torch_engine
 from inr_codec.fit.batch import Batch, Kind, batch_of, bytes_of
@@ -21,7 +22,7 @@ from inr_codec.fit.gather import Gather
 from inr_codec.fit.repeat import UNROLLED, Repeat
 from inr_codec.fit.together import fit_together, portions
 from inr_codec.network import NetworkShape, coordinates, initial_parameters
-from inr_codec.network_torch import device, forward, pad, padded_shape, places
+from inr_codec.network_torch import device, encode, forward, pad, padded_shape, places
 
 CPU = torch.device("cpu")
 HIDDEN = st.lists(st.integers(1, 20), min_size=1, max_size=4)
@@ -59,16 +60,16 @@ def mixed_tasks():
 
 
 @settings(max_examples=20)
-@given(st.integers(1, 4), HIDDEN, st.integers(0, 99))
-def test_gradients_are_those_of_autograd(inputs, hidden, seed):
-    """In float64 the gradient written by hand is autograd's, to rounding."""
-    shape = NetworkShape((inputs, *hidden, 1))
+@given(st.integers(1, 4), HIDDEN, st.integers(0, 99), st.sampled_from([0, 3]))
+def test_gradients_are_those_of_autograd(inputs, hidden, seed, octaves):
+    """In float64 the gradient written by hand is autograd's, to rounding, for both architectures."""
+    shape = NetworkShape((inputs, *hidden, 1), octaves)
     generator = torch.Generator().manual_seed(seed)
     parameters, points, values = (
         torch.rand(size, generator=generator, dtype=torch.float64) - 0.5
         for size in ((3, shape.parameters), (3, 64, inputs), (3, 64))
     )
-    losses, slope = torch_engine.gradient(parameters, shape, 15.0, points, values)
+    losses, slope = torch_engine.gradient(parameters, shape, 15.0, encode(points, octaves), values)
     parameters.requires_grad_()
     expected = ((forward(parameters, shape, 15.0, points) - values) ** 2).mean(1)
     expected.sum().backward()
@@ -119,10 +120,10 @@ def test_samples_are_spread_evenly():
     assert not np.array_equal(seen[0, :640], seen[1, 640:])
 
 
-@given(HIDDEN, st.integers(1, 16), st.booleans())
-def test_padding_changes_nothing(hidden, unit, power):
+@given(HIDDEN, st.integers(1, 16), st.booleans(), st.sampled_from([0, 2]))
+def test_padding_changes_nothing(hidden, unit, power, octaves):
     """A padded network computes the same, and the places of its parameters are distinct."""
-    shape = NetworkShape((3, *hidden, 1))
+    shape = NetworkShape((3, *hidden, 1), octaves)
     padded = padded_shape(shape, unit, power)
     assert all(wide >= width for wide, width in zip(padded.widths, shape.widths, strict=True))
     assert len(set(places(shape, padded).tolist())) == shape.parameters
@@ -153,6 +154,13 @@ def test_features_take_the_place_of_coordinates():
         task = make_task(sides, (2, 9, 5, 1), Schedule(20, 64, 1e-3), picks=picks)
         seen = replace(task, sides=(), features=grid)
         np.testing.assert_array_equal(fit([task])[0].parameters, fit([seen])[0].parameters)
+
+
+def test_what_a_nerf_sees_is_the_same_in_numpy():
+    """The encoding of points in torch is that of axes in numpy, axis after axis."""
+    points = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
+    expected = np.concatenate([network.encode(axis, 12) for axis in points.T]).T
+    np.testing.assert_allclose(encode(torch.tensor(points), 12).numpy(), expected, atol=1e-6)
 
 
 def test_a_batch_fits_into_memory():

@@ -30,9 +30,9 @@ from inr_codec.network_torch import Grid, device
 from inr_codec.tiles_triton import fits, triton_shape
 
 
-def make_task(sides, widths, schedule, seed=0, **more):
+def make_task(sides, widths, schedule, seed=0, octaves=0, **more):
     """A fit of random values."""
-    shape = NetworkShape(widths)
+    shape = NetworkShape(widths, octaves)
     rng = np.random.default_rng(seed)
     values = rng.normal(size=int(np.prod(sides))).astype(np.float32)
     return FitTask(values, sides, shape, 15.0, initial_parameters(shape, 15.0, rng), schedule, seed, **more)
@@ -85,12 +85,13 @@ def test_steps_are_those_of_the_torch_engine(name, monkeypatch):
 
 
 def test_the_engine_fits_narrow_and_wide_networks_together(monkeypatch):
-    """Networks beyond the kernels' widths go through torch; outcomes keep their order."""
+    """Networks beyond the kernels' widths and without sines go through torch; outcomes keep their order."""
     tasks = [
         make_task((8, 8), widths, Schedule(4, 64, 1e-3), seed)
         for seed, widths in enumerate([(2, 5, 1), (2, 80, 1), (2, 9, 1)])
     ]
-    assert [fits(task.shape) for task in tasks] == [True, False, True]
+    tasks.append(make_task((8, 8), (2, 4, 3, 3, 1), Schedule(4, 64, 1e-3), octaves=3))
+    assert [fits(task.shape) for task in tasks] == [True, False, True, False]
     for task, outcome, expected in zip(tasks, fit_blocks(tasks, "triton"), fit_blocks(tasks, "torch"), strict=True):
         assert outcome.parameters.shape == task.parameters.shape
         assert np.isfinite(outcome.loss)

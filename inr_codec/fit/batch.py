@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inr_codec.fit.task import FitTask, Schedule
-from inr_codec.network import NetworkShape, coordinates
+from inr_codec.network import NetworkShape, coordinates, encode
 from inr_codec.network_torch import pad, places
 
 TILE = 64
@@ -44,11 +44,11 @@ def batch_of(task: FitTask) -> int:
 
 def bytes_of(task: FitTask, kind: Kind) -> int:
     """Device memory that a network takes in a batch: its voxels, and activations, gradients and moments of one step."""
-    widths = kind.shape.widths
-    neurons = 3 * sum(widths) + 2 * max(widths)
+    inputs = [n for n, _ in kind.shape.layers]
+    neurons = 3 * (sum(inputs) + 1) + 2 * max(inputs)
     parameters = kind.shape.parameters
     return 4 * (
-        voxels_of(task) * (widths[0] + 1) + kind.batch * (neurons + 16) + parameters * (10 + kind.batch // TILE)
+        voxels_of(task) * (inputs[0] + 1) + kind.batch * (neurons + 16) + parameters * (10 + kind.batch // TILE)
     )
 
 
@@ -116,9 +116,10 @@ def _picked(values: NDArray[np.float32], task: FitTask) -> NDArray[np.float32]:
 
 
 def _points(task: FitTask) -> NDArray[np.float32]:
-    """What the network sees at each voxel: (voxels, inputs)."""
+    """What the first layer sees at each voxel: (voxels, inputs)."""
     if task.features is not None:
         return _picked(task.features, task)
     flat = np.arange(len(task.values)) if task.picks is None else task.picks
     index = np.unravel_index(flat, task.sides)
-    return np.stack([coordinates(side)[i] for side, i in zip(task.sides, index, strict=True)], axis=1)
+    seen = [encode(coordinates(side), task.shape.frequencies) for side in task.sides]
+    return np.ascontiguousarray(np.concatenate([axis[:, i] for axis, i in zip(seen, index, strict=True)]).T)

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from inr_codec.fit.drive import Segment, drive
 from inr_codec.fit.task import FitOutcome, FitTask
+from inr_codec.forward import activate_with_slope, append_inputs, count_activations
 from inr_codec.kernels import kernel
-from inr_codec.network import coordinates
-from inr_codec.tiles import TILE, affine, outer_sum, sine_cosine
+from inr_codec.network import coordinates, encoded_axes, layer_table
+from inr_codec.tiles import TILE, affine, outer_sum
 
 ADAM, ADAMAX = 0, 1
 OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
@@ -17,16 +18,19 @@ OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
 
 @kernel(fastmath=True, boundscheck=False)
 def fused_gradient(
-    values, picks, first, tiles, sides, axes, features, parameters, widths, w0, activations, cosines, deltas, gradient
-):
+    values, picks, first, tiles, sides, axes, features, parameters, layers, w0, relu, activations, slopes, deltas,
+    gradient,
+):  # fmt: skip
     """Add the gradient of sum (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return the sum of squares.
 
-    values: (n,) targets of the block, flat. picks: flat voxel indices. sides: (d,) block sides. axes: (d, longest)
-    coordinates. features: (n, inputs), used in the place of coordinates if d is 0. Scratch: activations, cosines (sum
-    of widths * TILE), deltas (2 * widest * TILE).
+    values: (n,) targets of the block, flat. picks: flat voxel indices. sides: (d,) block sides. axes: what the first
+    layer sees, as network.encoded_axes. features: (n, inputs), seen in the place of coordinates if d is 0. layers: as
+    network.layer_table. Scratch: activations, slopes (count_activations * TILE), deltas (2 * widest * TILE).
     """
-    depth = len(widths) - 1
+    depth = len(layers)
     dims = len(sides)
+    rows = len(axes) // max(dims, 1)
+    index = np.empty(TILE, np.uint32)
     half = len(deltas) // 2
     total = 0.0
     for t in range(tiles):
@@ -34,26 +38,30 @@ def fused_gradient(
         if dims == 0:
             for j in range(TILE):
                 here = picks[start + j]
-                for a in range(widths[0]):
+                for a in range(layers[0, 0]):
                     activations[a * TILE + j] = features[here, a]
         else:
             stride = 1.0
             for a in range(dims - 1, -1, -1):
                 side, per_line, per_side = np.float64(sides[a]), 1.0 / stride, 1.0 / sides[a]
                 here = picks[start : start + TILE]
-                there = activations[a * TILE : a * TILE + TILE]
                 for j in range(TILE):
                     line = np.floor((here[j] + 0.5) * per_line)
-                    there[j] = axes[a, np.uint32(line - side * np.floor((line + 0.5) * per_side))]
+                    index[j] = np.uint32(line - side * np.floor((line + 0.5) * per_side))
+                for row in range(a * rows, (a + 1) * rows):
+                    there = activations[row * TILE : row * TILE + TILE]
+                    for j in range(TILE):
+                        there[j] = axes[row, index[j]]
                 stride *= side
         at = 0
         row = 0
         for k in range(depth):
-            n, m = widths[k], widths[k + 1]
+            n, m = layers[k, 0], layers[k, 1]
             affine(parameters, at, n, 1, at + n * m, activations, row, activations, row + n * TILE, n, m)
             row += n * TILE
             if k < depth - 1:
-                sine_cosine(activations, cosines, row, m * TILE, w0)
+                activate_with_slope(activations, slopes, row, m * TILE, w0, relu)
+                append_inputs(activations, row, m, layers[k + 1, 0])
             at += n * m + m
         d, other = 0, half
         for j in range(TILE):
@@ -61,14 +69,15 @@ def fused_gradient(
             total += e * e
             deltas[d + j] = e
         for k in range(depth - 1, -1, -1):
-            n, m = widths[k], widths[k + 1]
+            n, m = layers[k, 0], layers[k, 1]
             at -= n * m + m
             row -= n * TILE
             outer_sum(deltas, d, activations, row, gradient, at, at + n * m, n, m)
             if k > 0:
-                affine(parameters, at, 1, n, -1, deltas, d, deltas, other, m, n)
-                for j in range(n * TILE):
-                    deltas[other + j] *= cosines[row + j]
+                before = layers[k - 1, 1]
+                affine(parameters, at, 1, n, -1, deltas, d, deltas, other, m, before)
+                for j in range(before * TILE):
+                    deltas[other + j] *= slopes[row + j]
                 d, other = other, d
     return total
 
@@ -85,8 +94,9 @@ def fused_fit(
     first_moment,
     second_moment,
     frozen,
-    widths,
+    layers,
     w0,
+    relu,
     steps,
     horizon,
     batch,
@@ -98,13 +108,12 @@ def fused_fit(
     picks (int32) is shuffled in place at each epoch. state (uint64): [random state, next pick, step number]. The rate
     falls from `rate` to 0 as a half cosine over `horizon` steps. Parameters with frozen != 0 stay.
     """
-    neurons = 0
+    neurons = count_activations(layers)
     widest = 0
-    for k in range(len(widths)):
-        neurons += widths[k]
-        widest = max(widest, widths[k])
+    for k in range(len(layers)):
+        widest = max(widest, layers[k, 1])
     activations = np.zeros(neurons * TILE, np.float32)
-    cosines = np.zeros(neurons * TILE, np.float32)
+    slopes = np.zeros(neurons * TILE, np.float32)
     deltas = np.zeros(2 * widest * TILE, np.float32)
     gradient = np.zeros(len(parameters), np.float32)
     beta1, beta2 = np.float32(0.9), np.float32(0.99 if kind == ADAM else 0.999)
@@ -136,10 +145,11 @@ def fused_fit(
                 axes,
                 features,
                 parameters,
-                widths,
+                layers,
                 w0,
+                relu,
                 activations,
-                cosines,
+                slopes,
                 deltas,
                 gradient,
             )
@@ -173,10 +183,7 @@ def fused_fit(
 
 def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
     """Fit one network on one thread. Batches are whole tiles: the schedule's is rounded down, to one tile at least."""
-    dims = len(task.sides)
-    axes = np.zeros((dims, max(task.sides, default=0)), np.float32)
-    for a, side in enumerate(task.sides):
-        axes[a, :side] = coordinates(side)
+    axes = encoded_axes(task.shape, [coordinates(side) for side in task.sides])
     features = np.zeros((0, 0), np.float32) if task.features is None else task.features
     everything = np.arange(task.values.size, dtype=np.int32) if task.picks is None else task.picks
     if everything.size < TILE:
@@ -184,7 +191,7 @@ def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
     batch = max(TILE, min(task.schedule.batch, everything.size) // TILE * TILE)
     count = len(task.parameters)
     frozen = np.zeros(count, np.uint8) if task.frozen is None else task.frozen
-    sides, widths = np.array(task.sides, np.int64), np.array(task.shape.widths, np.int64)
+    sides, layers = np.array(task.sides, np.int64), layer_table(task.shape)
 
     def begin(rate: float) -> Segment:
         parameters = task.parameters.copy()
@@ -196,8 +203,9 @@ def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
 
         def segment(steps: int) -> tuple[float, NDArray[np.float32]]:
             loss = fused_fit(
-                task.values, picks, state, sides, axes, features, parameters, moments[0], moments[1], frozen, widths,
-                np.float32(task.w0), steps, task.schedule.steps, batch, rate, OPTIMISERS[task.schedule.optimiser],
+                task.values, picks, state, sides, axes, features, parameters, moments[0], moments[1], frozen, layers,
+                np.float32(task.w0), task.shape.frequencies > 0, steps, task.schedule.steps, batch, rate,
+                OPTIMISERS[task.schedule.optimiser],
             )  # fmt: skip
             return float(loss), parameters
 

@@ -50,17 +50,26 @@ def sample(batch: Batch) -> Tensor:
 def gradient(
     parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean squared error of each network (N,) and its gradient (N, P), at points (N, n, inputs) with values (N, n)."""
+    """Mean squared error of each network (N,) and its gradient (N, P) for targets values (N, n).
+
+    points (N, n, inputs): what the first layer sees.
+    """
     inputs, slopes, matrices = [points], [], []
     at = 0
-    for k, (n, m) in enumerate(zip(shape.widths, shape.widths[1:], strict=False)):
+    for k, (n, m) in enumerate(shape.layers):
+        if n > inputs[-1].shape[2]:
+            inputs[-1] = torch.cat([inputs[-1], points], 2)
         matrices.append(parameters[:, at : at + n * m].view(-1, m, n))
         bias = parameters[:, at + n * m : at + n * m + m]
         z = torch.baddbmm(bias[:, None, :], inputs[-1], matrices[-1].transpose(1, 2))
         if k < shape.depth - 1:
-            z *= w0
-            slopes.append(torch.cos(z).mul_(w0))
-            z = torch.sin(z)
+            if shape.frequencies:
+                slopes.append((z > 0).to(z.dtype))
+                z = torch.relu(z)
+            else:
+                z *= w0
+                slopes.append(torch.cos(z).mul_(w0))
+                z = torch.sin(z)
         inputs.append(z)
         at += n * m + m
     error = inputs.pop() - values[..., None]
@@ -69,7 +78,7 @@ def gradient(
     for k in range(shape.depth - 1, -1, -1):
         parts = [torch.bmm(delta.transpose(1, 2), inputs[k]).flatten(1), delta.sum(1), *parts]
         if k:
-            delta = torch.bmm(delta, matrices[k]).mul_(slopes[k - 1])
+            delta = torch.bmm(delta, matrices[k][..., : slopes[k - 1].shape[2]]).mul_(slopes[k - 1])
     return (error * error).mean((1, 2)), torch.cat(parts, 1)
 
 

@@ -1,0 +1,64 @@
+"""The layers of a network on one tile, for both architectures of network.py.
+
+The activations of a tile lie one behind the other: what the first layer sees, what it gives, what the second gives,
+and so on. A layer that sees the encoded coordinate again finds a copy of it behind the outputs of the layer before.
+"""
+
+from inr_codec.kernels import kernel
+from inr_codec.tiles import TILE, affine, sine, sine_cosine
+
+
+@kernel(boundscheck=False)
+def count_activations(layers):
+    """Values that a network's activations take for each voxel of a tile. layers: as network.layer_table."""
+    count = 1
+    for k in range(len(layers)):
+        count += layers[k, 0]
+    return count
+
+
+@kernel(fastmath=True, boundscheck=False)
+def append_inputs(activations, row, outputs, inputs):
+    """Behind `outputs` neurons at `row`, copy the first ones of the tile, up to `inputs` in all."""
+    behind = row + outputs * TILE
+    for j in range((inputs - outputs) * TILE):
+        activations[behind + j] = activations[j]
+
+
+@kernel(boundscheck=False)
+def activate(values, start, count, w0, relu):
+    """values <- max(values, 0) or sin(w0 * values) on `count` entries from `start`."""
+    if relu:
+        for j in range(start, start + count):
+            values[j] = max(values[j], values.dtype.type(0))
+    else:
+        sine(values, start, count, w0)
+
+
+@kernel(boundscheck=False)
+def activate_with_slope(values, slopes, start, count, w0, relu):
+    """The same, and slopes <- its derivative."""
+    if relu:
+        for j in range(start, start + count):
+            slopes[j] = values.dtype.type(values[j] > 0)
+            values[j] = max(values[j], values.dtype.type(0))
+    else:
+        sine_cosine(values, slopes, start, count, w0)
+
+
+@kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
+def forward(parameters, at, layers, first, activations, w0, relu):
+    """Run a network's layers from `first` (counted from 0) to the last on one tile; return where its output starts.
+
+    The inputs of that layer lie at the start of `activations`; `at` is the offset of its matrix in `parameters`.
+    """
+    source = 0
+    for k in range(first, len(layers)):
+        n, m = layers[k, 0], layers[k, 1]
+        affine(parameters, at, n, 1, at + n * m, activations, source, activations, source + n * TILE, n, m)
+        source += n * TILE
+        if k < len(layers) - 1:
+            activate(activations, source, m * TILE, w0, relu)
+            append_inputs(activations, source, m, layers[k + 1, 0])
+        at += n * m + m
+    return source
