@@ -58,7 +58,7 @@ def finish(target: str) -> None:
     made = load_plan(target)
     done = batch.finish(target)
     ratio = f"{compression_ratio(done['nbytes'], done['bytes']):.1f} times smaller" if done["bytes"] else "empty"
-    score = "" if done["mean_psnr"] is None else f", mean PSNR {done['mean_psnr']:.2f} dB"
+    score = "" if done["psnr"] is None else f", PSNR {done['psnr']:.2f} dB"
     print(
         f"{target}: {done['nbytes']:,} bytes in {done['bytes']:,}, {ratio}{score}, {made.count:,} chunks "
         f"({done['empty']:,} empty) in {duration(done['seconds'])} of work"

@@ -147,6 +147,21 @@ def test_other_settings_are_refused(source: str, tmp_path: Path) -> None:
         batch.prepare(source, str(tmp_path / "b.zarr"), SETTINGS)
 
 
+def test_the_source_is_never_deleted(tmp_path: Path) -> None:
+    """A target that is the source, or holds it, is refused, and a wrong setting deletes nothing either."""
+    source = tmp_path / "group.zarr" / "a"
+    zarr.open_group(tmp_path / "group.zarr", mode="w")
+    zarr.create_array(source, data=volume(), chunks=CHUNKS)
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "group.zarr")
+    for target in (source, tmp_path / "group.zarr", tmp_path / "link.zarr"):
+        with pytest.raises(ConfigError, match="outside of the target"):
+            batch.prepare(str(source), str(target), SETTINGS, chunks=CHUNKS, overwrite=True)
+    batch.encode_array(str(source), str(tmp_path / "b.zarr"), SETTINGS, chunks=CHUNKS)
+    with pytest.raises(ConfigError, match="effort"):
+        batch.prepare(str(source), str(tmp_path / "b.zarr"), {"ratio": 9, "effort": "none"}, overwrite=True)
+    assert keys(source) and keys(tmp_path / "b.zarr")
+
+
 class Unreadable:
     """A source of which one chunk cannot be read."""
 

@@ -13,14 +13,17 @@ from typing import Any, Literal
 
 import numpy as np
 
+from inr_codec.batch import pyramid, run
+from inr_codec.batch.manifest import MEASURES
 from inr_codec.batch.plan import Index, Plan, clipped
-from inr_codec.batch.run import Here, default_memory, encode, finish, measure
+from inr_codec.batch.run import Here, default_memory
 from inr_codec.batch.store import (
     BUDGET,
     PLAN,
     create_target,
     finest_level,
     is_url,
+    load_plan,
     open_folder,
     open_source,
     open_volume,
@@ -29,10 +32,11 @@ from inr_codec.batch.store import (
     state_of,
 )
 from inr_codec.config import make_config
-from inr_codec.errors import ConfigError
+from inr_codec.errors import ConfigError, IncompleteArray
 
-__all__ = ["Plan", "encode", "encode_array", "finish", "measure", "prepare"]
+__all__ = ["Here", "Plan", "encode", "encode_array", "finish", "measure", "prepare"]
 
+Part = tuple[int, int]
 GEOMETRY = ("shape", "dtype", "chunks", "shards", "zarr_format", "array")
 
 
@@ -67,6 +71,39 @@ def encode_array(
     return finish(target)
 
 
+def targets_of(target: str) -> list[str]:
+    """A target and, where it is an OME-Zarr group, its further levels: arrays with plans of their own."""
+    return [target, *(level for _, level in pyramid.levels(load_plan(target)))]
+
+
+def measure(target: str, executor: Any, *, memory: float, part: Part = (1, 1), shown: bool | None = None) -> None:
+    """Pass 1 for a part of the chunks of a target, all levels; see `run.measure`."""
+    for one in targets_of(target):
+        run.measure(one, executor, memory=memory, part=part, shown=shown)
+
+
+def encode(target: str, executor: Any, *, memory: float, part: Part = (1, 1), shown: bool | None = None) -> int:
+    """Pass 2 for a part of the jobs of a target, all levels; how many chunks failed. See `run.encode`."""
+    return sum(run.encode(one, executor, memory=memory, part=part, shown=shown) for one in targets_of(target))
+
+
+def finish(target: str) -> dict[str, Any]:
+    """Write the manifests of all levels and the metadata of an OME-Zarr group; the summary of the (finest) array.
+
+    IncompleteArray, after all of that, where chunks have failed or were never encoded.
+    """
+    summaries = {one: run.finish(one) for one in targets_of(target)}
+    pyramid.write(load_plan(target))
+    for one, summary in summaries.items():
+        if summary["failed"]:
+            first = summary["first_failed"][0]
+            raise IncompleteArray(
+                f"expected {summary['chunks']:,} chunks in {one!r}, {summary['failed']:,} failed (the first: "
+                f"{first['key']}, {first['error']}): see the manifest, and run the same command again"
+            )
+    return summaries[target]
+
+
 def prepare(
     source: str,
     target: str,
@@ -82,18 +119,25 @@ def prepare(
 ) -> Plan:
     """The plan of a target, written beside it, and its empty array; the plan that is there if it is the same.
 
-    source: anything that io.load opens, or an OME-Zarr group, whose finest level is taken (its zarr format too, unless
-    `zarr_format` is given; else 3). mask: labels that the settings' segmentation network should find, opened as the
-    source is and of its shape; that network's file and the mask must be where every worker can read them. Raises
-    ConfigError where the target was begun with other settings: `force` goes on with the new ones and keeps the chunks
-    that are written, `overwrite` begins anew.
+    source: anything that io.load opens, or an OME-Zarr group: its finest level, and the others with plans of their own
+    (in its zarr format, unless `zarr_format` is given; else 3). mask: labels that the settings' segmentation network
+    should find (in the finest level), opened as the source is and of its shape; that network's file and the mask must
+    be where every worker can read them. Raises ConfigError where the target was begun with other settings: `force` goes
+    on with the new ones and keeps the chunks that are written, `overwrite` begins anew.
     """
     plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk, mask)
-    folder = state_folder(target)
-    text = folder.read(PLAN)
     if overwrite:
-        _delete_target(target, begun=text is not None)
-        text = None
+        _delete_target(target)
+    plan = _prepare(plan, force)
+    for level, place in pyramid.levels(plan):
+        _prepare(make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk), force)
+    return plan
+
+
+def _prepare(plan: Plan, force: bool) -> Plan:
+    """Write a plan of one array, or find that it is there."""
+    folder = state_folder(plan.target)
+    text = folder.read(PLAN)
     if text is None:
         _check_free(plan)
     else:
@@ -108,11 +152,11 @@ def prepare(
             changed.append(f"settings (they were {old.config.to_dict()!r})")
         if not force or set(changed) & set(GEOMETRY):
             raise ConfigError(
-                f"expected the settings that {target!r} was begun with, got others: {', '.join(changed)}; give the "
-                "same ones, --force to go on with these where only source and settings differ, or --overwrite"
+                f"expected the settings that {plan.target!r} was begun with, got others: {', '.join(changed)}; give "
+                "the same ones, --force to go on with these where only source and settings differ, or --overwrite"
             )
         if old.source != plan.source:
-            folder.delete("measures")
+            folder.delete(MEASURES)
         folder.delete(BUDGET)
     folder.write(PLAN, plan.to_json().encode())
     create_target(plan)
@@ -131,8 +175,10 @@ def make_plan(
 ) -> Plan:
     """The plan for a source, of which only the metadata are read."""
     source, target = _absolute(source), target if is_url(target) else target.rstrip("/")
-    if _absolute(target) == source:
-        raise ConfigError(f"expected a target beside the source, got {target!r} for both: choose another")
+    if f"{_real(source)}/".startswith(f"{_real(target)}/"):
+        raise ConfigError(
+            f"expected a source outside of the target, got {source!r} for {target!r}: choose another target"
+        )
     level = finest_level(source)
     group = None if level is None else source
     volume = open_volume(source if level is None else f"{source}/{level}")
@@ -144,6 +190,10 @@ def make_plan(
     if mask is not None:
         _check_mask(mask, shape, settings)
     given = make_config(settings)
+    if given.weights == "array":
+        raise ConfigError(
+            "expected weights= that hold for any chunk, got an array for a single one: use 'foreground' or a number"
+        )
     network = given.segmentation.content if given.segmentation is not None else None
     if network is not None and not isinstance(network, Path):
         raise ConfigError(
@@ -183,6 +233,10 @@ def _absolute(path: str) -> str:
     return path if is_url(path) else os.path.abspath(path)
 
 
+def _real(path: str) -> str:
+    return path.rstrip("/") if is_url(path) else os.path.realpath(path)
+
+
 def _metadata_at(path: str) -> bool:
     folder = open_folder(path)
     return any(folder.size(name) is not None for name in ("zarr.json", ".zarray", ".zgroup"))
@@ -201,8 +255,9 @@ def _check_free(plan: Plan) -> None:
         raise FileNotFoundError(f"expected a folder to write to, found none at {root!r}: create it first")
 
 
-def _delete_target(target: str, begun: bool) -> None:
+def _delete_target(target: str) -> None:
     """The store and its state folder go, if they are ours or zarr's."""
-    if begun or _metadata_at(target):
+    state = open_folder(state_of(target))
+    if state.size(PLAN) is not None or _metadata_at(target):
         open_folder(target).delete("")
-    open_folder(state_of(target)).delete("")
+    state.delete("")

@@ -26,7 +26,7 @@ VOXELS_PER_SECOND = {"fast": 60e3, "default": 40e3, "best": 8e3}
 BATCH_SECONDS = 60
 """Work of one task: long beside the milliseconds that a scheduler needs for it, short beside a worker's life."""
 MAX_BATCH = 4096
-BYTES_PER_VOXEL = 200
+BYTES_PER_VOXEL = 300
 """Memory that encoding takes for each voxel of a chunk (benchmarks/SCALE.md)."""
 GPU_NETWORKS = 1024
 """Networks that fill a GPU."""

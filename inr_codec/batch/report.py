@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec import io
-from inr_codec.batch.manifest import Record, measured, read_manifest
+from inr_codec.batch.journal import Record
+from inr_codec.batch.manifest import measured, read_manifest
 from inr_codec.batch.store import PLAN, load_plan, open_folder, state_folder
 from inr_codec.batch.total import Total, mean_square
 from inr_codec.batch.verify import arrays_of

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.batch.budget import Curve, allocate
-from inr_codec.batch.manifest import JOURNAL, MEASURES, Journal, Ledger, Places, described, read_lines, write_manifest
+from inr_codec.batch.journal import Journal, Places, read_lines
+from inr_codec.batch.manifest import JOURNAL, MEASURES, Ledger, described, finite, write_manifest
 from inr_codec.batch.plan import Plan, batch_size, batches, together
 from inr_codec.batch.shards import SPOOL
 from inr_codec.batch.store import SCRATCH, load_budget, load_plan, save_budget, state_folder
 from inr_codec.batch.tasks import Tally, encode_jobs, measure_chunks
+from inr_codec.batch.total import Total
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
 from inr_codec.runtime import threads
@@ -54,20 +56,19 @@ class Outlook:
     bar: Progress
     budget: int | None
     bytes: int = 0
-    scores: float = 0.0
-    scored: int = 0
+    total: Total = field(default_factory=Total)
     failed: int = 0
     errors: list[str] = field(default_factory=list)
 
     def add(self, tally: Tally) -> None:
         """Count a task and draw."""
         self.bytes += tally.bytes
-        self.scores += sum(tally.scores)
-        self.scored += len(tally.scores)
+        self.total.merge(tally.total)
         self.failed += tally.failed
         if tally.error is not None:
             self.errors.append(tally.error)
-        parts = [f"{self.scores / self.scored:.1f} dB"] if self.scored else []
+        psnr = finite(self.total.psnr)
+        parts = [] if psnr is None else [f"PSNR {psnr:.1f} dB"]
         if self.bytes:
             parts.append(f"{self.bytes / 1e6:.1f}" + (f"/{self.budget / 1e6:.1f} MB" if self.budget else " MB"))
         if self.failed:
@@ -175,20 +176,11 @@ def _drain(plan: Plan, results: Results, outlook: Outlook, *, journal: bool) -> 
 
 
 def finish(target: str) -> dict[str, Any]:
-    """Write the manifest, the metadata of an OME-Zarr group and its coarser levels; the summary of the manifest.
-
-    IncompleteArray, after all of that, where chunks have failed or were never encoded.
-    """
-    plan = load_plan(target)
-    summary = write_manifest(plan)
+    """Write the manifest of one array; its summary. What waited for shards goes away where nothing failed."""
+    summary = write_manifest(load_plan(target))
     state_folder(target).delete(SCRATCH)
-    if summary["failed"]:
-        first = summary["first_failed"][0]
-        raise IncompleteArray(
-            f"expected {plan.count:,} chunks in {target!r}, {summary['failed']:,} failed (the first: {first['key']}, "
-            f"{first['error']}): see the manifest, and run the same command again"
-        )
-    state_folder(target).delete(SPOOL)
+    if not summary["failed"]:
+        state_folder(target).delete(SPOOL)
     return summary
 
 

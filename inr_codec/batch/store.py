@@ -6,6 +6,7 @@ there as a whole or not at all.
 
 import os
 import shutil
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -30,8 +31,8 @@ class Folder(Protocol):
     def read(self, name: str) -> bytes | None:
         """The bytes of a key; None where there is none."""
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a key; whoever reads sees all of it or what was there before."""
+    def write(self, name: str, data: bytes | Iterable[bytes]) -> None:
+        """Write a key, of one piece or of many; whoever reads sees all of it or what was there before."""
 
     def size(self, name: str) -> int | None:
         """Bytes of a key; None where there is none."""
@@ -57,14 +58,14 @@ class LocalFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | Iterable[bytes]) -> None:
         """See Folder. OSError where the disk is full; the temporary file goes away."""
         path, part = Path(self.root, name), self._scratch / uuid4().hex
         path.parent.mkdir(parents=True, exist_ok=True)
         self._scratch.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("wb") as file:
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
@@ -111,9 +112,9 @@ class RemoteFolder:
         except FileNotFoundError:
             return None
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes | Iterable[bytes]) -> None:
         """See Folder."""
-        self._files.pipe_file(self._at(name), data)
+        self._files.pipe_file(self._at(name), data if isinstance(data, bytes) else b"".join(data))
 
     def size(self, name: str) -> int | None:
         """See Folder."""

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.batch.budget import NOTHING, config_within, measure_chunk
-from inr_codec.batch.manifest import JOURNAL, MEASURES, Journal, described, measured, worker_name
+from inr_codec.batch.journal import Journal, worker_name
+from inr_codec.batch.manifest import JOURNAL, MEASURES, described, measured
 from inr_codec.batch.plan import Plan
 from inr_codec.batch.shards import SPOOL, pack_shard, spooled, unpack_shard, valid
 from inr_codec.batch.store import Folder, array_folder, load_budget, load_plan, open_source, state_folder
+from inr_codec.batch.total import Total
 from inr_codec.encoder import encode
 from inr_codec.errors import ConfigError, CorruptChunk
 from inr_codec.fit.rendezvous import Crowd
@@ -34,7 +36,7 @@ class Tally:
     chunks: int = 0
     voxels: int = 0
     bytes: int = 0
-    scores: list[float] = field(default_factory=list)
+    total: Total = field(default_factory=Total)
     failed: int = 0
     error: str | None = None
     full: bool = False
@@ -44,8 +46,8 @@ class Tally:
         self.chunks += 1
         self.voxels += record["voxels"]
         self.bytes += record["bytes"]
-        if record["psnr"] is not None:
-            self.scores.append(record["psnr"])
+        if record["state"] != "failed":
+            self.total.add(record["mse"], record["voxels"], record["lo"], record["hi"])
         if record["state"] == "failed":
             self.failed += 1
             self.error = self.error or record["error"]
@@ -175,7 +177,7 @@ def _encode_chunk(work: Work, job: int, n: int, stop: threading.Event) -> dict[s
             config = plan.config if allowed is None else config_within(plan.config, chunk.nbytes, allowed)
             stream = encode(chunk, config, None, work.labels(n))
             folder.write(key, stream)
-            record = described(plan, n, "done", **common, **measured(stream))
+            record = described(plan, n, "done", **common, **measured(stream, chunk))
         record["seconds"] = round(perf_counter() - begun, 3)
         _note(work.journal, record)
         return record

@@ -38,6 +38,12 @@ class Total:
         else:
             self.squares, self.voxels = self.squares + mse * voxels, self.voxels + voxels
 
+    def merge(self, other: "Total") -> None:
+        """Count all that another one has counted."""
+        self.squares, self.voxels = self.squares + other.squares, self.voxels + other.voxels
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.unknown += other.unknown
+
     @property
     def peak(self) -> float:
         """Greatest intensity - least."""

@@ -1,0 +1,135 @@
+"""Journals: lines that processes append while they work.
+
+A process has a file of its own, in which a line is written with one system call, so that a kill leaves at most its last
+line torn; torn lines are skipped. Behind a URL, where nothing can be appended, a file is one batch.
+"""
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.batch.store import Folder, LocalFolder
+
+MAX_OPEN = 200
+"""Journals that are open at a time."""
+
+Record = dict[str, Any]
+
+
+def worker_name() -> str:
+    """Host and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Journal:
+    """Appends records, from any thread, to a file that only this process writes."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._folder = folder
+        self._name = f"{name}/{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}.jsonl"
+        self._lines: list[bytes] = []
+        self._lock = threading.Lock()
+        self._file: int | None = None
+
+    def append(self, record: Record) -> None:
+        """Write one record; behind a URL, keep it for `flush`."""
+        line = one_line(record)
+        with self._lock:
+            if not isinstance(self._folder, LocalFolder):
+                self._lines.append(line)
+                return
+            if self._file is None:
+                path = Path(self._folder.root, self._name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            if os.write(self._file, line) < len(line):  # a full disk
+                os.write(self._file, b"\n")
+
+    def flush(self) -> None:
+        """Put what was kept."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+        if lines:
+            stem = self._name.removesuffix(".jsonl")
+            self._folder.write(f"{stem}-{uuid4().hex[:8]}.jsonl", b"".join(lines))
+
+    def close(self) -> None:
+        """Put what was kept and close the file."""
+        self.flush()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def read_lines(folder: Folder, name: str) -> Iterator[tuple[str, int, Record]]:
+    """(file, offset, record) of all records in all files of a journal; torn lines are left out."""
+    for file in folder.names(name):
+        for offset, line in numbered_lines(folder, file):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and "n" in record:
+                yield file, offset, record
+
+
+def numbered_lines(folder: Folder, file: str) -> Iterator[tuple[int, bytes]]:
+    """(offset, line) of a file."""
+    with _opened(folder, file) as lines:
+        offset = 0
+        for line in lines:
+            yield offset, line
+            offset += len(line)
+
+
+def _opened(folder: Folder, file: str) -> Any:
+    return Path(folder.root, file).open("rb") if isinstance(folder, LocalFolder) else BytesIO(folder.read(file) or b"")
+
+
+class Places:
+    """Where the record of each chunk is in the files of a journal: 12 bytes a chunk instead of the record."""
+
+    def __init__(self, folder: Folder, count: int) -> None:
+        self.known: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        self._file: NDArray[np.uint32] = np.zeros(count, np.uint32)
+        self._offset: NDArray[np.uint64] = np.zeros(count, np.uint64)
+        self._files: list[str] = []
+        self._folder = folder
+        self._opened: dict[int, Any] = {}
+
+    def set(self, n: int, file: str, offset: int) -> None:
+        """The record of chunk n is there."""
+        if not self._files or self._files[-1] != file:
+            self._files.append(file)
+        self.known[n], self._file[n], self._offset[n] = True, len(self._files) - 1, offset
+
+    def read(self, n: int) -> Record:
+        """The record of chunk n."""
+        k = int(self._file[n])
+        if k not in self._opened:
+            if len(self._opened) >= MAX_OPEN:
+                self._opened.pop(next(iter(self._opened))).close()
+            self._opened[k] = _opened(self._folder, self._files[k])
+        self._opened[k].seek(int(self._offset[n]))
+        record: Record = json.loads(self._opened[k].readline())
+        return record
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for file in self._opened.values():
+            file.close()
+        self._opened.clear()
+
+
+def one_line(record: Record) -> bytes:
+    """A record as journals and the manifest have it."""
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
