@@ -2,7 +2,8 @@
 
 Volumes (FOLDER/NAME.npy; all of the folder by default) are cut into chunks, encoded both ways with the same bytes in
 all, and the PSNR of the whole volume is printed (peak = max - min of the volume). The streams of the two ways differ in
-nothing but their budgets. Edge chunks are as large as what is left.
+nothing but their budgets. Edge chunks are as large as what is left. With --curves instead: how far the estimated curves
+are from the residual layer alone, on three random chunks of each volume at five ratios.
 """
 
 import argparse
@@ -18,7 +19,11 @@ from inr_codec import decode
 from inr_codec.batch.budget import Curve, allocate, config_within, measure_chunk
 from inr_codec.config import Config
 from inr_codec.encoder import encode
+from inr_codec.residual import ResidualEncoder
 from inr_codec.runtime import threads
+
+STREAM = 30
+"""Bytes of a stream beside its residual layer."""
 
 
 def main() -> None:
@@ -31,16 +36,40 @@ def main() -> None:
     parser.add_argument("--crop", type=int, help="only so many rows and columns from the middle")
     parser.add_argument("--ratio", type=float, default=100)
     parser.add_argument("--effort", default="fast")
+    parser.add_argument("--curves", action="store_true")
     options = parser.parse_args()
+    names = options.names or sorted(path.stem for path in options.folder.glob("*.npy"))
+    if options.curves:
+        check_curves([np.load(options.folder / f"{name}.npy") for name in names], options.side)
+        return
     config = Config(ratio=options.ratio, effort=options.effort)
     print("| volume | chunks | bytes, per chunk | bytes, one budget | PSNR, per chunk | PSNR, one budget | gain |")
     print("|---|---|---|---|---|---|---|", flush=True)
-    for name in options.names or sorted(path.stem for path in options.folder.glob("*.npy")):
+    for name in names:
         volume = np.load(options.folder / f"{name}.npy", mmap_mode="r")
         for axis, side in enumerate((options.planes, options.crop, options.crop)):
             first = max(volume.shape[axis] - (side or volume.shape[axis]), 0) // 2
             volume = volume[(slice(None),) * axis + (slice(first, first + (side or volume.shape[axis])),)]
         compare(name, chunks_of(volume, options.side), config)
+
+
+def check_curves(volumes: list[np.ndarray], side: int) -> None:
+    """Print, for each ratio, mean and standard deviation over chunks of curve - real, in dB of squared error."""
+    rng = np.random.default_rng(1)
+    print("| ratio | chunks | curve - residual layer, dB |\n|---|---|---|")
+    chunks = []
+    for volume in volumes:
+        for _ in range(3):
+            corner = [rng.integers(0, max(n - side, 0) + 1) for n in volume.shape]
+            chunks.append(np.ascontiguousarray(volume[tuple(slice(o, o + side) for o in corner)]))
+    for ratio in (400, 150, 50, 15, 5):
+        gaps = []
+        for chunk in chunks:
+            budget = chunk.nbytes // ratio
+            coded = ResidualEncoder(chunk.astype(np.float32), effort=0).encode(budget - STREAM)
+            real = float(np.square(np.rint(coded.decoded.astype(np.float64)) - chunk).sum())
+            gaps.append(10 * math.log10(error(measure_chunk(chunk), len(coded.payload) + STREAM) / real))
+        print(f"| {ratio} | {len(gaps)} | {np.mean(gaps):+.2f} ± {np.std(gaps):.2f} |", flush=True)
 
 
 def chunks_of(volume: np.ndarray, side: int) -> list[np.ndarray]:
