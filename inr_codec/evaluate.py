@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inr_codec.forward import count_activations, forward
 from inr_codec.kernels import kernel
-from inr_codec.network import NetworkShape, encode, encoded_axes, layer_table
+from inr_codec.network import NetworkShape, encoded_axes, encoded_points, layer_table
 from inr_codec.tiles import TILE, sine_cosine
 
 Array = NDArray[np.float32]
@@ -109,7 +109,7 @@ def evaluate_grid(
     parameters: Array, shape: NetworkShape, w0: float, axes: Sequence[Array], gain: float = 1.0, lift: float = 0.0
 ) -> Array:
     """gain * network + lift on the outer product of `axes` (one coordinate array per axis), as a C-ordered array."""
-    sides = np.array([len(axis) for axis in axes], np.int64)
+    sides = np.array([len(axes[a]) for a in shape.moving], np.int64)
     out = np.empty(tuple(sides), np.float32)
     if out.size:
         run = _encoded_grid if shape.frequencies else _fused_grid
@@ -117,7 +117,9 @@ def evaluate_grid(
             parameters, layer_table(shape), np.float32(w0), encoded_axes(shape, axes), sides, np.float32(gain),
             np.float32(lift), out.reshape(-1),
         )  # fmt: skip
-    return out
+    if not shape.still:
+        return out
+    return np.broadcast_to(np.expand_dims(out, shape.still), [len(axis) for axis in axes]).copy()
 
 
 def evaluate_grid_reference(
@@ -125,8 +127,7 @@ def evaluate_grid_reference(
 ) -> Array:
     """The same as `evaluate_grid`, in a few lines of numpy: the definition that the fused kernel is tested against."""
     points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(len(axes), -1)
-    seen = np.concatenate([encode(axis, shape.frequencies) for axis in points])
-    values = seen
+    values = seen = encoded_points(shape, points)
     tensors = list(shape.tensors())
     for k, (matrix, bias) in enumerate(zip(tensors[::2], tensors[1::2], strict=True)):
         n, m = shape.layers[k]
@@ -156,6 +157,6 @@ def _fused_points(parameters, layers, w0, relu, points, out):
 def evaluate_points(parameters: Array, shape: NetworkShape, w0: float, points: Array) -> Array:
     """The network at scattered points: `points` is (axes, n), the result (n,)."""
     out = np.empty(points.shape[1], np.float32)
-    seen = np.concatenate([encode(axis, shape.frequencies) for axis in np.asarray(points, np.float32)])
+    seen = encoded_points(shape, np.asarray(points, np.float32))
     _fused_points(parameters, layer_table(shape), np.float32(w0), shape.frequencies > 0, seen, out)
     return out

@@ -6,7 +6,8 @@ A network of `depth` layers maps a coordinate x in [-1, 1]^n to one value. There
     h_0 = x,   h_k = sin(w0 (W_k h_{k-1} + b_k)) for k < depth,   y = W_depth h_{depth-1} + b_depth.
 
 NeRF networks (eq. 2 of SINCO) see sines and cosines of L octaves of the coordinate in its place, and see them again in
-every second layer from the third on, the last one excepted (as Sun et al. 2021 do, whose network SINCO uses):
+every second layer from the third on, the last one excepted (as Sun et al. 2021 do, whose network SINCO uses); axes of a
+single voxel are left out:
 
     h_0 = g(x) = (sin 2^0 pi x_1, cos 2^0 pi x_1, sin 2^1 pi x_1, ..., cos 2^(L-1) pi x_n),
     h_k = max(0, W_k i_k + b_k),   i_k = (h_{k-1}, g(x)) for k = 3, 5, ... < depth, else h_{k-1}.
@@ -30,11 +31,12 @@ class NetworkShape:
     """Axes, neurons of every layer, and the architecture.
 
     `widths[0]` axes of the coordinate, `widths[-1] == 1` output, `len(widths) - 1` layers. frequencies: octaves L of a
-    NeRF network, 0 for a sine network.
+    NeRF network, 0 for a sine network. still: the axes that it does not see.
     """
 
     widths: tuple[int, ...]
     frequencies: int = 0
+    still: tuple[int, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -44,7 +46,12 @@ class NetworkShape:
     @property
     def encoded(self) -> int:
         """What the first layer sees: coordinates, or their sines and cosines."""
-        return self.widths[0] * (2 * self.frequencies or 1)
+        return len(self.moving) * (2 * self.frequencies or 1)
+
+    @property
+    def moving(self) -> list[int]:
+        """The axes that it sees."""
+        return [axis for axis in range(self.widths[0]) if axis not in self.still]
 
     @property
     def layers(self) -> tuple[tuple[int, int], ...]:
@@ -73,7 +80,9 @@ def smallest_size(depth: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def funnel_shape(n_inputs: int, size: int, depth: int, funnel_units: int, frequencies: int = 0) -> NetworkShape:
+def funnel_shape(
+    n_inputs: int, size: int, depth: int, funnel_units: int, frequencies: int = 0, still: tuple[int, ...] = ()
+) -> NetworkShape:
     """The funnel of a given size: `size` neurons in the layers 2 .. depth-1, the first layer f_r times as wide.
 
     Sizes grow by one neuron at a time, so that a parameter budget is met closely; the neurons that do not divide
@@ -82,18 +91,30 @@ def funnel_shape(n_inputs: int, size: int, depth: int, funnel_units: int, freque
     """
     hidden = depth - 2
     if hidden == 0:
-        return NetworkShape((n_inputs, size, 1), frequencies)
+        return NetworkShape((n_inputs, size, 1), frequencies, still)
     first = max(1, (2 * funnel_units * size + FUNNEL_UNIT * hidden) // (2 * FUNNEL_UNIT * hidden))
     rest = tuple(size // hidden + (k < size % hidden) for k in range(hidden))
-    return NetworkShape((n_inputs, first, *rest, 1), frequencies)
+    return NetworkShape((n_inputs, first, *rest, 1), frequencies, still)
 
 
-def size_for_budget(n_inputs: int, parameters: int, depth: int, funnel_units: int, frequencies: int = 0) -> int:
+def still_axes(sides: Sequence[int], frequencies: int) -> tuple[int, ...]:
+    """Axes of a chunk that its networks do not see: those of one voxel, which would be 2 L constants to a NeRF."""
+    return tuple(axis for axis, side in enumerate(sides) if side == 1 and frequencies)
+
+
+def size_for_budget(
+    n_inputs: int,
+    parameters: int,
+    depth: int,
+    funnel_units: int,
+    frequencies: int = 0,
+    still: tuple[int, ...] = (),
+) -> int:
     """Largest `size` whose network has at most `parameters` parameters (the smallest size if none has)."""
     low, high = smallest_size(depth), max(smallest_size(depth) + 1, parameters)
     while high - low > 1:
         middle = (low + high) // 2
-        if funnel_shape(n_inputs, middle, depth, funnel_units, frequencies).parameters <= parameters:
+        if funnel_shape(n_inputs, middle, depth, funnel_units, frequencies, still).parameters <= parameters:
             low = middle
         else:
             high = middle
@@ -119,7 +140,7 @@ def initial_parameters(shape: NetworkShape, w0: float, rng: np.random.Generator)
         if shape.frequencies and (k == 0 or n > shape.widths[k]):
             fall = 2.0 ** (-0.5 * np.arange(shape.frequencies))
             fall *= math.sqrt(shape.frequencies / np.sum(fall**2))
-            matrix[:, n - shape.encoded :] *= np.tile(np.repeat(fall, 2), shape.widths[0])
+            matrix[:, n - shape.encoded :] *= np.tile(np.repeat(fall, 2), len(shape.moving))
         parts.append(matrix.reshape(-1))
         parts.append(rng.uniform(-1, 1, m) * spread)
     parts[-1][:] = 0
@@ -137,12 +158,19 @@ def encode(positions: NDArray[np.float32], frequencies: int) -> NDArray[np.float
 
 
 def encoded_axes(shape: NetworkShape, axes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """`encode` of every axis of a grid, one below the other, lines filled up with 0: (inputs, longest axis)."""
-    rows = shape.encoded // len(axes) if axes else 0
-    table = np.zeros((rows * len(axes), max(map(len, axes), default=0)), np.float32)
-    for a, axis in enumerate(axes):
-        table[a * rows : (a + 1) * rows, : len(axis)] = encode(axis, shape.frequencies)
+    """`encode` of the axes of a grid that the network sees, one below the other, 0 behind: (inputs, longest)."""
+    seen = [encode(axes[a], shape.frequencies) for a in shape.moving] if axes else []
+    table = np.zeros((sum(map(len, seen)), max((part.shape[1] for part in seen), default=0)), np.float32)
+    row = 0
+    for part in seen:
+        table[row : row + len(part), : part.shape[1]] = part
+        row += len(part)
     return table
+
+
+def encoded_points(shape: NetworkShape, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the first layer sees of points (axes, n): (inputs, n)."""
+    return np.concatenate([encode(points[a], shape.frequencies) for a in shape.moving])
 
 
 def layer_table(shape: NetworkShape) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from inr_codec.bytestream import ByteReader, ByteWriter
 from inr_codec.errors import CorruptChunk
 from inr_codec.evaluate import evaluate_grid
 from inr_codec.integers import IntegerDecoder, IntegerEncoder
-from inr_codec.network import FUNNEL_UNIT, NetworkShape, coordinates, funnel_shape
+from inr_codec.network import FUNNEL_UNIT, NetworkShape, coordinates, funnel_shape, still_axes
 from inr_codec.runtime import parallel_map
 
 FLAT_UNIT = 1 / 65535  # of the mean of a block without a network
@@ -81,7 +81,8 @@ class NetworkLayer:
 
     def shape_of(self, network: NetworkBlock, dims: int) -> NetworkShape:
         """Widths of a block's network."""
-        return funnel_shape(dims, network.size, self.depth, self.funnel_units, self.frequencies)
+        still = still_axes(self.blocks[0].shape, self.frequencies)
+        return funnel_shape(dims, network.size, self.depth, self.funnel_units, self.frequencies, still)
 
 
 def step_size(code: int) -> float:
@@ -163,6 +164,9 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
         frequencies = _bounded(data.uint(1), 1, MAX_FREQUENCIES, "a number of frequencies")
     else:
         w0_units = _bounded(data.uint(2), 1, 0xFFFF, "a w0 in sixteenths")
+    still = still_axes(chunk_shape, frequencies)
+    if len(still) == len(chunk_shape):
+        raise CorruptChunk(f"expected an axis of more than one voxel, got {chunk_shape}: the chunk is damaged")
     rest = data.rest()
     slots, groups = _slots(depth)
     tensors = 2 * depth
@@ -182,7 +186,7 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
             )
         mean = int(code.get(MEAN, 1)[0])
         std = _bounded(std + int(code.get(STD, 1)[0]), 0, 255, "a standard deviation's code")
-        shape = funnel_shape(len(chunk_shape), size, depth, funnel_units, frequencies)
+        shape = funnel_shape(len(chunk_shape), size, depth, funnel_units, frequencies, still)
         total += shape.parameters
         if total > min(MAX_PARAMETERS, 8192 * (len(rest) + 8)):
             raise CorruptChunk(

@@ -60,7 +60,7 @@ def padded_shape(shape: NetworkShape, unit: int, power: bool = False) -> Network
         return unit * (1 << (units - 1).bit_length() if power else units)
 
     first, *hidden, last = shape.widths
-    return NetworkShape((first, *[up(width) for width in hidden], last), shape.frequencies)
+    return NetworkShape((first, *[up(width) for width in hidden], last), shape.frequencies, shape.still)
 
 
 @lru_cache(maxsize=4096)
@@ -108,7 +108,7 @@ def forward(parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor) 
 
     Differentiable in the parameters. w0 is for the sines, where there are any.
     """
-    seen = encode(points, shape.frequencies).expand(len(parameters), -1, -1)
+    seen = encode(points[..., shape.moving], shape.frequencies).expand(len(parameters), -1, -1)
     values = seen
     at = 0
     for k, (n, m) in enumerate(shape.layers):

@@ -12,7 +12,7 @@ from inr_codec.blocks import Block, root, split
 from inr_codec.config import Config
 from inr_codec.fit import FitTask, Schedule
 from inr_codec.intensity import UnitChunk
-from inr_codec.network import funnel_shape, initial_parameters, size_for_budget, smallest_size
+from inr_codec.network import funnel_shape, initial_parameters, size_for_budget, smallest_size, still_axes
 from inr_codec.network_layer import FLAT_UNIT, MEAN_UNIT, NetworkBlock, funnel_units, std_code, std_size
 from inr_codec.partition import plan_partition
 from inr_codec.spectrum import spectrum_concentration
@@ -69,9 +69,10 @@ class NetworkPlan:
     parameters: int
 
 
-def smallest_network(dims: int, depth: int, units: int, frequencies: int) -> int:
+def smallest_network(sides: tuple[int, ...], depth: int, units: int, frequencies: int) -> int:
     """Parameters of the smallest network."""
-    return funnel_shape(dims, smallest_size(depth), depth, units, frequencies).parameters
+    still = still_axes(sides, frequencies)
+    return funnel_shape(len(sides), smallest_size(depth), depth, units, frequencies, still).parameters
 
 
 def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
@@ -80,7 +81,7 @@ def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
     depth = config.depth or 5
     units = funnel_units(config.funnel_ratio or 2.2)
     frequencies = FREQUENCIES if config.architecture == "nerf" else 0
-    smallest = smallest_network(unit.ndim, depth, units, frequencies)
+    smallest = smallest_network(unit.shape, depth, units, frequencies)
     bits = config.bits or BITS
     room = max(n_bytes - LAYER_BYTES, 0)
     limit = config.max_blocks or _block_limit(room, bits, len(split(root(unit.shape))))
@@ -209,13 +210,16 @@ def sizes_by_weights(plan: NetworkPlan, weights: list[float]) -> list[int]:
 
 
 def _sizes(plan: NetworkPlan, live: list[int], allocate: Callable[[int, int], list[int]]) -> list[int]:
-    dims, settings = plan.chunk.unit.ndim, plan.settings
-    smallest = smallest_network(dims, settings.depth, settings.funnel_units, settings.frequencies)
+    sides, settings = plan.chunk.unit.shape, plan.settings
+    still = still_axes(sides, settings.frequencies)
+    smallest = smallest_network(sides, settings.depth, settings.funnel_units, settings.frequencies)
     sizes = [0] * len(plan.blocks)
     if not live or plan.parameters < smallest * len(live):
         return sizes
     for k, count in zip(live, allocate(smallest, plan.parameters), strict=True):
-        sizes[k] = size_for_budget(dims, count, settings.depth, settings.funnel_units, settings.frequencies)
+        sizes[k] = size_for_budget(
+            len(sides), count, settings.depth, settings.funnel_units, settings.frequencies, still
+        )
     return sizes
 
 
@@ -232,7 +236,7 @@ def make_task(plan: NetworkPlan, k: int, size: int, schedule: Schedule, seed: in
     """The fit of block k with a network of that size."""
     settings = plan.settings
     block = plan.blocks[k]
-    dims = plan.chunk.unit.ndim
-    shape = funnel_shape(dims, size, settings.depth, settings.funnel_units, settings.frequencies)
+    still = still_axes(block.shape, settings.frequencies)
+    shape = funnel_shape(len(block.shape), size, settings.depth, settings.funnel_units, settings.frequencies, still)
     start = initial_parameters(shape, settings.w0, np.random.default_rng([seed, k]))
     return FitTask(targets(plan, k), block.shape, shape, settings.w0, start, schedule, seed * 1009 + k, plan.picks[k])

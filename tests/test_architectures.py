@@ -92,6 +92,20 @@ def test_any_grid_and_any_part_are_decoded(architecture: str) -> None:
     np.testing.assert_allclose(decode(data, selection=np.s_[5, 2:9, [3, 1]]), whole[5, 2:9, [3, 1]], atol=slack)
 
 
+@pytest.mark.parametrize("architecture", OTHERS)
+def test_a_slice_of_a_stack_is_a_picture(architecture: str) -> None:
+    """A chunk of one slice has as many parameters as the picture (a SIREN: nearly) and decodes as well, on any grid."""
+    picture = field((40, 44), "u2", noise=0.01)
+    options = {"bpv": 4, "architecture": architecture, "effort": "fast", "steps": 400}
+    flat, slab = (INRCodec(**options).encode(values) for values in (picture, picture[None]))
+    assert inspect(slab).w0 == inspect(flat).w0
+    assert abs(inspect(slab).parameters - inspect(flat).parameters) < 0.06 * inspect(flat).parameters
+    assert abs(inspect(slab).psnr - inspect(flat).psnr) < 3
+    thick = decode(slab, shape=(3, 40, 44))
+    np.testing.assert_array_equal(thick[1], thick[2])
+    np.testing.assert_allclose(thick[0], decode(slab)[0], atol=1)
+
+
 def test_a_preset_stands_back_behind_a_nerf() -> None:
     """The SCI paper's w0 is none of a network's without sines."""
     told = inspect(INRCodec(bpv=2, architecture="nerf", preset="paper", **FAST).encode(field(PICTURE, "u2")))

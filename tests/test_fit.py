@@ -1,5 +1,7 @@
 """The fused fit against torch, and what both engines promise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,19 @@ def test_both_engines_learn_a_smooth_block(engine: str, optimiser: str, octaves:
     error = float(np.mean((predicted.reshape(-1) - task.values) ** 2))
     assert error < (0.3 if octaves else 0.1)
     assert outcome.loss == pytest.approx(error, rel=0.5)
+
+
+@pytest.mark.parametrize("engine", ["fused", "torch"])
+def test_an_axis_that_is_not_seen_changes_nothing(engine: str) -> None:
+    """A slice of a stack is fitted as the picture that it is."""
+    picture = make_task((12, 16), (2, 9, 8, 7, 1), Schedule(30, 64, 5e-3), octaves=5)
+    stack = replace(picture, sides=(12, 1, 16), shape=NetworkShape((3, 9, 8, 7, 1), 5, (1,)))
+    a, b = (fit_blocks([task], engine)[0].parameters for task in (picture, stack))
+    np.testing.assert_array_equal(a, b)
+    axes = [coordinates(12), coordinates(16)]
+    flat = evaluate_grid(a, picture.shape, 0.0, axes)
+    thick = evaluate_grid(a, stack.shape, 0.0, [axes[0], np.zeros(2, np.float32), axes[1]])
+    np.testing.assert_array_equal(thick[:, 1], flat)
 
 
 @pytest.mark.parametrize("engine", ["fused", "torch"])

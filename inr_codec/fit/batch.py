@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inr_codec.fit.task import FitTask, Schedule
-from inr_codec.network import NetworkShape, coordinates, encode
+from inr_codec.network import NetworkShape, coordinates, encoded_points
 from inr_codec.network_torch import pad, places
 
 TILE = 64
@@ -121,5 +121,5 @@ def _points(task: FitTask) -> NDArray[np.float32]:
         return _picked(task.features, task)
     flat = np.arange(len(task.values)) if task.picks is None else task.picks
     index = np.unravel_index(flat, task.sides)
-    seen = [encode(coordinates(side), task.shape.frequencies) for side in task.sides]
-    return np.ascontiguousarray(np.concatenate([axis[:, i] for axis, i in zip(seen, index, strict=True)]).T)
+    points = np.stack([coordinates(side)[i] for side, i in zip(task.sides, index, strict=True)])
+    return np.ascontiguousarray(encoded_points(task.shape, points).T)

@@ -191,7 +191,8 @@ def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
     batch = max(TILE, min(task.schedule.batch, everything.size) // TILE * TILE)
     count = len(task.parameters)
     frozen = np.zeros(count, np.uint8) if task.frozen is None else task.frozen
-    sides, layers = np.array(task.sides, np.int64), layer_table(task.shape)
+    layers = layer_table(task.shape)
+    sides = np.array([task.sides[a] for a in task.shape.moving] if task.sides else [], np.int64)
 
     def begin(rate: float) -> Segment:
         parameters = task.parameters.copy()
