@@ -95,7 +95,8 @@ def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int
     room = n_bytes - best.bytes - FRAME
     found = encode_filter(chunk, best.decoded, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed)
     if found is None:
-        return with_residual(chunk, base, n_bytes, config) if best.step else best
+        again = with_residual(chunk, base if best.step else best, n_bytes, config)
+        return again if again.error < best.error else best
     layer = Layer(LayerType.FILTER, found[0])
     if best.step:
         again = with_residual(chunk, base, n_bytes - len(layer.payload) - FRAME, config)

@@ -32,7 +32,7 @@ class Recipe:
         preset: Literal["paper"] | None = None,
         layers: Literal["auto", "network"] | None = None,
         architecture: Literal["funnel", "siren", "nerf"] | None = None,
-        partition: Literal["spectrum", "equal", "none"] | None = None,
+        partition: Literal["spectrum", "measured", "equal", "none"] | None = None,
         max_blocks: int | None = None,
         top_m: int | None = None,
         concentration: Literal["magnitude", "centred"] | None = None,
@@ -70,7 +70,8 @@ class Recipe:
                             and cosines of 12 octaves of the coordinate, ReLU, the encoding seen again in inner
                             layers). The last two have one network for a chunk unless partition= is given, and imply
                             layers="network"
-            partition       "spectrum" (integer program over the 2^N-tree), "equal" (blocks of one size) or "none"
+            partition       "spectrum" (integer program over the 2^N-tree), "measured" (the same program, costs from
+                            short fits of every node), "equal" (blocks of one size) or "none"
             max_blocks      a_max: at most so many blocks in a chunk
             top_m           M: coefficients that count as concentrated in D(x), eq. 9
             concentration   form of eq. 9: "magnitude" (the paper's) or "centred" (without the DC coefficient)

@@ -68,7 +68,7 @@ class Config:
     preset: Literal["paper"] | None = None
     layers: Literal["auto", "network"] | None = None
     architecture: Literal["funnel", "siren", "nerf"] | None = None
-    partition: Literal["spectrum", "equal", "none"] | None = None
+    partition: Literal["spectrum", "measured", "equal", "none"] | None = None
     max_blocks: int | None = None
     top_m: int | None = None
     concentration: Literal["magnitude", "centred"] | None = None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inr_codec.config import Config
 from inr_codec.fit import FitOutcome, FitTask, Schedule, fit_blocks
 from inr_codec.intensity import UnitChunk
+from inr_codec.measure import measured_partition, measured_weights
 from inr_codec.network_layer import (
     MEAN_UNIT,
     W0_UNIT,
@@ -27,9 +28,6 @@ from inr_codec.runtime import engine
 if TYPE_CHECKING:
     from inr_codec.regulariser import Regulariser
 
-PROBE_SHARE = 0.1
-"""Steps of a probe fit, as a share of the real one's."""
-PROBE_PARAMETERS = 0.35
 FREEZE_SHARE = 0.05
 """Steps of one round of freezing, as a share of the fit's."""
 FREEZE_RATE = 0.2
@@ -45,7 +43,8 @@ Fit = Callable[[Sequence[FitTask]], list[FitOutcome]]
 
 def encode_network(chunk: UnitChunk, n_bytes: int, config: Config) -> bytes | None:
     """Payload of a network layer of at most `n_bytes` bytes; None when not even flat blocks fit."""
-    plan = plan_network(chunk, n_bytes, config)
+    blocks = measured_partition(chunk, n_bytes, config) if config.partition == "measured" else None
+    plan = plan_network(chunk, n_bytes, config, blocks)
     sizes = choose_sizes(plan, config)
     live = [k for k, size in enumerate(sizes) if size]
     tasks = [make_task(plan, k, sizes[k], plan.settings.schedule, config.seed) for k in live]
@@ -70,26 +69,7 @@ def choose_sizes(plan: NetworkPlan, config: Config) -> list[int]:
     live = [k for k, empty in enumerate(plan.empty) if not flat(empty)]
     if len(live) < 2:
         return sizes_by_weights(plan, [float(k in live) for k in range(len(plan.blocks))])
-    return sizes_by_weights(plan, probe_weights(plan, live, config))
-
-
-def probe_weights(plan: NetworkPlan, live: list[int], config: Config) -> list[float]:
-    """Square root of each block's squared error after a short fit of equal networks.
-
-    If the error of a block falls as E_b(p) ~ c_b / p with its parameters p, equal slopes dE_b / dp have p ~ sqrt(c_b).
-    """
-    share = replace(plan, parameters=int(plan.parameters * PROBE_PARAMETERS))
-    sizes = sizes_by_weights(share, [float(k in live) for k in range(len(plan.blocks))])
-    if not any(sizes):
-        sizes = sizes_by_weights(plan, [float(k in live) for k in range(len(plan.blocks))])
-    schedule = plan.settings.schedule
-    short = Schedule(max(200, int(schedule.steps * PROBE_SHARE)), schedule.batch, schedule.rate, schedule.optimiser)
-    probed = [k for k in live if sizes[k]]
-    outcomes = fit_blocks([make_task(plan, k, sizes[k], short, config.seed) for k in probed], engine())
-    weights = [0.0] * len(plan.blocks)
-    for k, outcome in zip(probed, outcomes, strict=True):
-        weights[k] = float(np.sqrt(outcome.loss * plan.masses[k])) * std_size(plan.empty[k].std_code)
-    return weights
+    return sizes_by_weights(plan, measured_weights(plan, live, config))
 
 
 def regularise(
@@ -137,7 +117,7 @@ def assemble(
         networks = [_flat_block(plan, k) for k in range(len(plan.blocks))]
         for k, task, code, value in zip(live, tasks, codes, values, strict=True):
             size = sum(task.shape.widths[2:-1]) or task.shape.widths[1]
-            networks[k] = replace(plan.empty[k], size=size, steps=code, symbols=symbols(value, code, task))
+            networks[k] = replace(plan.empty[k], size=size, steps=code, symbols=symbols(value, code, task), number=k)
         settings = plan.settings
         return NetworkLayer(
             plan.blocks, tuple(networks), settings.depth, settings.funnel_units, round(settings.w0 * W0_UNIT),

@@ -119,7 +119,8 @@ def _evaluate(
             for index, start, side, (first, last) in zip(indices, block.offset, block.shape, ends, strict=True)
         ]
         shape = layer.shape_of(network, out.ndim)
-        grids.append(Grid(dequantise(network, shape), shape, axes, [int(first) for first, _ in ends], gain, lift))
+        firsts = [int(first) for first, _ in ends]
+        grids.append(Grid(dequantise(network, shape, layer.w0), shape, axes, firsts, gain, lift))
     if fused:
         from inr_codec.evaluate_triton import evaluate_grids
 

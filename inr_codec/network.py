@@ -121,7 +121,30 @@ def size_for_budget(
     return low
 
 
-def initial_parameters(shape: NetworkShape, w0: float, rng: np.random.Generator) -> NDArray[np.float32]:
+class StartSequence:
+    """Uniform numbers that are the same on every machine for ever, a sequence for each number of a block.
+
+    Number i >= 1 of block b is the splitmix64 hash (Steele et al. 2014) of (2^32 b + i) 0x9E3779B97F4A7C15 mod 2^64,
+    its upper 53 bits times 2^-53.
+    """
+
+    def __init__(self, block: int) -> None:
+        self._next = (block << 32) + 1
+
+    def uniform(self, low: float, high: float, size: int | tuple[int, ...]) -> NDArray[np.float64]:
+        """The next numbers, as many as an array of that size has, in C order: low + (high - low) u, in float64."""
+        count = math.prod(size) if isinstance(size, tuple) else size
+        z = (np.uint64(self._next) + np.arange(count, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        self._next += count
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        u = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return (low + (high - low) * u).reshape(size)
+
+
+def initial_parameters(
+    shape: NetworkShape, w0: float, rng: np.random.Generator | StartSequence
+) -> NDArray[np.float32]:
     """Where a fit starts.
 
     Sine networks (Sitzmann et al. 2020, sec. 3.2), biases and last layer included: W_1 ~ U(-1/n, 1/n),

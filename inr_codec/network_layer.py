@@ -17,7 +17,15 @@ from inr_codec.bytestream import ByteReader, ByteWriter
 from inr_codec.errors import CorruptChunk
 from inr_codec.evaluate import evaluate_grid
 from inr_codec.integers import IntegerDecoder, IntegerEncoder
-from inr_codec.network import FUNNEL_UNIT, NetworkShape, coordinates, funnel_shape, still_axes
+from inr_codec.network import (
+    FUNNEL_UNIT,
+    NetworkShape,
+    StartSequence,
+    coordinates,
+    funnel_shape,
+    initial_parameters,
+    still_axes,
+)
 from inr_codec.runtime import parallel_map
 
 FLAT_UNIT = 1 / 65535  # of the mean of a block without a network
@@ -40,8 +48,9 @@ REMEMBERED = 32
 
 @dataclass(frozen=True, slots=True)
 class NetworkBlock:
-    """One block's network, in integers: parameter i of tensor t is symbols[i] * 2^(-steps[t] / 4).
+    """One block's network, in integers: parameter i of tensor t is its start + symbols[i] * 2^(-steps[t] / 4).
 
+    Starts are `initial_parameters` of the block's number: biases and the first layer stay close to where a fit began.
     size: see `funnel_shape`, 0 for a flat block; mean: in quarters of std (in 1/65535 for a flat block);
     std = 2^(-std_code / 4).
     """
@@ -51,6 +60,7 @@ class NetworkBlock:
     std_code: int
     steps: tuple[int, ...] = ()
     symbols: NDArray[np.int64] | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +185,7 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
     networks = []
     size, std, steps = 0, 16, [24] * tensors
     total = 0
-    for _ in blocks:
+    for number in range(len(blocks)):
         size = _bounded(size + int(code.get(SIZE, 1)[0]), 0, MAX_SIZE, "a network size")
         if size == 0:
             networks.append(NetworkBlock(0, int(code.get(FLAT, 1)[0]), 0))
@@ -196,16 +206,17 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
         for t, tensor in enumerate(shape.tensors()):
             steps[t] = _bounded(steps[t] + int(code.get(FIRST_STEP + t, 1)[0]), -64, 255, "a step's code")
             parts.append(code.get(FIRST_STEP + tensors + t, tensor.stop - tensor.start))
-        networks.append(NetworkBlock(size, mean, std, tuple(steps), np.concatenate(parts)))
+        networks.append(NetworkBlock(size, mean, std, tuple(steps), np.concatenate(parts), number))
     return NetworkLayer(tuple(blocks), tuple(networks), depth, funnel_units, w0_units, frequencies)
 
 
-def dequantise(network: NetworkBlock, shape: NetworkShape) -> NDArray[np.float32]:
-    """Parameters of a block's network: symbol times step, in float64, rounded to float32."""
+def dequantise(network: NetworkBlock, shape: NetworkShape, w0: float) -> NDArray[np.float32]:
+    """Parameters of a block's network: start plus symbol times step, in float64, rounded to float32."""
     assert network.symbols is not None
     lengths = [tensor.stop - tensor.start for tensor in shape.tensors()]
     steps = np.repeat(np.array([step_size(code) for code in network.steps]), lengths)
-    parameters: NDArray[np.float32] = (network.symbols * steps).astype(np.float32)
+    start = initial_parameters(shape, w0, StartSequence(network.number))
+    parameters: NDArray[np.float32] = (start + network.symbols * steps).astype(np.float32)
     return parameters
 
 
@@ -248,7 +259,7 @@ def evaluate_network_at(layer: NetworkLayer, positions: Sequence[NDArray[np.floa
             out[window] = mean
             return
         shape = layer.shape_of(network, len(positions))
-        out[window] = evaluate_grid(dequantise(network, shape), shape, layer.w0, axes, std, mean)
+        out[window] = evaluate_grid(dequantise(network, shape, layer.w0), shape, layer.w0, axes, std, mean)
 
     if out.size < SERIAL:
         for job in jobs:

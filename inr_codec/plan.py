@@ -1,7 +1,7 @@
 """Planning the networks of a chunk: settings, partition, parameters per block. Cheap, and nothing is fitted here."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,14 @@ from inr_codec.blocks import Block, root, split
 from inr_codec.config import Config
 from inr_codec.fit import FitTask, Schedule
 from inr_codec.intensity import UnitChunk
-from inr_codec.network import funnel_shape, initial_parameters, size_for_budget, smallest_size, still_axes
+from inr_codec.network import (
+    StartSequence,
+    funnel_shape,
+    initial_parameters,
+    size_for_budget,
+    smallest_size,
+    still_axes,
+)
 from inr_codec.network_layer import FLAT_UNIT, MEAN_UNIT, NetworkBlock, funnel_units, std_code, std_size
 from inr_codec.partition import plan_partition
 from inr_codec.spectrum import spectrum_concentration
@@ -27,7 +34,8 @@ PARAMETERS_PER_BLOCK = 1000
 """A finer cut than the first level pays only when blocks keep about this many parameters (benchmarks/NETWORKS.md)."""
 LEAST_PARAMETERS = 250
 """What the blocks of the first level need; one network for a whole chunk does worse (benchmarks/NETWORKS.md)."""
-BITS = 6.0
+BITS = 4.7
+"""Of a parameter, on average: fewer bits for more parameters pay as long as freezing makes up (NETWORKS.md)."""
 BLOCK_BYTES = 7
 """Rough side information of a block: size, mean, std and a step for every tensor."""
 LAYER_BYTES = 4
@@ -75,8 +83,15 @@ def smallest_network(sides: tuple[int, ...], depth: int, units: int, frequencies
     return funnel_shape(len(sides), smallest_size(depth), depth, units, frequencies, still).parameters
 
 
-def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
-    """Plan a network layer of `n_bytes` bytes."""
+def tree_levels(config: Config) -> int:
+    """Depth of the tree that blocks are chosen from."""
+    return (2 if config.partition == "measured" else 3) if config.levels is None else config.levels
+
+
+def plan_network(
+    chunk: UnitChunk, n_bytes: int, config: Config, blocks: Sequence[Block] | None = None
+) -> NetworkPlan:
+    """Plan a network layer of `n_bytes` bytes, on `blocks` if they are known already."""
     unit, valid = chunk.unit, chunk.valid
     depth = config.depth or 5
     units = funnel_units(config.funnel_ratio or 2.2)
@@ -84,24 +99,26 @@ def plan_network(chunk: UnitChunk, n_bytes: int, config: Config) -> NetworkPlan:
     smallest = smallest_network(unit.shape, depth, units, frequencies)
     bits = config.bits or BITS
     room = max(n_bytes - LAYER_BYTES, 0)
-    limit = config.max_blocks or _block_limit(room, bits, len(split(root(unit.shape))))
-    while limit > 1 and room - limit * BLOCK_BYTES < limit * 2 * smallest * bits / 8:
-        limit //= 2
-    blocks = plan_partition(
-        unit + np.float32(chunk.origin),
-        partition=config.partition or "spectrum",
-        max_blocks=limit,
-        top_m=config.top_m or 1,
-        levels=3 if config.levels is None else config.levels,
-        form=config.concentration or "centred",
-    )
+    if blocks is None:
+        limit = config.max_blocks or _block_limit(room, bits, len(split(root(unit.shape))))
+        least = 2 * smallest * bits / 8
+        while limit > 1 and room - limit * BLOCK_BYTES < limit * least:
+            limit //= 2
+        blocks = plan_partition(
+            unit + np.float32(chunk.origin),
+            partition="spectrum" if config.partition is None or config.partition == "measured" else config.partition,
+            max_blocks=limit,
+            top_m=config.top_m or 1,
+            levels=tree_levels(config),
+            form=config.concentration or "centred",
+        )
     parameters = max(0, int((room - len(blocks) * BLOCK_BYTES) * 8 / bits))
     empty, picks, masses = [], [], []
     for block in blocks:
         inside = unit[block.slices]
         kept = None if valid is None or valid[block.slices].all() else valid[block.slices]
-        empty.append(_standardisation(inside if kept is None else inside[kept]))
         chosen, mass = _picks(kept, None if chunk.weights is None else chunk.weights[block.slices], block.size)
+        empty.append(_standardisation(inside if chosen is None else inside.reshape(-1)[chosen]))
         picks.append(chosen)
         masses.append(mass)
     w0 = _frequency_factor(config, unit.shape)
@@ -238,5 +255,5 @@ def make_task(plan: NetworkPlan, k: int, size: int, schedule: Schedule, seed: in
     block = plan.blocks[k]
     still = still_axes(block.shape, settings.frequencies)
     shape = funnel_shape(len(block.shape), size, settings.depth, settings.funnel_units, settings.frequencies, still)
-    start = initial_parameters(shape, settings.w0, np.random.default_rng([seed, k]))
+    start = initial_parameters(shape, settings.w0, StartSequence(k))
     return FitTask(targets(plan, k), block.shape, shape, settings.w0, start, schedule, seed * 1009 + k, plan.picks[k])

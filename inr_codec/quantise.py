@@ -61,8 +61,9 @@ def steps_vector(codes: Sequence[int], task: FitTask) -> NDArray[np.float64]:
 
 
 def symbols(parameters: NDArray[np.float32], codes: Sequence[int], task: FitTask) -> NDArray[np.int64]:
-    """Nearest grid points."""
-    return np.rint(parameters / steps_vector(codes, task)).astype(np.int64)
+    """Nearest grid points: steps away from where the fit started."""
+    away = parameters.astype(np.float64) - task.parameters
+    return np.rint(away / steps_vector(codes, task)).astype(np.int64)
 
 
 def freeze(
@@ -80,12 +81,14 @@ def freeze(
     current = [np.array(parameters, np.float32) for parameters in fitted]
     frozen = [np.zeros(len(parameters), np.uint8) for parameters in current]
     for number, share in enumerate((*ROUNDS, 1.0)):
-        for parameters, mask, grid in zip(current, frozen, grids, strict=True):
+        for task, parameters, mask, grid in zip(tasks, current, frozen, grids, strict=True):
             free = np.flatnonzero(mask == 0)
-            nearest = np.rint(parameters[free] / grid[free])
+            start = task.parameters[free].astype(np.float64)
+            away = (parameters[free] - start) / grid[free]
+            nearest = np.rint(away)
             wanted = round(share * len(parameters)) - (len(parameters) - len(free))
-            order = np.argsort(np.abs(parameters[free] / grid[free] - nearest), kind="stable")[: max(wanted, 0)]
-            parameters[free[order]] = (nearest[order] * grid[free[order]]).astype(np.float32)
+            order = np.argsort(np.abs(away - nearest), kind="stable")[: max(wanted, 0)]
+            parameters[free[order]] = (start[order] + nearest[order] * grid[free[order]]).astype(np.float32)
             mask[free[order]] = 1
         if share < 1.0 and schedule.steps > 0:
             again = [

@@ -80,7 +80,8 @@ def by_hand(layer: NetworkLayer) -> NDArray[np.float32]:
             continue
         shape = layer.shape_of(network, 3)
         axes = [coordinates(n) for n in block.shape]
-        out[block.slices] = evaluate_grid_reference(dequantise(network, shape), shape, layer.w0, axes, std, mean)
+        parameters = dequantise(network, shape, layer.w0)
+        out[block.slices] = evaluate_grid_reference(parameters, shape, layer.w0, axes, std, mean)
     return out
 
 

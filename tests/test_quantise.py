@@ -58,7 +58,7 @@ def test_frozen_parameters_lie_on_their_grid(fitted) -> None:  # type: ignore[no
     task, parameters = fitted
     codes = step_codes(sensitivities(task, parameters), 2.0**-5)
     frozen = freeze([task], [parameters], [codes], Schedule(40, 128, 3e-4), fit_blocks)[0]
-    grid = symbols(frozen, codes, task) * steps_vector(codes, task)
+    grid = task.parameters + symbols(frozen, codes, task) * steps_vector(codes, task)
     np.testing.assert_array_equal(grid.astype(np.float32), frozen)
 
 
@@ -66,6 +66,6 @@ def test_freezing_in_rounds_beats_rounding(fitted) -> None:  # type: ignore[no-u
     """At a coarse step, refitting what is still free undoes part of what rounding costs."""
     task, parameters = fitted
     codes = step_codes(sensitivities(task, parameters), 2.0**-4)
-    rounded = symbols(parameters, codes, task) * steps_vector(codes, task)
+    rounded = task.parameters + symbols(parameters, codes, task) * steps_vector(codes, task)
     frozen = freeze([task], [parameters], [codes], Schedule(300, 128, 5e-4), fit_blocks)[0]
     assert error_of(task, parameters) < error_of(task, frozen) < error_of(task, rounded)
