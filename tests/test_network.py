@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from inr_codec.network import (
     NetworkShape,
+    StartSequence,
     coordinates,
     encode,
     encoded_axes,
@@ -110,3 +111,20 @@ def test_coordinates_span_the_block(length: int) -> None:
     """Equally spaced from -1 to 1; a single voxel sits at 0."""
     expected = np.linspace(-1, 1, length) if length > 1 else [0.0]
     np.testing.assert_allclose(coordinates(length), expected, atol=1e-6)
+
+
+def test_the_start_sequence_is_splitmix64() -> None:
+    """Numbers of several blocks, drawn in parts, are those of the published generator in Python's integers."""
+
+    def published(block: int, i: int) -> float:
+        mask = 2**64 - 1
+        z = ((block << 32) + i) * 0x9E3779B97F4A7C15 & mask
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+        return ((z ^ z >> 31) >> 11) / 2**53
+
+    for block in (0, 1, 4095):
+        sequence = StartSequence(block)
+        drawn = [*sequence.uniform(0, 1, 3), *sequence.uniform(0, 1, (2, 2)).reshape(-1)]
+        assert drawn == [published(block, i) for i in range(1, 8)]
+        assert StartSequence(block).uniform(-2, 3, 1)[0] == -2 + 5 * published(block, 1)
