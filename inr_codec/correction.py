@@ -1,9 +1,11 @@
 """Correction layer: every voxel on a lattice of values, so that its error is bounded (or zero) on every machine.
 
 Payload: the bound (float64, the largest error of a voxel that is not masked), kind (1 byte), what the kind needs, then
-the levels as `predictive` codes them. Kind 0: value = lo + step x level; step (float64), top level (varint). Kind 1:
-value = lo + entry `level` of a table of integers; number of entries (varint), length of the table (varint), its
-first entry and the differences of the others as 4 bytes each, shuffled and deflated. Values above hi become hi.
+levels as `predictive` codes them (kinds 0 and 1) or corrections as `corrective` does (2). Kind 0: value = lo + step x
+level; step (float64), top level (varint). Kind 1: value = lo + entry `level` of a table of integers; number of entries
+(varint), length of the table (varint), its first entry and the differences of the others as 4 bytes each, shuffled and
+deflated. Kind 2: value = base + step x correction, the base being what the residual layer alone decodes to; step,
+- lowest correction, highest correction (varints). Values stay within lo and hi.
 """
 
 import math
@@ -16,12 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from inr_codec.bytestream import ByteReader, ByteWriter
+from inr_codec.corrective import MOST_BASE, decode_corrections
 from inr_codec.errors import CorruptChunk
-from inr_codec.intensity import Intensity
-from inr_codec.predictive import Levels, decode_levels
-from inr_codec.selection import Indices
+from inr_codec.intensity import Intensity, restore
+from inr_codec.prediction_errors import Levels
+from inr_codec.predictive import decode_levels
+from inr_codec.residual import decode_residual
+from inr_codec.selection import Indices, all_indices
 
-STEP, TABLE = 0, 1
+STEP, TABLE, BASED = 0, 1, 2
 MOST_LEVELS = 1 << 31
 REMEMBERED, LARGE = 8, 1 << 22
 """Layers whose levels are kept for the next part that is read, and the most voxels that such a chunk has."""
@@ -29,22 +34,33 @@ VOXELS_PER_BYTE = 1 << 19
 """No byte holds the levels of more voxels: a bit costs 2^-16 at least."""
 
 
+Values = npt.NDArray[np.generic]
+
+
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """The values that voxels may take: lo + step x level, or lo + table[level]; `top` is the last level."""
+    """The values that voxels may take: lo + step x level, lo + table[level], or, `based`, base + step x correction.
+
+    `bottom` and `top`: the lowest level (0 without a base) and the highest.
+    """
 
     step: float
     top: int
     table: npt.NDArray[np.int64] | None = None
+    bottom: int = 0
+    based: bool = False
 
-    def values(self, levels: Levels, intensity: Intensity, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
-        """Values of levels in native `dtype`: float64, clipped to hi, integers rounded to nearest (ties to even)."""
+    def values(
+        self, levels: Levels, intensity: Intensity, dtype: np.dtype[np.generic], base: Values | None = None
+    ) -> Values:
+        """Values of levels in native `dtype`: float64, kept in lo .. hi, integers rounded to nearest (ties to even)."""
         native = dtype.newbyteorder("=")
         offsets = self.step * levels if self.table is None else self.table[levels].astype(np.float64)
-        values = np.minimum(intensity.lo + offsets, intensity.hi)
-        if dtype.kind != "f":
-            np.rint(values, out=values)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # damaged bytes may mean any values
+            values = (intensity.lo if base is None else base.astype(np.float64)) + offsets
+            values = np.minimum(np.maximum(values, intensity.lo), intensity.hi)
+            if dtype.kind != "f":
+                np.rint(values, out=values)
             return values.astype(np.float32 if native.itemsize == 2 and dtype.kind == "f" else native).astype(native)
 
 
@@ -59,7 +75,9 @@ def pack_correction(bound: float, lattice: Lattice, data: bytes) -> bytes:
     out = ByteWriter()
     out.raw(struct.pack("<d", bound))
     if lattice.table is None:
-        out.raw(bytes([STEP]) + struct.pack("<d", lattice.step))
+        out.raw(bytes([BASED if lattice.based else STEP]) + struct.pack("<d", lattice.step))
+        if lattice.based:
+            out.varint(-lattice.bottom)
         out.varint(lattice.top)
     else:
         out.raw(bytes([TABLE]))
@@ -89,13 +107,16 @@ def _unpack(payload: bytes) -> tuple[Lattice, bytes]:
     data = ByteReader(payload)
     data.raw(8)
     kind = data.uint(1)
-    if kind == STEP:
-        step, top = float(struct.unpack("<d", data.raw(8))[0]), data.varint()
-        if not (math.isfinite(step) and step > 0 and top < MOST_LEVELS):
-            raise CorruptChunk(f"expected a step above 0 and at most 2^31 levels, got {step!r}, {top}: damaged chunk")
-        return Lattice(step, top), data.rest()
+    if kind in (STEP, BASED):
+        step = float(struct.unpack("<d", data.raw(8))[0])
+        bottom = data.varint() if kind == BASED else 0
+        top = data.varint()
+        if not (math.isfinite(step) and step > 0 and max(bottom, top) < MOST_LEVELS):
+            got = f"{step!r}, {-bottom} to {top}"
+            raise CorruptChunk(f"expected a step above 0 and less than 2^31 levels, got {got}: the chunk is damaged")
+        return Lattice(step, top, None, -bottom, kind == BASED), data.rest()
     if kind != TABLE:
-        raise CorruptChunk(f"expected a correction of kind {STEP} or {TABLE}, got {kind}: the chunk is damaged")
+        raise CorruptChunk(f"expected a correction of kind {STEP} to {BASED}, got {kind}: the chunk is damaged")
     count, length = data.varint(), data.varint()
     if not 0 < count < MOST_LEVELS:
         raise CorruptChunk(f"expected a table of 1 to 2^31 values, got {count}: the chunk is damaged")
@@ -104,13 +125,46 @@ def _unpack(payload: bytes) -> tuple[Lattice, bytes]:
     return Lattice(1.0, count - 1, np.cumsum(gaps, dtype=np.int64)), data.rest()
 
 
-def _decode(payload: bytes, shape: tuple[int, ...]) -> tuple[Lattice, Levels]:
+def base_values(
+    residual: bytes, shape: tuple[int, ...], indices: Indices, intensity: Intensity, dtype: np.dtype[np.generic]
+) -> Values:
+    """What a residual layer alone decodes to, the same bits on every machine."""
+    box = tuple((int(index[0]), int(index[-1]) + 1) for index in indices)
+    unit = decode_residual(residual, shape, box)
+    if any(len(index) != stop - start for index, (start, stop) in zip(indices, box, strict=True)):
+        unit = unit[np.ix_(*[index - start for index, (start, _) in zip(indices, box, strict=True)])]
+    return restore(unit, intensity, dtype)
+
+
+def base_levels(base: Values, intensity: Intensity, step: float) -> tuple[Levels, int]:
+    """A base in sixteenths of a step above lo, three axes, and that of hi."""
+    scale = 16.0 / step
+    span = (intensity.hi - intensity.lo) * scale + 0.5
+    if not span < MOST_BASE:
+        raise CorruptChunk(f"expected a range below 2^26 steps, got {span / 16:g}: the chunk is damaged")
+    with np.errstate(all="ignore"):  # damaged bytes may mean any values
+        levels = np.floor((base.astype(np.float64) - intensity.lo) * scale + 0.5)
+        inside = np.where(levels >= 0, np.minimum(levels, np.floor(span)), 0)
+    return inside.astype(np.int32).reshape(as_3d(base.shape)), int(span)
+
+
+def _decode(
+    payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
+) -> tuple[Lattice, Levels]:
+    """The lattice and all levels of a layer."""
     lattice, data = _unpack(payload)
+    if lattice.based != (residual is not None):
+        raise CorruptChunk(f"expected a residual layer where a correction has a base, got {residual!r:.20}: damaged")
     if math.prod(shape) > VOXELS_PER_BYTE * (len(data) + 64):
         raise CorruptChunk(f"expected levels of {math.prod(shape)} voxels, got {len(data)} bytes: the chunk is damaged")
-    if lattice.top == 0:
+    if lattice.top == lattice.bottom:
         return lattice, np.zeros(shape, np.int32)
-    levels = decode_levels(data, as_3d(shape), lattice.top)
+    if residual is None:
+        levels = decode_levels(data, as_3d(shape), lattice.top)
+    else:
+        base = base_values(residual, shape, all_indices(shape), intensity, dtype)
+        sixteenths, span = base_levels(base, intensity, lattice.step)
+        levels = decode_corrections(data, sixteenths, span, lattice.bottom, lattice.top)
     if levels is None:
         raise CorruptChunk(f"expected levels to end with their {len(data)} bytes, got more: the chunk is damaged")
     return lattice, levels.reshape(shape)
@@ -120,12 +174,22 @@ _remembered = lru_cache(maxsize=REMEMBERED)(_decode)
 
 
 def decode_correction(
-    payload: bytes, shape: tuple[int, ...], indices: Indices, intensity: Intensity, dtype: np.dtype[np.generic]
-) -> npt.NDArray[np.generic]:
+    payload: bytes,
+    shape: tuple[int, ...],
+    indices: Indices,
+    intensity: Intensity,
+    dtype: np.dtype[np.generic],
+    residual: bytes | None = None,
+) -> Values:
     """Values at the outer product of `indices`, native `dtype`, C order. The layer is read as a whole.
 
-    Levels of chunks that are read in part are remembered.
+    `residual`: payload of the residual layer before it, if there is one. Levels of chunks that are read in part are
+    remembered.
     """
+    if any(len(index) == 0 for index in indices):
+        return np.zeros([len(index) for index in indices], dtype)
     whole = all(len(index) == n for index, n in zip(indices, shape, strict=True))
-    lattice, levels = (_decode if whole or math.prod(shape) > LARGE else _remembered)(payload, shape)
-    return lattice.values(levels if whole else levels[np.ix_(*indices)], intensity, dtype)
+    decode = _decode if whole or math.prod(shape) > LARGE else _remembered
+    lattice, levels = decode(payload, shape, intensity, dtype, residual)
+    base = None if residual is None else base_values(residual, shape, indices, intensity, dtype)
+    return lattice.values(levels if whole else levels[np.ix_(*indices)], intensity, dtype, base)

@@ -82,11 +82,11 @@ def encode(
         )
     bound = 0.0 if config.lossless else config.max_error
     if bound is not None:
-        filled = chunk if valid is None else np.where(valid, chunk, chunk.dtype.type(intensity.lo))
-        payload = encode_correction(filled, valid, intensity, bound)
-        if payload is None:
+        filled = chunk if valid is None else np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
+        corrected = encode_correction(filled, valid, intensity, bound, config.effort)
+        if corrected is None:
             return _lossless(chunk, big_endian, fortran)
-        layers = [Layer(LayerType.CORRECTION, payload), *tail]
+        layers = corrected + tail
         reached = measure(filled, valid, layers, intensity, intensity)
         stream = pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, reached), layers)
         return _lossless_within(chunk, big_endian, fortran, len(stream)) or stream

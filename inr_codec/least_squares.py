@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 FORGETTING = 0.998
 LEAST = 2.0**-13
 """Of h: below it x says nothing new."""
+FARTHEST = 1e12
+"""Of predictions: where one is further away, or no number, everything is forgotten."""
 BROKEN = -0.5
 """Of h, which is never negative but for rounding."""
 

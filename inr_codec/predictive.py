@@ -1,144 +1,32 @@
 """Predictive coder of a volume of integers: recursive least squares from coded neighbours, errors under mixed contexts.
 
 Voxel by voxel in C order: 17 neighbours before it in three planes predict a level, in sixteenths; the error to the
-nearest level is coded bit by bit, each bit's probability mixed from five adaptive ones (`mixing`) whose contexts are
-the errors around, the prediction's fraction, place in the range and what simple predictors say. All that decides a bit
-is in integers or in float64 with a fixed order of operations, so that every machine reads the same levels.
+nearest level is coded as `prediction_errors` does, under the errors around, the prediction's fraction, its place in the
+range and what simple predictors say. All that decides a bit is in integers or in float64 with a fixed order of
+operations, so that every machine reads the same levels.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy import (
-    COUNTED_HALF,
-    HALF,
-    STATE_SIZE,
-    decode_bit,
-    decoder_init,
-    encode_bit,
-    encoder_finish,
-    encoder_init,
-)
+from inr_codec.entropy import STATE_SIZE, decoder_init, encoder_finish, encoder_init
 from inr_codec.kernels import kernel
-from inr_codec.least_squares import dot, learn, restart
-from inr_codec.mixing import ONE_WEIGHT
-from inr_codec.mixing import learn as learn_bit
-from inr_codec.mixing import predict as predict_bit
-
-Levels = npt.NDArray[np.int32]
+from inr_codec.least_squares import FARTHEST, dot, learn, restart
+from inr_codec.prediction_errors import (
+    BINS,
+    CONTEXTS,
+    MOST_ERROR,
+    OVERRUN,
+    PLACES,
+    Levels,
+    bins,
+    code_error,
+    new_model,
+    signed_octave,
+    third,
+)
 
 INPUTS = 17
-BINS = 96  # of the errors around: quarter octaves
-ZERO, SIGN, SIDE, SMALL, LARGE = 0, 1, 2, 3, 15  # decisions: the first of each kind
-STEPS = 12  # of a unary code that have probabilities of their own
-DECISIONS = LARGE + STEPS
-UNARY = 20  # longest unary code, exponential Golomb from there on
-GOLOMB_BITS = 32
-SETS = 24  # of mixing weights, by octaves of the errors around
-PLACES = np.cumsum([0, BINS * 9, 27 * BINS // 2, 21 * BINS // 2, 64 * BINS // 2, 11**3])
-"""First entry of each context in the part of one decision; the last one is the size of a part."""
-PART = int(PLACES[-1])
-CONTEXTS = PLACES.size - 1
-FARTHEST = 1e12
-MOST_ERROR = 1 << 24
-OVERRUN = 64
-"""Bytes past the end that a reader takes for trailing zeros."""
-
-
-@kernel()
-def bins(v):
-    """Quarter octaves of v + 1, v >= 0, at most BINS - 1."""
-    v += 1
-    octave = 0
-    while v >> (octave + 1):
-        octave += 1
-    if octave >= 2:
-        return min(4 * octave + ((v >> (octave - 2)) & 3), BINS - 1)
-    return 4 + 2 * (v & 1) if octave else 0
-
-
-@kernel()
-def signed_octave(v, limit):
-    """Octave of |v| with the sign of v, both limited, from 0 on."""
-    a = min(bins(abs(v)) >> 2, limit)
-    return limit + a if v >= 0 else limit - a
-
-
-@kernel()
-def third(v):
-    """0, 1, 2 for v near zero, above, below."""
-    return 1 if v > 4 else 2 if v < -4 else 0
-
-
-@kernel()
-def _bit(encoding, state, buffer, p, bit):
-    if encoding:
-        encode_bit(state, buffer, p, bit)
-        return bit
-    return decode_bit(state, buffer, p)
-
-
-@kernel()
-def _modelled(encoding, state, buffer, tables, weights, decision, contexts, inputs, bit):
-    base = decision * PART
-    p = predict_bit(tables, base, contexts, weights, inputs)
-    bit = _bit(encoding, state, buffer, p, bit)
-    learn_bit(tables, base, contexts, weights, inputs, p, bit)
-    return bit
-
-
-@kernel()
-def _golomb(encoding, state, buffer, value):
-    """Exponential Golomb code of value >= 1."""
-    count = 0
-    while count < GOLOMB_BITS and _bit(encoding, state, buffer, HALF, 1 if value >> (count + 1) else 0):
-        count += 1
-    out = 1
-    for i in range(count - 1, -1, -1):
-        out = 2 * out + _bit(encoding, state, buffer, HALF, (value >> i) & 1)
-    return out
-
-
-@kernel()
-def _error(encoding, state, buffer, tables, mixers, around, shift, contexts, inputs, e):
-    """Code the error e of a prediction, whose expected size is 2^shift or so."""
-    group = min(around >> 2, SETS - 1)
-    if shift == 0:
-        if not _modelled(encoding, state, buffer, tables, mixers[ZERO, group], ZERO, contexts, inputs, 1 if e else 0):
-            return 0
-        negative = _modelled(
-            encoding, state, buffer, tables, mixers[SIGN, group], SIGN, contexts, inputs, 1 if e < 0 else 0
-        )
-        a, first = abs(e) - 1, SMALL
-    else:
-        negative = _modelled(
-            encoding, state, buffer, tables, mixers[SIDE, group], SIDE, contexts, inputs, 1 if e < 0 else 0
-        )
-        a, first = -e - 1 if e < 0 else e, LARGE
-    high = a >> shift
-    n = 0
-    while n < UNARY:
-        decision = first + min(n, STEPS - 1)
-        if not _modelled(
-            encoding,
-            state,
-            buffer,
-            tables,
-            mixers[decision, group],
-            decision,
-            contexts,
-            inputs,
-            1 if high > n else 0,
-        ):
-            break
-        n += 1
-    if n == UNARY:
-        n += _golomb(encoding, state, buffer, high - UNARY + 1) - 1
-    for i in range(shift - 1, -1, -1):
-        n = 2 * n + _bit(encoding, state, buffer, HALF, (a >> i) & 1)
-    if shift == 0:
-        return -n - 1 if negative else n + 1
-    return -n - 1 if negative else n
 
 
 @kernel()
@@ -208,7 +96,7 @@ def _run(encoding, levels, free, top, tables, mixers, buffer):
                 e = 0
                 if encoding and not (free.size and free[z, y - 1, i - 2]):
                     e = (levels[z, y - 1, i - 2] - c) * turn
-                e = _error(encoding, state, buffer, tables, mixers, around, shift, contexts, inputs, e)
+                e = code_error(encoding, state, buffer, tables, mixers, around, shift, contexts, inputs, e)
                 t = min(max(c + e * turn, 0), top)
                 levels[z, y - 1, i - 2] = t
                 row[i] = t
@@ -223,13 +111,6 @@ def _run(encoding, levels, free, top, tables, mixers, buffer):
     return max(used, state[2] - OVERRUN // 2, 1)  # a reader may count on most of the trailing zeros
 
 
-def _model() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-    """Probabilities and mixing weights that every stream starts from."""
-    mixers = np.full((DECISIONS, SETS, CONTEXTS + 1), ONE_WEIGHT * 3 // 10)
-    mixers[..., CONTEXTS] = 0
-    return np.full(DECISIONS * PART, COUNTED_HALF, np.uint32), mixers
-
-
 def encode_levels(levels: Levels, top: int, free: npt.NDArray[np.bool_] | None = None) -> tuple[bytes, Levels]:
     """The bytes of levels (three axes) from 0 to top > 0, and the levels that they decode to.
 
@@ -237,7 +118,7 @@ def encode_levels(levels: Levels, top: int, free: npt.NDArray[np.bool_] | None =
     """
     coded = levels.copy()
     buffer = np.zeros(8 * levels.size + 64, np.uint8)
-    tables, mixers = _model()
+    tables, mixers = new_model()
     n = _run(True, coded, np.zeros((0, 0, 0), np.bool_) if free is None else free, top, tables, mixers, buffer)
     return buffer[:n].tobytes(), coded
 
@@ -245,7 +126,7 @@ def encode_levels(levels: Levels, top: int, free: npt.NDArray[np.bool_] | None =
 def decode_levels(data: bytes, shape: tuple[int, int, int], top: int) -> Levels | None:
     """The levels in a stream; None when the bytes end long before the levels do."""
     levels = np.zeros(shape, np.int32)
-    tables, mixers = _model()
+    tables, mixers = new_model()
     buffer = np.frombuffer(data, np.uint8).copy()
     missing = _run(False, levels, np.zeros((0, 0, 0), np.bool_), top, tables, mixers, buffer)
     return None if missing > OVERRUN else levels

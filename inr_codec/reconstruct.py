@@ -27,13 +27,15 @@ def chunk_values(
     layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices, intensity: Intensity, dtype: np.dtype[np.generic]
 ) -> NDArray[np.generic]:
     """Values at the outer product of `indices`, before the mask, in native `dtype`."""
-    corrections = [layer for layer in layers if layer.type == LayerType.CORRECTION]
-    if not corrections:
+    kinds = [layer.type for layer in layers if layer.type != LayerType.MASK]
+    if LayerType.CORRECTION not in kinds:
         return restore(unit_values(layers, shape, indices), intensity, dtype)
-    if [layer.type for layer in layers if layer.type != LayerType.MASK] != [LayerType.CORRECTION]:
-        names = [layer.type.name.lower() for layer in layers]
-        raise CorruptChunk(f"expected a correction with nothing but a mask, got {names}: the chunk is damaged")
-    return decode_correction(corrections[0].payload, shape, indices, intensity, dtype)
+    if kinds not in ([LayerType.CORRECTION], [LayerType.RESIDUAL, LayerType.CORRECTION]):
+        names = [kind.name.lower() for kind in kinds]
+        raise CorruptChunk(f"expected a correction, alone or of a residual layer, got {names}: the chunk is damaged")
+    payloads = {layer.type: layer.payload for layer in layers}
+    residual = payloads.get(LayerType.RESIDUAL)
+    return decode_correction(payloads[LayerType.CORRECTION], shape, indices, intensity, dtype, residual)
 
 
 def unit_values(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:

@@ -344,14 +344,16 @@ def decode(payload: bytes, shape: tuple[int, ...]) -> np.ndarray:
     if payload[10 + payload[9] :]:
         levels_of(bands, payload[10 + payload[9] :])
     values = np.zeros(flat, np.float32)
-    points = (np.array(list(payload[6:9])) - 128) / 256
+    points, one = (np.array(list(payload[6:9]), np.float32) - 128) / 256, np.float32(1)
     for band in bands:
         a = np.abs(band.level)
-        v = np.sign(band.level) * (a + points[np.clip(a, 1, 3) - 1]) * step * (a > 0)
+        v = np.sign(band.level).astype(np.float32) * (
+            (a.astype(np.float32) + points[np.clip(a, 1, 3) - 1]) * np.float32(step)
+        )
         for axis, count in enumerate(band.levels):
             if count:
-                along = norms(flat[axis], count)[band.offset[axis] :][: band.size[axis]]
-                v = v / along.reshape([-1 if b == axis else 1 for b in range(3)])
+                along = norms(flat[axis], count).astype(np.float32)[band.offset[axis] :][: band.size[axis]]
+                v = v * (one / along).reshape([-1 if b == axis else 1 for b in range(3)])
         values[tuple(slice(o, o + n) for o, n in zip(band.offset, band.size))] = v
     for axis, offset, size in reversed(splits):
         box = tuple(slice(o, o + n) for o, n in zip(offset, size))
