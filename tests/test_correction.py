@@ -32,7 +32,7 @@ def worst(values: np.ndarray, decoded: np.ndarray) -> float:
     return float(np.abs(decoded[finite].astype(np.longdouble) - values[finite]).max(initial=0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     dtype=st.sampled_from(INTEGERS + FLOATS),
     shape=st.sampled_from(SHAPES),
@@ -40,7 +40,7 @@ def worst(values: np.ndarray, decoded: np.ndarray) -> float:
     noise=st.sampled_from([0.0, 0.1, 3.0]),
     holes=st.booleans(),
     padded=st.booleans(),
-    effort=st.sampled_from(["fast", "fast", "default"]),
+    effort=st.sampled_from(["fast", "fast", "fast", "default"]),
     seed=st.integers(0, 99),
 )
 def test_the_bound_holds(
@@ -63,7 +63,7 @@ def test_the_bound_holds(
     assert decoded[~finite].tobytes() == values[~finite].tobytes()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     dtype=st.sampled_from(INTEGERS + [">u2", ">i4", *FLOATS]),
     shape=st.sampled_from(SHAPES),
