@@ -1,0 +1,203 @@
+"""SINCO's experiment: what a structural regulariser keeps, at the same bytes, of slices that no network has seen.
+
+    python benchmarks/sinco.py slices.npz network.pt2 --quick            # the hippocampus set, under 10 minutes
+    python benchmarks/sinco.py slices.npz network.pt2 --bpp 1.2 0.6 0.3 --seeds 3 --figure fig.png
+
+slices.npz and network.pt2 are those of examples/sinco/train.py, which trains the network first where there is none; the
+subjects that it left out are the ones measured. Every method encodes every slice with every seed. Its rows come in
+pairs that differ in the weight alone: 0 (the same steps, not looking) and `--weight`. "truth" and "original" say what
+the regulariser was given: the experts' mask, as in the paper, or what the network finds in the original. PSNR has the
+slice's range as peak, as SSIM has; Dice is that of everything that is not background.
+"""
+
+import argparse
+import itertools
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "sinco"))
+
+METHODS: dict[str, tuple[dict[str, Any], str | None]] = {
+    "COIN": ({"architecture": "siren", "bits": 16.0}, None),
+    "SINCO (SIREN), truth": ({"architecture": "siren", "bits": 16.0}, "truth"),
+    "vanilla INR": ({"architecture": "nerf", "bits": 16.0}, None),
+    "SINCO (INR), truth": ({"architecture": "nerf", "bits": 16.0}, "truth"),
+    "funnel": ({}, None),
+    "funnel + SINCO, truth": ({}, "truth"),
+    "funnel + SINCO, original": ({}, "original"),
+}
+"""Options of the codec, and which mask its regulariser is given."""
+QUICK = {"bpp": [0.6], "seeds": 3, "methods": ["COIN", "SINCO (SIREN), truth", "funnel", "funnel + SINCO, truth"]}
+NAMES = ("bpp", "PSNR", "SSIM", "Dice truth", "Dice original", "seconds")
+
+
+def start(network: str) -> None:
+    """In every process: one thread, and the network."""
+    import torch
+
+    torch.set_num_threads(1)
+    globals()["SEGMENT"] = torch.export.load(network).module()
+
+
+def one(job: tuple[np.ndarray, np.ndarray, dict[str, Any]]) -> tuple[list[float], np.ndarray, np.ndarray]:
+    """Encode and decode a slice: its figures (NAMES), the decoded slice and the labels found in it."""
+    from train import predict
+
+    from inr_codec import INRCodec, decode, metrics
+
+    image, labels, options = job
+    begin = time.process_time()
+    data = INRCodec(**options).encode(image)
+    seconds = time.process_time() - begin
+    decoded = decode(data)
+    found, before = predict(SEGMENT, np.stack([decoded, image]).astype(np.float32))  # noqa: F821
+    figures = [
+        8 * len(data) / image.size,
+        metrics.psnr(image, decoded),
+        metrics.ssim(image, decoded, data_range="range"),
+        metrics.dice(labels, found),
+        metrics.dice(before, found),
+        seconds,
+    ]
+    return figures, decoded, found
+
+
+def choose(labels: np.ndarray, subjects: np.ndarray, out: list[str], count: int) -> list[int]:
+    """`count` slices of the subjects left out, in turn, those with the largest masks first."""
+    ranked = [
+        sorted(np.flatnonzero(subjects == name), key=lambda k: -np.count_nonzero(labels[k])) for name in sorted(out)
+    ]
+    spaced = [[group[k] for k in range(0, len(group), max(1, len(group) * len(out) // (2 * count)))] for group in ranked]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*spaced))
+    return [int(k) for k in turns if k is not None and labels[k].any()][:count]
+
+
+def table(rows: dict[str, np.ndarray]) -> str:
+    """Mean over slices and seeds; in brackets the spread over slices, and over seeds of the mean of slices."""
+    lines = ["| method | " + " | ".join(NAMES) + " |", "|---" * (len(NAMES) + 1) + "|"]
+    for name, figures in rows.items():  # (seeds, slices, figures)
+        mean, slices, seeds = figures.mean((0, 1)), figures.mean(0).std(0), figures.mean(1).std(0)
+        cells = [f"{mean[0]:.3f}"]
+        for k in range(1, len(NAMES) - 1):
+            digits = 2 if k == 1 else 3
+            cells.append(f"{mean[k]:.{digits}f} ({slices[k]:.{digits}f}, {seeds[k]:.{digits}f})")
+        lines.append(f"| {name} | " + " | ".join([*cells, f"{mean[-1]:.1f}"]) + " |")
+    return "\n".join(lines)
+
+
+def figure(path: str, image: np.ndarray, truth: np.ndarray, shown: dict[str, Any]) -> None:
+    """The paper's Fig. 3: decoded slices above, the masks found in them below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns: list[tuple[str, str, np.ndarray, np.ndarray]] = [("original, truth", "", image, truth)]
+    for name, (figures, decoded, found) in shown.items():
+        columns.append((name, f"{figures[1]:.2f} dB / {figures[2]:.3f}\nDice {figures[3]:.3f}", decoded, found))
+    canvas = Figure(figsize=(1.9 * len(columns), 4.5), layout="tight")
+    FigureCanvasAgg(canvas)
+    axes = canvas.subplots(2, len(columns))
+    for k, (name, text, decoded, found) in enumerate(columns):
+        axes[0, k].imshow(decoded, cmap="gray", vmin=image.min(), vmax=image.max())
+        axes[0, k].set_title(name.replace(", ", "\n"), fontsize=8)
+        axes[1, k].imshow(found, cmap="gray", vmin=0, vmax=max(int(truth.max()), 1), interpolation="nearest")
+        axes[1, k].set_xlabel(text, fontsize=8)
+        for axis in axes[:, k]:
+            axis.set_xticks([])
+            axis.set_yticks([])
+    canvas.savefig(path, dpi=110)
+
+
+def verdict(rows: dict[str, np.ndarray]) -> str:
+    """Dice (truth) of every regularised row against its vanilla one, in the spread over seeds of both."""
+    lines, vanilla = [], ""
+    for name, figures in rows.items():
+        if METHODS[name][1] is None:
+            vanilla = name
+            continue
+        column = NAMES.index("Dice original" if METHODS[name][1] == "original" else "Dice truth")
+        pair = [rows[k].mean(1)[:, column] for k in (name, vanilla)]
+        gain = pair[0].mean() - pair[1].mean()
+        spread = float(np.hypot(pair[0].std(ddof=1), pair[1].std(ddof=1))) if len(pair[0]) > 1 else float("nan")
+        lines.append(
+            f"{name} against {vanilla}: {NAMES[column]} {gain:+.3f}, spread over seeds {spread:.3f}: "
+            f"{'beyond it' if gain > 2 * spread else 'NOT beyond it'}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print tables, draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("network", type=Path)
+    parser.add_argument("--quick", action="store_true", help="one bit rate, the fast effort")
+    parser.add_argument("--image", default="images")
+    parser.add_argument("--binary", action="store_true")
+    parser.add_argument("--test-subjects", type=int, default=10, help="as they were left out of the training")
+    parser.add_argument("--slices", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--bpp", type=float, nargs="+", default=[1.2, 0.6, 0.3])
+    parser.add_argument("--weight", type=float, default=3.0)
+    parser.add_argument("--effort", default="default")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--figure", help="draw the slice of median Dice of the first method here")
+    options = parser.parse_args()
+    if options.quick:
+        options.effort = "fast"
+        options.bpp, options.seeds, options.methods = QUICK["bpp"], QUICK["seeds"], QUICK["methods"]
+    os.environ |= {"OMP_NUM_THREADS": "1", "INR_CODEC_THREADS": "1", "INR_CODEC_DEVICE": "cpu"}
+    import train
+
+    if not options.network.exists():
+        command = [sys.executable, train.__file__, str(options.data), str(options.network), "--image", options.image]
+        command += ["--test-subjects", str(options.test_subjects), *(["--binary"] if options.binary else [])]
+        raise SystemExit(f"expected a network in {options.network}, found none: {' '.join(command)} --rate 4e-3")
+    images, labels, subjects = train.load(options.data, options.image, options.binary)
+    out = train.left_out(subjects, options.test_subjects, 0)
+    picks = choose(labels, subjects, out, options.slices)
+    print(f"{len(picks)} slices of {len({subjects[k] for k in picks})} subjects, weight {options.weight:g}", flush=True)
+    start(str(options.network))
+    before = train.predict(SEGMENT, images[picks])  # type: ignore[name-defined]  # noqa: F821
+    unspoilt = [train.dice(found, labels[k]) for found, k in zip(before, picks)]
+    print(f"Dice (truth) of the originals: {np.mean(unspoilt):.3f} ({np.std(unspoilt):.3f})\n", flush=True)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        options.workers, mp_context=context, initializer=start, initargs=(str(options.network),)
+    ) as pool:
+        for bpp in options.bpp:
+            rows, shown = {}, {}
+            for name in options.methods:
+                codec, given = METHODS[name]
+                weight = 0.0 if given is None else options.weight
+                base = {"bpv": bpp, "effort": options.effort, "segmentation": options.network, "dice_weight": weight}
+                jobs = [
+                    (image := images[k].astype(np.uint16), labels[k])
+                    + (base | codec | {"seed": seed} | ({"mask": labels[k]} if given == "truth" else {}),)
+                    for seed in range(options.seeds)
+                    for k in picks
+                ]
+                assert image.ndim == 2
+                done = list(pool.map(one, jobs))
+                rows[name] = np.array([figures for figures, _, _ in done]).reshape(options.seeds, len(picks), -1)
+                shown[name] = done[: len(picks)]
+                print(f"{bpp:g} bpp, {name}: {rows[name].mean((0, 1)).round(3).tolist()}", file=sys.stderr, flush=True)
+            print(f"### {bpp:g} bits per pixel\n\n{table(rows)}\n\n{verdict(rows)}\n", flush=True)
+            if options.figure:
+                first = rows[options.methods[0]][0, :, NAMES.index("Dice truth")]
+                k = int(np.argsort(first)[len(picks) // 2])
+                path = Path(options.figure)
+                path = path.with_stem(f"{path.stem}_{bpp:g}") if len(options.bpp) > 1 else path
+                shown_k = {name: done[k] for name, done in shown.items()}
+                figure(str(path), images[picks[k]], labels[picks[k]], shown_k)
+
+
+if __name__ == "__main__":
+    main()
