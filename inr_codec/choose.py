@@ -121,7 +121,7 @@ def network_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> tuple[list
     rms = math.sqrt(max(chunk.squared_error(decoded), 1e-18))
     code = min(max(round(-4 * math.log2(rms)), STRONGEST), 255)
     which, bits, filtered = choose_faces(unit, decoded, layer.blocks, deblock_strength(code), valid=chunk.valid)
-    if not any(bits):
+    if not any(bits) or (chunk.structure is not None and chunk.structure.loses(filtered, decoded)):
         return layers, decoded
     packed = pack_deblock(code - 4 * round(math.log2(STRENGTHS[which])), bits)
     return [*layers, Layer(LayerType.DEBLOCK, packed)], filtered

@@ -26,6 +26,7 @@ from inr_codec.quantise import all_sensitivities, freeze, step_codes, symbols
 from inr_codec.runtime import engine
 
 if TYPE_CHECKING:
+    from inr_codec.fit.regularised import Scene
     from inr_codec.regulariser import Regulariser
 
 FREEZE_SHARE = 0.05
@@ -72,6 +73,19 @@ def choose_sizes(plan: NetworkPlan, config: Config) -> list[int]:
     return sizes_by_weights(plan, measured_weights(plan, live, config))
 
 
+def make_scene(plan: NetworkPlan, live: list[int]) -> "Scene":
+    """What the networks of the blocks `live` paint, the other blocks filled in."""
+    from inr_codec.fit.regularised import Scene
+
+    ground = np.zeros_like(plan.chunk.unit)
+    for k, block in enumerate(plan.blocks):
+        if k not in live:
+            ground[block.slices] = affine_of(_flat_block(plan, k))[1]
+    gains = [std_size(plan.empty[k].std_code) for k in live]
+    lifts = [plan.empty[k].mean * MEAN_UNIT * gain for k, gain in zip(live, gains, strict=True)]
+    return Scene(plan.chunk, [plan.blocks[k] for k in live], gains, lifts, ground)
+
+
 def regularise(
     plan: NetworkPlan,
     live: list[int],
@@ -81,16 +95,9 @@ def regularise(
     config: Config,
 ) -> tuple[list[FitOutcome], Fit]:
     """Fitted networks fitted on under the structural regulariser, and the fit for freezing them under it."""
-    from inr_codec.fit.regularised import Scene, fit_regularised, squared_error
+    from inr_codec.fit.regularised import fit_regularised, squared_error
 
-    empty = [plan.empty[k] for k in live]
-    ground = np.zeros_like(plan.chunk.unit)
-    for k, block in enumerate(plan.blocks):
-        if k not in live:
-            ground[block.slices] = affine_of(_flat_block(plan, k))[1]
-    gains = [std_size(block.std_code) for block in empty]
-    lifts = [block.mean * MEAN_UNIT * gain for block, gain in zip(empty, gains, strict=True)]
-    scene = Scene(plan.chunk, [plan.blocks[k] for k in live], gains, lifts, ground)
+    scene = make_scene(plan, live)
     scale = squared_error(tasks, fitted, scene, structure)
     steps = min(REGULARISED_STEPS[config.effort], plan.settings.schedule.steps)
     rate = plan.settings.schedule.rate * REGULARISED_RATE

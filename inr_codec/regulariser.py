@@ -66,16 +66,19 @@ class Regulariser:
         seen[~np.isfinite(seen)] = intensity.lo
         self._hidden = None if valid is None else torch.from_numpy(~valid).to(self.where)
         self._original = torch.from_numpy(seen).to(self.where)
-        rows = self.batches(np.arange(len(chunk)))
+        parts = self.batches(np.arange(len(chunk)))
         with torch.no_grad():
-            found = torch.cat([self._found(self._logits(self._original[part])) for part in rows])
-            self.classes = self._logits(self._original[rows[0]]).shape[1]
-        if labels is not None and self.classes > 1 and labels.max(initial=0) >= self.classes:
+            if labels is None:
+                found = torch.cat([_found(self._logits(self._original[part])) for part in parts])
+                self._labels = found.reshape(chunk.shape)
+                return
+            classes = self._logits(self._original[parts[0]]).shape[1]
+        if classes > 1 and labels.max(initial=0) >= classes:
             raise ConfigError(
-                f"expected labels below the network's {self.classes} classes, got {labels.max()}: give a mask of the "
+                f"expected labels below the network's {classes} classes, got {labels.max()}: give a mask of the "
                 "classes that the network was trained on"
             )
-        self.labels = found.reshape(chunk.shape) if labels is None else torch.from_numpy(labels).to(self.where)
+        self._labels = torch.from_numpy(labels).to(self.where)
 
     def batches(self, rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
         """Indices along the first axis in parts that the network can see at once."""
@@ -86,7 +89,21 @@ class Regulariser:
 
     def penalty(self, unit: Tensor, rows: NDArray[np.intp]) -> Tensor:
         """1 - Dice of unit intensities at those indices along the first axis (all of them if `whole`)."""
-        return 1 - dice(self._logits(self._decoded(unit, rows)), self._flat(self.labels[rows])).mean()
+        return 1 - dice(self._logits(self._decoded(unit, rows)), self._flat(self._labels[rows])).mean()
+
+    def loses(self, changed: NDArray[np.float32], unit: NDArray[np.float32]) -> bool:
+        """Whether Dice is lower in the unit intensities `changed` of the whole chunk than in `unit`."""
+        both = []
+        with torch.no_grad():
+            for values in (changed, unit):
+                parts = self.batches(np.arange(len(values)))
+                both.append(
+                    sum(
+                        float(self.penalty(torch.from_numpy(values[part]).to(self.where), part)) * len(part)
+                        for part in parts
+                    )
+                )
+        return both[0] > both[1]
 
     def _decoded(self, unit: Tensor, rows: NDArray[np.intp]) -> Tensor:
         values = self._low + self._span * unit.clamp(0.0, 1.0)
@@ -119,8 +136,9 @@ class Regulariser:
             )
         return logits
 
-    def _found(self, logits: Tensor) -> Tensor:
-        return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+
+def _found(logits: Tensor) -> Tensor:
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 
 
 def dice(logits: Tensor, labels: Tensor) -> Tensor:
