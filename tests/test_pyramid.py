@@ -1,5 +1,6 @@
 """OME-Zarr in, OME-Zarr out: every level, valid metadata, both versions, and the readers that people use."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from samples import FAST, field, psnr
 
 from inr_codec.batch import encode_array, pyramid
 from inr_codec.batch.store import load_plan
+from inr_codec.cli import main
 from inr_codec.errors import ConfigError
 
 AXES = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
@@ -80,6 +82,22 @@ def test_every_level_is_encoded_within_its_ratio(made: dict[str, Any], version: 
         keys = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith((".z", "zarr"))]
         assert sum(file.stat().st_size for file in keys) <= values.nbytes / 20
         assert (folder / ("0/0/0" if version == "0.4" else "c/0/0/0")).is_file()
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_all_levels_are_verified(made: dict[str, Any], tmp_path: Path, version: str) -> None:
+    """Against the source's levels, in a store that was moved; a key of any level that is gone is missed."""
+    for name in (f"{version}.zarr", f"{version}.zarr.batch"):
+        shutil.copytree(made["folder"] / name, tmp_path / name)
+    target, source = tmp_path / f"{version}.zarr", made["folder"] / f"s{version}.zarr"
+    assert main(["verify", str(target), "--against", str(source), "--sample", "100%"]) == 0
+    for level in range(3):
+        key = target / str(level) / ("0/0/0" if version == "0.4" else "c/0/0/0")
+        data = key.read_bytes()
+        key.unlink()
+        assert main(["verify", str(target)]) == 1
+        key.write_bytes(data)
+    assert main(["verify", str(target)]) == 0
 
 
 @pytest.mark.parametrize(("source", "zarr_format"), [("0.4", 3), ("0.5", 2)])

@@ -31,6 +31,8 @@ from inr_codec.streams import codec_of, streams_of_key
 LISTED = 200
 """Failed chunks that are listed."""
 BINS = 40
+"""Bars of a histogram at most."""
+LEGEND = "Grey: nothing but the fill value, exact, or not known. Red cross: a chunk behind it failed."
 STATES = ("done", "empty", "failed")
 Floats = NDArray[np.float32]
 
@@ -163,7 +165,7 @@ def render(chunks: Chunks) -> str:
         ("Seconds", "s", chunks.seconds, False),
     ):
         if np.isfinite(values).any():
-            parts.append(f"<h2>{title} of chunks</h2>")
+            parts.append(f"<h2>{title} of chunks</h2><p>{LEGEND}</p>")
             parts.append(_image(f"{title} over the chunks", draw_maps(values, chunks.state == 2, unit, least)))
             parts.append(_image(f"Histogram of {title}", draw_histogram(values, unit)))
     failed = chunks.count("failed")
@@ -196,7 +198,7 @@ def _summary(chunks: Chunks) -> dict[str, str]:
         rows["of chunks"] = f"median {middle:.2f}, 10 % below {tenth:.2f}, least {low:.2f} dB, of the same peak"
     if chunks.recorded:
         busy = float(np.nansum(chunks.seconds))
-        rows["work"] = f"{duration(busy)} in {len(chunks.workers):,} processes, {chunks.repeated:,} chunks tried again"
+        rows["work"] = f"{duration(busy)}, processes: {len(chunks.workers):,}, chunks tried again: {chunks.repeated:,}"
     else:
         rows["work"] = "no manifest beside the store: seconds, workers and failures are not known"
     settings = codec_of(array.metadata).config.to_dict()
@@ -211,7 +213,7 @@ def draw_maps(values: Floats, failed: NDArray[np.bool_], unit: str, least: bool)
     broken = failed.reshape(grid.shape)
     names = ("z", "y", "x")
     axes = [axis for axis in range(3) if axis == 0 or grid.shape[0] > 1]
-    figure = new_figure(f"{'least' if least else 'mean'} of the chunks along each axis ({unit})")
+    figure = new_figure("")
     figure.set_size_inches(3.6 * len(axes) + 1.2, 3.8)
     low, high = (float(value) for value in np.nanpercentile(values, [1, 99]))
     panels = figure.subplots(1, len(axes), squeeze=False)[0]
@@ -221,11 +223,13 @@ def draw_maps(values: Floats, failed: NDArray[np.bool_], unit: str, least: bool)
         marks = np.argwhere(broken.any(axis=axis))
         panel.scatter(marks[:, 1], marks[:, 0], marker="x", color="#d50000", s=24)
         rest = [name for k, name in enumerate(names) if k != axis]
-        panel.set_title(f"along {names[axis]}", fontsize=10)
+        panel.set_title(f"{'least' if least else 'mean'} along {names[axis]}", fontsize=10)
         panel.set_xlabel(f"chunks along {rest[1]}", fontsize=9)
         panel.set_ylabel(f"chunks along {rest[0]}", fontsize=9)
         panel.set_facecolor("#e4e4e4")
-    figure.colorbar(shown, ax=panels.tolist(), fraction=0.03, pad=0.02, extend="both")
+        for ticks in (panel.xaxis, panel.yaxis):
+            ticks.get_major_locator().set_params(integer=True)
+    figure.colorbar(shown, ax=panels.tolist(), fraction=0.03, pad=0.02, extend="both").set_label(unit, fontsize=9)
     return _png(figure)
 
 
@@ -246,7 +250,8 @@ def draw_histogram(values: Floats, unit: str) -> bytes:
     wide = low > 0 and high > 100 * low
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    edges = np.geomspace(low, high, BINS + 1) if wide else np.linspace(low, high, BINS + 1)
+    bins = min(BINS, 8 + seen.size // 8)
+    edges = np.geomspace(low, high, bins + 1) if wide else np.linspace(low, high, bins + 1)
     figure = new_figure(f"{seen.size:,} chunks")
     figure.set_size_inches(8, 2.8)
     panel = figure.subplots()

@@ -74,7 +74,7 @@ def arrays_of(target: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"expected a zarr array or group, found none at {target!r}: check the path") from None
     arrays = {"": node} if isinstance(node, zarr.Array) else dict(node.members(max_depth=None))
-    ours = {name: a for name, a in arrays.items() if isinstance(a, zarr.Array) and codec_of(a.metadata)}
+    ours = {name: a for name, a in sorted(arrays.items()) if isinstance(a, zarr.Array) and codec_of(a.metadata)}
     if not ours:
         raise ConfigError(f"expected an array that inr_codec wrote, got none in {target!r}: nothing to check")
     return ours
@@ -165,12 +165,14 @@ class _Known:
 
 
 def _known(target: str, array: str, grid: Index) -> _Known | None:
-    """What the manifest of this array says; None where there is none."""
-    name = target.rstrip("/")
-    if state_folder(name).size(PLAN) is None:
+    """What the manifest of this array says; None where there is none. Further levels of a group have their own."""
+    root = target.rstrip("/")
+    for name, inner in ((root, array), (f"{root}/{array}".rstrip("/"), "")):
+        if state_folder(name).size(PLAN) is not None and (plan := load_plan(name)).array == inner:
+            break
+    else:
         return None
-    plan = load_plan(name)
-    if plan.array != array or plan.grid != grid:
+    if plan.grid != grid:
         return None
     known, lines = _Known(np.zeros(plan.count, bool), np.full(plan.count, np.nan)), 0
     for record in read_manifest(name):
