@@ -17,6 +17,7 @@ from inr_codec.batch.plan import Plan, default_chunks
 from inr_codec.batch.store import new_array
 from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress, duration, voxels_per_second
+from inr_codec.provenance import record
 from inr_codec.streams import Outlines, outlines_of, stored_streams
 
 LISTED_CHUNKS = 10
@@ -58,6 +59,7 @@ def encode(
         )
         encoded = new_array(plan, str(part))
         work = _copy("encoding", array, encoded, chunks, workers, progress)
+        record(encoded, settings)
         stored = sum(len(stream) for _, stream in stored_streams(encoded))
     whole = prod(shape) * dtype.itemsize
     ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"

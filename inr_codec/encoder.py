@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LOSSLESS_HOPE = 1.5
 """The best compression level of deflate does not gain more than this over the fastest one."""
+DISAGREEMENT = 1e-5
+"""Of unit intensities between engines, at most (FORMAT.md)."""
 TINY = 512
 """Arrays of fewer voxels are stored losslessly, and so are 1-D arrays of fewer than TINY_LINE (coordinates)."""
 TINY_LINE = 65536
@@ -105,7 +107,8 @@ def encode(
         layers = choose_layers(unit, budget - frame, config) + tail
         stored = intensity if len(layers) > len(tail) else _middle(seen)
         reached = measure(chunk, valid, layers, stored, intensity)
-        return pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, stored, reached), layers), reached
+        stream = pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, stored, reached), layers)
+        return stream, on_any_engine(reached, layers)
 
     if budget is None:
         found = search_psnr(within, unit, config.psnr or 0.0, frame, chunk.nbytes)
@@ -126,6 +129,17 @@ def _structure(
     assert config.segmentation is not None and config.dice_weight is not None
     labels = None if config.mask is None else labels_of(config.mask)
     return Regulariser(chunk, valid, intensity, config.segmentation, labels, config.dice_weight)
+
+
+def on_any_engine(reached: Reached, layers: list[Layer]) -> Reached:
+    """What holds whoever decodes: where layers are evaluated in floats, less the engines' disagreement.
+
+    Errors that grow by at most DISAGREEMENT each have a root mean square that grows by at most as much.
+    """
+    if math.isinf(reached.psnr) or not {layer.type for layer in layers} & {LayerType.NETWORK, LayerType.FILTER}:
+        return reached
+    rms = 10 ** (-reached.psnr / 20) + DISAGREEMENT
+    return Reached(-20 * math.log10(rms), reached.max_error + DISAGREEMENT)
 
 
 def fits_networks(chunk: NDArray[Any]) -> bool:

@@ -62,7 +62,8 @@ class Inspection:
         if self.lo is not None:
             rows["range"] = f"{self.lo:g} to {self.hi:g}"
         if self.psnr is not None:
-            rows["reached"] = f"PSNR {self.psnr:.2f} dB, largest error {self.max_error:.4g}"
+            worst = "not known" if self.max_error is None else f"{self.max_error:.4g}"
+            rows["reached"] = f"PSNR {self.psnr:.2f} dB, largest error {worst}"
         if self.depth is not None:
             rows["networks"] = f"{self.architecture}, {self.parameters:,} parameters, {self.depth} layers"
             rows["networks"] += "" if self.w0 is None else f", w0 = {self.w0:g}"
@@ -84,15 +85,7 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
     networks = [unpack_network(layer.payload, header.shape) for layer in layers if layer.type == LayerType.NETWORK]
     shapes = [shape for network in networks for shape in _shapes(network, len(header.shape))]
     lo, hi = (None, None) if header.intensity is None else (header.intensity.lo, header.intensity.hi)
-    psnr = max_error = None
-    if header.dtype is None:
-        psnr, max_error = math.inf, 0.0
-    elif header.reached is not None and header.intensity is not None:
-        psnr = header.reached.psnr
-        max_error = header.reached.max_error * (header.intensity.hi - header.intensity.lo)
-        for layer in layers:
-            if layer.type == LayerType.CORRECTION:
-                max_error = unpack_bound(layer.payload)
+    psnr, max_error = reached_of(header, layers)
     return Inspection(
         shape=header.shape,
         dtype=dtype,
@@ -112,6 +105,20 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
         psnr=psnr,
         max_error=max_error,
     )
+
+
+def reached_of(header: Header, layers: list[Layer]) -> tuple[float | None, float | None]:
+    """PSNR (dB) and largest error (in the chunk's units) that a stream tells of itself, None where not measured."""
+    if header.dtype is None:
+        return math.inf, 0.0
+    if header.reached is None or header.intensity is None:
+        return None, None
+    for layer in layers:
+        if layer.type == LayerType.CORRECTION:
+            return header.reached.psnr, unpack_bound(layer.payload)
+    if header.intensity.constant and header.reached.max_error > 0:  # stored as its mean: the range is not known
+        return header.reached.psnr, None
+    return header.reached.psnr, header.reached.max_error * (header.intensity.hi - header.intensity.lo)
 
 
 def _dtype(header: Header, layers: list[Layer]) -> np.dtype[Any]:

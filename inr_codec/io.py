@@ -20,7 +20,11 @@ import numpy as np
 from inr_codec.errors import ConfigError, InrCodecError
 
 SUFFIXES = (".npy", ".tif", ".tiff", ".nii", ".nii.gz", ".nrrd")
-ATTRIBUTES = ("spacing", "unit", "affine", "scale_factor", "add_offset")
+PROVENANCE = tuple(
+    f"lossy_compression_{name}" for name in ("algorithm", "implementation", "recipe", "least_psnr", "max_error")
+)
+"""What `provenance` writes, and what a decoded copy keeps."""
+ATTRIBUTES = ("spacing", "unit", "affine", "scale_factor", "add_offset", *PROVENANCE)
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 
 

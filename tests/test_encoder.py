@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from samples import FAST, SHAPE, field, psnr, same_bits
 
 from inr_codec import INRCodec, decode, inspect
+from inr_codec.bitstream import Layer, LayerType, Reached
+from inr_codec.encoder import on_any_engine
 from inr_codec.errors import UnsupportedArray
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"]
@@ -116,6 +118,22 @@ def test_the_psnr_is_a_floor(target: float) -> None:
     data = INRCodec(psnr=target, effort="fast", steps=150).encode(values)
     assert psnr(values, decode(data)) >= target
     assert len(data) < values.nbytes
+
+
+def test_the_psnr_is_a_floor_on_every_engine() -> None:
+    """Networks evaluated by torch reach psnr= as well, and the search has counted their disagreement in."""
+    torch = pytest.importorskip("torch")
+    from inr_codec.evaluate_torch import decode_torch
+
+    values = field((12, 20, 20), "f4", noise=0.02)
+    data = INRCodec(psnr=24, layers="network", deblock=False, effort="fast", steps=150).encode(values)
+    assert inspect(data).layers == ("network",)
+    voxels, rest = decode_torch(data, torch.device("cpu"))
+    for decoded in (decode(data), voxels.numpy()[rest]):
+        assert psnr(values, decoded) >= 24
+    counted = on_any_engine(Reached(80.0, 0.0), [Layer(LayerType.NETWORK, b"")])
+    assert 79 < counted.psnr < 80 and counted.max_error == 1e-5
+    assert on_any_engine(Reached(80.0, 0.0), [Layer(LayerType.RESIDUAL, b"")]).psnr == 80
 
 
 def test_a_lower_psnr_costs_less() -> None:
