@@ -83,6 +83,17 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
     decode.add_argument("--workers", type=_count, default=threads(), help="chunks in work at a time")
 
+    prior = verbs.add_parser("prior", help="learn from sample chunks where fits start: a file for encode --prior")
+    prior.add_argument("source", help="the volume; NAME.zarr/ARRAY for an array in a group")
+    prior.add_argument("target", help="the text file to write")
+    prior.add_argument("--ratio", type=float, default=100.0, help="that the volume will be encoded at (default: 100)")
+    prior.add_argument("--layers", choices=("auto", "network"), help="that it will be encoded with")
+    prior.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: 64,128,128)")
+    prior.add_argument("--samples", type=_count, default=8, help="chunks to learn from (default: 8)")
+    prior.add_argument("--rounds", type=_count, default=60, help="of learning, for each network size (default: 60)")
+    prior.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
+    prior.set_defaults(run=commands.prior)
+
     plan = verbs.add_parser("plan", help="begin a large array: the plan beside the store, nothing encoded yet")
     plan.add_argument("source", help="the volume; a path or URL that every worker can read")
     plan.add_argument("target", help="the zarr array to write; a path or URL that every worker can write to")
@@ -142,6 +153,7 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of INRCodec; may be repeated"
     )
+    command.add_argument("--prior", metavar="FILE", help="what inr-codec prior learnt")
     command.add_argument("--segmentation", metavar="FILE", help="network whose masks are kept; FILE's code is run")
     command.add_argument("--dice-weight", type=float, help="what losing all of a mask counts (1: 3 dB at most)")
     command.add_argument("--mask", metavar="PATH", help="labels to keep, of the source's shape (on clusters)")
@@ -176,6 +188,8 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         value = options.pop(name)
         if value is not None:
             settings[name] = value
+    if (file := options.pop("prior")) is not None:
+        settings["prior"] = commands.read_text(file)
     if not settings.keys() & set(TARGETS):
         settings["ratio"] = 100.0
     return settings

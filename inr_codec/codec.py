@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from inr_codec.config import Config, Effort, Weights, make_config
 from inr_codec.errors import ConfigError, UnsupportedArray
+from inr_codec.prior import remember
 
 CODEC_ID = "inr_codec"
 
@@ -48,6 +49,7 @@ class Recipe:
         bits: float | None = None,
         deblock: bool | None = None,
         weights: Weights | None = None,
+        prior: str | None = None,
         segmentation: Any = None,
         dice_weight: float | None = None,
         mask: Any = None,
@@ -86,6 +88,8 @@ class Recipe:
             weights         where errors count more: "foreground" (above Otsu's threshold of each chunk), a number (the
                             least intensity of the region), or an array of the chunk's shape, float, >= 0. Metadata
                             says "array" for that: it is needed to encode again, not to decode
+            prior           text of starts learnt from chunks like these (`learn_prior`, `inr-codec prior`): fits need
+                            fewer steps. Metadata holds all of it: some kilobytes
         How to fit:
             optimiser       "adam" or "adamax"
             learning_rate   at the beginning; it decays
@@ -104,6 +108,7 @@ class Recipe:
         options["weights"] = "array" if isinstance(weights, np.ndarray) else weights
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
         object.__setattr__(self, "config", make_config(plain))
+        remember(prior)
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self.config.to_dict().items())
@@ -139,6 +144,7 @@ class INRCodec(Recipe, Codec):  # type: ignore[misc]
         """
         from inr_codec.decoder import decode
 
+        remember(self.config.prior)
         values = decode(ensure_bytes(buf))
         return values if out is None else _copy(values, out)
 

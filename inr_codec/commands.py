@@ -15,6 +15,7 @@ from inr_codec import inspect as inspect_stream
 from inr_codec import io, metrics
 from inr_codec.batch.plan import Plan, default_chunks
 from inr_codec.batch.store import new_array
+from inr_codec.config import Config
 from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.provenance import record
@@ -64,6 +65,50 @@ def encode(
     whole = prod(shape) * dtype.itemsize
     ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"
     print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {work}")
+
+
+def prior(
+    source: str,
+    target: str,
+    *,
+    ratio: float,
+    layers: Literal["auto", "network"] | None,
+    chunks: tuple[int, ...] | None,
+    samples: int,
+    rounds: int,
+    progress: bool,
+) -> None:
+    """Learn a prior from chunks spread over a volume, and write its text."""
+    from inr_codec.learn_prior import learn_prior
+
+    array = io.load(source).array
+    chunks = chunks or default_chunks(tuple(array.shape))
+    if len(chunks) != len(array.shape):
+        raise ConfigError(f"expected chunks with a side for each of {array.shape!r}, got {chunks!r}: change --chunks")
+    corners = list(product(*[range(0, max(side - chunk, 0) + 1, chunk) for side, chunk in zip(array.shape, chunks)]))
+    chosen = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, samples).astype(int))]
+    taken = [np.asarray(array[tuple(slice(a, a + n) for a, n in zip(corner, chunks))]) for corner in chosen]
+    bar: list[Progress] = []
+
+    def on_size(done: int, of: int) -> None:
+        if not bar:
+            shown = progress or sys.stderr.isatty()
+            bar.append(Progress("learning", of, of, stream=sys.stderr, shown=shown))
+        bar[0].step(1)
+
+    learnt = learn_prior(taken, Config(ratio=ratio, layers=layers), rounds=rounds, on_size=on_size)
+    bar[0].close()
+    Path(target).write_text(learnt.text, encoding="ascii")
+    size = f"{len(learnt.text):,} characters"
+    print(f"{target}: starts of {len(learnt.starts)} network sizes, {size}, {learnt.digest.hex()}")
+
+
+def read_text(path: str) -> str:
+    """The text of a file; ConfigError where there is none."""
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected a file that inr-codec prior wrote, got {path!r} ({error}): learn one") from None
 
 
 def decode(source: str, target: str, *, workers: int, overwrite: bool, progress: bool) -> None:

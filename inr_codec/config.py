@@ -54,8 +54,9 @@ class Config:
     max_blocks (a_max), top_m (M), concentration (form of eq. 9), levels: how the chunk is cut. allocation: how
     parameters are shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the
     fit. bits: of a parameter, on average. deblock: whether seams may be filtered. weights: where errors count more
-    ("array": an array was given to the codec, which does not keep it). segmentation, dice_weight, mask: the structural
-    regulariser, the first and the last kept as references by name; it implies layers="network".
+    ("array": an array was given to the codec, which does not keep it). prior: text of learned starts. segmentation,
+    dice_weight, mask: the structural regulariser, the first and the last kept as references by name; it implies
+    layers="network".
     """
 
     ratio: float | None = None
@@ -84,6 +85,7 @@ class Config:
     bits: float | None = None
     deblock: bool | None = None
     weights: Weights | None = None
+    prior: str | None = None
     segmentation: Any = None
     dice_weight: float | None = None
     mask: Any = None
@@ -201,8 +203,20 @@ def _check(config: Config) -> None:
         raise ConfigError(f"expected lossless to be True, got {config.lossless!r}: give max_error= or leave it out")
     if config.deblock is not None and not isinstance(config.deblock, bool):
         raise ConfigError(f"expected deblock to be True or False, got {config.deblock!r}: choose one of them")
+    _check_prior(config)
     _check_regulariser(config)
     _check_architecture(config)
+
+
+def _check_prior(config: Config) -> None:
+    """Refuse what a prior has decided already."""
+    for option in ("preset", "architecture", "depth", "funnel_ratio", "w0"):
+        given = getattr(config, option)
+        if config.prior is not None and given not in (None, "funnel"):
+            wanted = f"no {option}= with prior=, which was learnt for networks of its own"
+            raise ConfigError(f"expected {wanted}, got {option}={given!r}: leave one of the two out")
+    if config.prior is not None and not isinstance(config.prior, str):
+        raise ConfigError(f"expected prior= to be the text of a prior, got {config.prior!r:.60}: give Prior.text")
 
 
 def _check_regulariser(config: Config) -> None:

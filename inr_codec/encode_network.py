@@ -128,7 +128,7 @@ def assemble(
         settings = plan.settings
         return NetworkLayer(
             plan.blocks, tuple(networks), settings.depth, settings.funnel_units, round(settings.w0 * W0_UNIT),
-            settings.frequencies,
+            settings.frequencies, plan.prior.digest if plan.prior else b"",
         )  # fmt: skip
 
     def packed_size(coarseness: float, values: list[NDArray[np.float32]]) -> int:

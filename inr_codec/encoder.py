@@ -16,6 +16,7 @@ from inr_codec.importance import voxel_weights
 from inr_codec.intensity import DTYPES, Intensity, UnitChunk, normalise
 from inr_codec.lossless import KINDS, pack_lossless
 from inr_codec.mask import Mask, find_mask, pack_mask
+from inr_codec.prior import remember
 from inr_codec.reconstruct import chunk_values
 from inr_codec.references import labels_of
 from inr_codec.search import search_psnr
@@ -46,6 +47,7 @@ def encode(
     fit.
     """
     config = config.resolved()
+    remember(config.prior)
     if config.weights == "array" and weights is None:
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     if labels is not None:

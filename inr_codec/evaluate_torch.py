@@ -120,7 +120,7 @@ def _evaluate(
         ]
         shape = layer.shape_of(network, out.ndim)
         firsts = [int(first) for first, _ in ends]
-        grids.append(Grid(dequantise(network, shape, layer.w0), shape, axes, firsts, gain, lift))
+        grids.append(Grid(dequantise(layer, network, shape), shape, axes, firsts, gain, lift))
     if fused:
         from inr_codec.evaluate_triton import evaluate_grids
 

@@ -26,6 +26,7 @@ from inr_codec.network import (
     initial_parameters,
     still_axes,
 )
+from inr_codec.prior import DIGEST_BYTES, start_from
 from inr_codec.runtime import parallel_map
 
 FLAT_UNIT = 1 / 65535  # of the mean of a block without a network
@@ -33,7 +34,7 @@ MEAN_UNIT = 0.25  # of the mean of a block with one, in units of its std
 TREE, SIZE, FLAT, MEAN, STD, FIRST_STEP = range(6)
 W0_UNIT = 16
 MAX_DEPTH = 16
-SINE, NERF = range(2)
+SINE, NERF, LEARNT = range(3)
 """Architectures in the stream: above the depth, in the first byte."""
 DEPTH_BITS = 5
 MAX_FREQUENCIES = 16
@@ -67,7 +68,8 @@ class NetworkBlock:
 class NetworkLayer:
     """All blocks of a chunk and the settings that their networks share.
 
-    frequencies: octaves of NeRF networks, which have no w0; 0 for sine networks.
+    frequencies: octaves of NeRF networks, which have no w0; 0 for sine networks. prior: digest of the prior that
+    the networks start from; empty for the starts that everybody knows.
     """
 
     blocks: tuple[Block, ...]
@@ -76,6 +78,7 @@ class NetworkLayer:
     funnel_units: int
     w0_units: int
     frequencies: int = 0
+    prior: bytes = b""
 
     @property
     def w0(self) -> float:
@@ -93,6 +96,12 @@ class NetworkLayer:
         """Widths of a block's network."""
         still = still_axes(self.blocks[0].shape, self.frequencies)
         return funnel_shape(dims, network.size, self.depth, self.funnel_units, self.frequencies, still)
+
+    def start_of(self, network: NetworkBlock, shape: NetworkShape) -> NDArray[np.float32]:
+        """What the symbols of a block's network are added to; UnsupportedFormat for a prior that was not met."""
+        if self.prior:
+            return start_from(self.prior, network.size, shape.parameters)
+        return initial_parameters(shape, self.w0, StartSequence(network.number))
 
 
 def step_size(code: int) -> float:
@@ -120,12 +129,14 @@ def _one(value: int) -> NDArray[np.int64]:
 def pack_network(layer: NetworkLayer, chunk_shape: Sequence[int]) -> bytes:
     """The payload of a network layer."""
     out = ByteWriter()
-    out.uint(layer.depth | (NERF if layer.frequencies else SINE) << DEPTH_BITS, 1)
+    kind = NERF if layer.frequencies else LEARNT if layer.prior else SINE
+    out.uint(layer.depth | kind << DEPTH_BITS, 1)
     out.uint(layer.funnel_units, 1)
     if layer.frequencies:
         out.uint(layer.frequencies, 1)
     else:
         out.uint(layer.w0_units, 2)
+    out.raw(layer.prior)
     slots, groups = _slots(layer.depth)
     tensors = 2 * layer.depth
     code = IntegerEncoder(slots, groups)
@@ -166,7 +177,7 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
     """The layer in a payload; CorruptChunk if it holds more than its bytes can."""
     data = ByteReader(payload)
     first = data.uint(1)
-    architecture = _bounded(first >> DEPTH_BITS, SINE, NERF, "an architecture")
+    architecture = _bounded(first >> DEPTH_BITS, SINE, LEARNT, "an architecture")
     depth = _bounded(first & (1 << DEPTH_BITS) - 1, 2, MAX_DEPTH, "a depth")
     funnel_units = _bounded(data.uint(1), 1, 255, "a funnel ratio in sixteenths")
     w0_units = frequencies = 0
@@ -174,6 +185,7 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
         frequencies = _bounded(data.uint(1), 1, MAX_FREQUENCIES, "a number of frequencies")
     else:
         w0_units = _bounded(data.uint(2), 1, 0xFFFF, "a w0 in sixteenths")
+    prior = data.raw(DIGEST_BYTES) if architecture == LEARNT else b""
     still = still_axes(chunk_shape, frequencies)
     if len(still) == len(chunk_shape):
         raise CorruptChunk(f"expected an axis of more than one voxel, got {chunk_shape}: the chunk is damaged")
@@ -207,16 +219,15 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
             steps[t] = _bounded(steps[t] + int(code.get(FIRST_STEP + t, 1)[0]), -64, 255, "a step's code")
             parts.append(code.get(FIRST_STEP + tensors + t, tensor.stop - tensor.start))
         networks.append(NetworkBlock(size, mean, std, tuple(steps), np.concatenate(parts), number))
-    return NetworkLayer(tuple(blocks), tuple(networks), depth, funnel_units, w0_units, frequencies)
+    return NetworkLayer(tuple(blocks), tuple(networks), depth, funnel_units, w0_units, frequencies, prior)
 
 
-def dequantise(network: NetworkBlock, shape: NetworkShape, w0: float) -> NDArray[np.float32]:
+def dequantise(layer: NetworkLayer, network: NetworkBlock, shape: NetworkShape) -> NDArray[np.float32]:
     """Parameters of a block's network: start plus symbol times step, in float64, rounded to float32."""
     assert network.symbols is not None
     lengths = [tensor.stop - tensor.start for tensor in shape.tensors()]
     steps = np.repeat(np.array([step_size(code) for code in network.steps]), lengths)
-    start = initial_parameters(shape, w0, StartSequence(network.number))
-    parameters: NDArray[np.float32] = (start + network.symbols * steps).astype(np.float32)
+    parameters: NDArray[np.float32] = (layer.start_of(network, shape) + network.symbols * steps).astype(np.float32)
     return parameters
 
 
@@ -259,7 +270,7 @@ def evaluate_network_at(layer: NetworkLayer, positions: Sequence[NDArray[np.floa
             out[window] = mean
             return
         shape = layer.shape_of(network, len(positions))
-        out[window] = evaluate_grid(dequantise(network, shape, layer.w0), shape, layer.w0, axes, std, mean)
+        out[window] = evaluate_grid(dequantise(layer, network, shape), shape, layer.w0, axes, std, mean)
 
     if out.size < SERIAL:
         for job in jobs:

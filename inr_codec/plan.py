@@ -13,6 +13,7 @@ from inr_codec.config import Config
 from inr_codec.fit import FitTask, Schedule
 from inr_codec.intensity import UnitChunk
 from inr_codec.network import (
+    FUNNEL_UNIT,
     StartSequence,
     funnel_shape,
     initial_parameters,
@@ -20,8 +21,9 @@ from inr_codec.network import (
     smallest_size,
     still_axes,
 )
-from inr_codec.network_layer import FLAT_UNIT, MEAN_UNIT, NetworkBlock, funnel_units, std_code, std_size
+from inr_codec.network_layer import FLAT_UNIT, MEAN_UNIT, W0_UNIT, NetworkBlock, funnel_units, std_code, std_size
 from inr_codec.partition import plan_partition
+from inr_codec.prior import Prior, read_prior
 from inr_codec.spectrum import spectrum_concentration
 
 FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
@@ -75,6 +77,7 @@ class NetworkPlan:
     """Per block: what all its voxels count together (their number, where there are no weights)."""
     settings: Settings
     parameters: int
+    prior: Prior | None = None
 
 
 def smallest_network(sides: tuple[int, ...], depth: int, units: int, frequencies: int) -> int:
@@ -93,6 +96,10 @@ def plan_network(
 ) -> NetworkPlan:
     """Plan a network layer of `n_bytes` bytes, on `blocks` if they are known already."""
     unit, valid = chunk.unit, chunk.valid
+    prior = prior_for(config, unit.ndim)
+    if prior is not None:
+        ratio, w0 = prior.funnel_units / FUNNEL_UNIT, prior.w0_units / W0_UNIT
+        config = replace(config, prior=None, depth=prior.depth, funnel_ratio=ratio, w0=w0)
     depth = config.depth or 5
     units = funnel_units(config.funnel_ratio or 2.2)
     frequencies = FREQUENCIES if config.architecture == "nerf" else 0
@@ -124,7 +131,13 @@ def plan_network(
     w0 = _frequency_factor(config, unit.shape)
     schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks), w0)
     settings = Settings(depth, units, w0, schedule, frequencies)
-    return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(picks), tuple(masses), settings, parameters)
+    return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(picks), tuple(masses), settings, parameters, prior)
+
+
+def prior_for(config: Config, dims: int) -> Prior | None:
+    """The prior of a recipe, where it is one for that many axes."""
+    prior = None if config.prior is None else read_prior(config.prior)
+    return prior if prior is not None and prior.dims == dims else None
 
 
 def _picks(
@@ -234,9 +247,10 @@ def _sizes(plan: NetworkPlan, live: list[int], allocate: Callable[[int, int], li
     if not live or plan.parameters < smallest * len(live):
         return sizes
     for k, count in zip(live, allocate(smallest, plan.parameters), strict=True):
-        sizes[k] = size_for_budget(
+        size = size_for_budget(
             len(sides), count, settings.depth, settings.funnel_units, settings.frequencies, still
         )
+        sizes[k] = size if plan.prior is None else plan.prior.nearest(size)
     return sizes
 
 
@@ -255,5 +269,8 @@ def make_task(plan: NetworkPlan, k: int, size: int, schedule: Schedule, seed: in
     block = plan.blocks[k]
     still = still_axes(block.shape, settings.frequencies)
     shape = funnel_shape(len(block.shape), size, settings.depth, settings.funnel_units, settings.frequencies, still)
-    start = initial_parameters(shape, settings.w0, StartSequence(k))
+    if plan.prior is None:
+        start = initial_parameters(shape, settings.w0, StartSequence(k))
+    else:
+        start = plan.prior.starts[size]
     return FitTask(targets(plan, k), block.shape, shape, settings.w0, start, schedule, seed * 1009 + k, plan.picks[k])

@@ -11,6 +11,7 @@ from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from inr_codec.codec import CODEC_ID, Recipe
 from inr_codec.config import Config, make_config
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray
+from inr_codec.prior import remember
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteGetter
@@ -71,6 +72,7 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return None if data is None else self._part(data, selection, chunk_spec)
 
     def _part(self, data: "Buffer", selection: Any, chunk_spec: "ArraySpec") -> "NDBuffer":
+        remember(self.config.prior)
         if on_gpu(chunk_spec.prototype):
             values = decode_part_on_gpu(data.to_bytes(), selection, chunk_spec)
             if values is not None:

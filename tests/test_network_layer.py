@@ -80,7 +80,7 @@ def by_hand(layer: NetworkLayer) -> NDArray[np.float32]:
             continue
         shape = layer.shape_of(network, 3)
         axes = [coordinates(n) for n in block.shape]
-        parameters = dequantise(network, shape, layer.w0)
+        parameters = dequantise(layer, network, shape)
         out[block.slices] = evaluate_grid_reference(parameters, shape, layer.w0, axes, std, mean)
     return out
 
