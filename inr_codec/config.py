@@ -29,8 +29,8 @@ PAPER: dict[str, Any] = {
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "funnel": {},
-    "siren": {"layers": "network", "partition": "none", "funnel_ratio": 1.0},
-    "nerf": {"layers": "network", "partition": "none", "funnel_ratio": 1.0},
+    "siren": {"layers": "network", "partition": "none", "funnel_ratio": 1.0, "bits": 5.5},
+    "nerf": {"layers": "network", "partition": "none", "funnel_ratio": 1.0, "bits": 5.5},
 }
 """What an architecture sets where nothing is given."""
 CUTTING = ("max_blocks", "top_m", "concentration", "levels", "allocation")
