@@ -74,10 +74,10 @@ def steps(source: str, target: str, executor: Any) -> dict[str, Any]:
     settings = {"ratio": 100, "effort": "fast"}
     return {
         "plan": lambda: batch.prepare(source, target, settings, chunks=(SIDE,) * 3),
-        "measure": lambda: batch.measure(target, executor, memory=4e9),
-        "encode": lambda: batch.encode(target, executor, memory=4e9),
+        "measure": lambda: batch.measure(target, executor),
+        "encode": lambda: batch.encode(target, executor),
         "finish": lambda: batch.finish(target),
-        "again": lambda: batch.encode(target, executor, memory=4e9),
+        "again": lambda: batch.encode(target, executor),
     }
 
 

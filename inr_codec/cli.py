@@ -170,7 +170,7 @@ def _add_cluster(command: argparse.ArgumentParser) -> None:
     command.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, or 'local' to start one here")
     command.add_argument("--workers", type=_count, help="chunks in work at a time; processes of a local cluster")
     command.add_argument("--gpus", type=_count, default=0, help="one process for each of so many GPUs")
-    command.add_argument("--memory", type=_bytes, help="what one process may take, 8GB say (default: half of it all)")
+    command.add_argument("--memory", type=_bytes, help="what a process may take, 8GB say (default: half of its share)")
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from inr_codec import batch
-from inr_codec.batch.cluster import connected, processes
+from inr_codec.batch.cluster import connected
 from inr_codec.batch.manifest import Ledger
 from inr_codec.batch.plan import batch_size, together
-from inr_codec.batch.run import Here, default_memory
+from inr_codec.batch.run import Executor, Here
 from inr_codec.batch.store import load_plan, state_of
-from inr_codec.errors import IncompleteArray
+from inr_codec.errors import ConfigError, IncompleteArray
 from inr_codec.metrics import compression_ratio
 from inr_codec.progress import duration
-from inr_codec.runtime import threads
 
 
 def plan(source: str, target: str, **options: Any) -> None:
@@ -21,7 +20,8 @@ def plan(source: str, target: str, **options: Any) -> None:
     made = batch.prepare(source, target, options.pop("settings"), **options)
     ledger = Ledger(made)
     missing = int(ledger.todo().sum())
-    at_a_time = together(made, default_memory(), threads())
+    here = Here()
+    at_a_time = together(made, here.memory, here.threads)
     size = batch_size(made, at_a_time)
     sides = " x ".join(map(str, made.shape))
     kind = "chunks" if made.shards is None else f"chunks in {made.jobs:,} shards"
@@ -33,8 +33,8 @@ def plan(source: str, target: str, **options: Any) -> None:
 
 def measure(target: str, *, part: tuple[int, int], progress: bool, **where: Any) -> None:
     """Pass 1 of a part: what its chunks would cost."""
-    with _executor(**where) as (executor, memory):
-        batch.measure(target, executor, memory=memory, part=part, shown=progress or None)
+    with _executor(**where) as executor:
+        batch.measure(target, executor, part=part, shown=progress or None)
 
 
 def run(target: str, *, part: tuple[int, int], progress: bool, **where: Any) -> None:
@@ -47,10 +47,10 @@ def run(target: str, *, part: tuple[int, int], progress: bool, **where: Any) -> 
 
 
 def _run(target: str, part: tuple[int, int], progress: bool, **where: Any) -> int:
-    with _executor(**where) as (executor, memory):
+    with _executor(**where) as executor:
         if part[1] == 1:
-            batch.measure(target, executor, memory=memory, shown=progress or None)
-        return batch.encode(target, executor, memory=memory, part=part, shown=progress or None)
+            batch.measure(target, executor, shown=progress or None)
+        return batch.encode(target, executor, part=part, shown=progress or None)
 
 
 def finish(target: str) -> None:
@@ -73,12 +73,11 @@ def encode(source: str, target: str, *, progress: bool, where: dict[str, Any], *
 
 
 @contextmanager
-def _executor(
-    scheduler: str | None, workers: int | None, gpus: int, memory: float | None
-) -> Iterator[tuple[Any, float]]:
-    memory = memory or default_memory(processes(scheduler, workers, gpus))
+def _executor(scheduler: str | None, workers: int | None, gpus: int, memory: float | None) -> Iterator[Executor]:
     if scheduler is None:
-        yield Here(workers), memory
+        if gpus:
+            raise ConfigError(f"expected --gpus with --scheduler, got {gpus} without: add --scheduler local")
+        yield Here(workers, memory)
         return
-    with connected(scheduler, workers=workers, gpus=gpus) as cluster:
-        yield cluster, memory
+    with connected(scheduler, workers=workers, gpus=gpus, memory=memory) as cluster:
+        yield cluster

@@ -38,7 +38,7 @@ def keys(path: str | Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in Path(path, "c").rglob("*") if file.is_file()}
 
 
-def until(happened: Callable[[], Any], seconds: float = 120) -> None:
+def until(happened: Callable[[], Any], seconds: float = 900) -> None:
     """Wait, but not for ever."""
     end = time.monotonic() + seconds
     while not happened():
@@ -46,9 +46,22 @@ def until(happened: Callable[[], Any], seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-def command(*arguments: Any, **more: Any) -> subprocess.Popen[str]:
-    """A process of its own, its errors to be read."""
-    return subprocess.Popen(list(map(str, arguments)), stderr=subprocess.PIPE, text=True, **more)
+Command = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def command() -> Iterator[Command]:
+    """Starts processes, whose errors can be read; none of them outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: Any) -> subprocess.Popen[str]:
+        started.append(subprocess.Popen(list(map(str, arguments)), stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def free_port() -> int:
@@ -68,7 +81,7 @@ def client() -> Iterator[Client]:
         yield client
 
 
-def test_killed_processes_cost_nothing_that_is_written(tmp_path: Path) -> None:
+def test_killed_processes_cost_nothing_that_is_written(command: Command, tmp_path: Path) -> None:
     """A worker, the driver and the scheduler are killed in turn; the store is that of an undisturbed run, bit for bit,
     nothing that was written is written again, and every chunk is in the manifest."""
     np.save(tmp_path / "source.npy", field((32, 64, 48), np.uint16))
@@ -91,7 +104,7 @@ def test_killed_processes_cost_nothing_that_is_written(tmp_path: Path) -> None:
     until(stored(moments.randint(2, 5)))
     driver.kill()
     driver.communicate()
-    psutil.wait_procs(children, timeout=60)
+    psutil.wait_procs(children, timeout=300)
     assert not any(child.is_running() for child in workers)
     seen |= {name: Path(target, name).stat().st_mtime_ns for name in keys(target)}
     assert 0 < len(seen) < 48
@@ -105,7 +118,7 @@ def test_killed_processes_cost_nothing_that_is_written(tmp_path: Path) -> None:
     driver = command(*encode, "--scheduler", address)
     until(stored(moments.randint(2, 5)))
     scheduler.kill()
-    said = driver.communicate(timeout=120)[1]
+    said = driver.communicate(timeout=600)[1]
     assert driver.returncode == 1 and "is gone" in said.splitlines()[-1], said
     worker.kill()
     assert all(Path(target, name).stat().st_mtime_ns == when for name, when in seen.items())

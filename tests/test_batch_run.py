@@ -13,6 +13,7 @@ from samples import FAST, field
 from inr_codec import INRCodec, INRSerializer, batch
 from inr_codec.batch import manifest, store, tasks
 from inr_codec.batch.plan import Plan
+from inr_codec.cli import main
 from inr_codec.errors import ConfigError, IncompleteArray
 
 SHAPE, CHUNKS = (20, 24, 40), (10, 16, 16)
@@ -242,10 +243,10 @@ def test_parts_make_up_the_whole(source: str, tmp_path: Path) -> None:
     target, here = str(tmp_path / "a.zarr"), batch.Here()
     batch.prepare(source, target, SETTINGS, chunks=CHUNKS)
     with pytest.raises(IncompleteArray, match="measure"):
-        batch.encode(target, here, memory=1e9, part=(1, 3))
+        batch.encode(target, here, part=(1, 3))
     for step in (batch.measure, batch.encode):
         for k in (3, 1, 2):
-            step(target, here, memory=1e9, part=(k, 3))
+            step(target, here, part=(k, 3))
     with_parts = batch.finish(target)
     whole = batch.encode_array(source, str(tmp_path / "b.zarr"), SETTINGS, chunks=CHUNKS)
     assert keys(target) == keys(tmp_path / "b.zarr") and with_parts["bytes"] == whole["bytes"]
@@ -269,3 +270,25 @@ def test_a_plan_survives_its_file(source: str, tmp_path: Path) -> None:
     assert Plan.from_json(plan.to_json()) == plan == store.load_plan(plan.target)
     with pytest.raises(ConfigError, match="version"):
         Plan.from_json(plan.to_json().replace('"version": 1', '"version": 99'))
+
+
+def test_the_commands_of_a_cluster_without_dask(
+    source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """plan, measure, run --part, finish: status 0 when all is there, 1 while chunks are missing, 2 for other errors."""
+    target = str(tmp_path / "a.zarr")
+    recipe = ["--ratio", "20", "--effort", "fast", "--set", "steps=200", "--chunks", "10,16,16"]
+    assert main(["plan", source, target, *recipe]) == 0
+    assert main(["plan", source, target, *recipe, "--seed", "1"]) == 2
+    for part in ("1/2", "2/2"):
+        assert main(["run", target, "--part", part]) == 1
+        assert main(["measure", target, "--part", part]) == 0
+    assert main(["run", target, "--part", "2/2", "--memory", "2GB", "--progress"]) == 0
+    assert main(["finish", target]) == 1
+    assert main(["run", target, "--part", "1/2"]) == 0
+    assert main(["finish", target]) == 0
+    said = capsys.readouterr()
+    assert "12 chunks, 12 jobs to do" in said.out and "20." in said.out and "PSNR" in said.out
+    assert all(text in said.err for text in ("measure", "begun with", "never encoded", "encoding [", "MB", "left"))
+    batch.encode_array(source, str(tmp_path / "b.zarr"), SETTINGS, chunks=CHUNKS)
+    assert keys(target) == keys(tmp_path / "b.zarr")

@@ -8,6 +8,7 @@ end, the manifest. Only modules of this package import dask, and only where it i
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ import numpy as np
 from inr_codec.batch import pyramid, run
 from inr_codec.batch.manifest import MEASURES
 from inr_codec.batch.plan import Index, Plan, clipped
-from inr_codec.batch.run import Here, default_memory
+from inr_codec.batch.run import Executor, Here
 from inr_codec.batch.store import (
     BUDGET,
     PLAN,
@@ -56,18 +57,18 @@ def encode_array(
 
     settings: options of INRCodec; ratio and bpv hold for the whole array unless per_chunk=True. client: of
     distributed; None works in this process on `workers` threads. gpus: tasks ask for the workers' resource GPU. memory:
-    bytes that a process may take. options: those of `prepare`. Returns the summary of the manifest; IncompleteArray
-    where chunks have failed.
+    bytes that a task may take (default: half of what its process has). options: those of `prepare`. Returns the summary
+    of the manifest; IncompleteArray where chunks have failed.
     """
     prepare(source, target, settings, **options)
-    executor: Any = Here(workers)
-    if client is not None:
+    if client is None:
+        executor: Executor = Here(workers, memory)
+    else:
         from inr_codec.batch.cluster import Cluster
 
-        executor = Cluster(client, gpus=gpus)
-    memory = memory or default_memory()
-    measure(target, executor, memory=memory, shown=shown)
-    encode(target, executor, memory=memory, shown=shown)
+        executor = Cluster(client, gpus=gpus, memory=memory)
+    measure(target, executor, shown=shown)
+    encode(target, executor, shown=shown)
     return finish(target)
 
 
@@ -76,15 +77,15 @@ def targets_of(target: str) -> list[str]:
     return [target, *(level for _, level in pyramid.levels(load_plan(target)))]
 
 
-def measure(target: str, executor: Any, *, memory: float, part: Part = (1, 1), shown: bool | None = None) -> None:
+def measure(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> None:
     """Pass 1 for a part of the chunks of a target, all levels; see `run.measure`."""
     for one in targets_of(target):
-        run.measure(one, executor, memory=memory, part=part, shown=shown)
+        run.measure(one, executor, part=part, shown=shown)
 
 
-def encode(target: str, executor: Any, *, memory: float, part: Part = (1, 1), shown: bool | None = None) -> int:
+def encode(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> int:
     """Pass 2 for a part of the jobs of a target, all levels; how many chunks failed. See `run.encode`."""
-    return sum(run.encode(one, executor, memory=memory, part=part, shown=shown) for one in targets_of(target))
+    return sum(run.encode(one, executor, part=part, shown=shown) for one in targets_of(target))
 
 
 def finish(target: str) -> dict[str, Any]:
@@ -130,7 +131,8 @@ def prepare(
         _delete_target(target)
     plan = _prepare(plan, force)
     for level, place in pyramid.levels(plan):
-        _prepare(make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk), force)
+        coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
+        _prepare(replace(coarser, separator=plan.separator), force)
     return plan
 
 
@@ -211,7 +213,7 @@ def make_plan(
         zarr_format=zarr_format or 3,
         settings=given.to_dict(),
         per_chunk=per_chunk,
-        separator=getattr(getattr(array, "metadata", None), "dimension_separator", "."),
+        separator=getattr(getattr(array, "metadata", None), "dimension_separator", "." if level is None else "/"),
         segmentation=None if network is None else str(network),
         mask=None if mask is None else _absolute(mask),
         axes=volume.axes,

@@ -1,19 +1,22 @@
 """Tasks on a Dask cluster: an existing one by address or client, or one that is started on this machine."""
 
 import os
+import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from math import ceil
 from typing import Any
 from uuid import uuid4
 
-from inr_codec.batch.run import Results, Task
+from inr_codec.batch.run import Results, Task, host_memory
 from inr_codec.errors import ConfigError, IncompleteArray
 from inr_codec.runtime import threads
 
 AHEAD = 2
 """Tasks submitted for each that can run: the next one waits beside its worker already."""
+WAIT = 600
+"""Seconds to wait for the first worker of a cluster."""
 HOPELESS = 3
 """So many tasks that fail before any has succeeded end the run."""
 
@@ -24,9 +27,13 @@ class Cluster:
     With `gpus` a task asks for the resource GPU, of which a worker has one.
     """
 
-    def __init__(self, client: Any, *, gpus: bool = False, threads: int | None = None) -> None:
+    def __init__(self, client: Any, *, gpus: bool = False, memory: float | None = None) -> None:
         self.client, self.gpu = client, gpus
-        self.threads = threads or _threads_of(client)
+        known = client.run(_means_of_worker)
+        hosts = Counter(host for host, _, _ in known.values())
+        self.threads = min((count for _, count, _ in known.values()), default=1)
+        share = min((least / hosts[host] for host, _, least in known.values()), default=host_memory())
+        self.memory = memory or share / 2
 
     def run(self, task: Task, target: str, plan_id: str, work: Iterable[list[int]], at_a_time: int) -> Results:
         """Every batch with what became of it, in the order in which they end.
@@ -88,10 +95,9 @@ class Cluster:
 
     @property
     def slots(self) -> int:
-        """How many tasks can run at a time."""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        slots = sum(worker["resources"].get("GPU", 0) if self.gpu else worker["nthreads"] for worker in workers)
-        return max(int(slots), 1)
+        """How many tasks can run at a time; a GPU worker has one of them."""
+        known = self.client.nthreads().values()
+        return max(1, len(known) if self.gpu else sum(known))
 
 
 def _gone(client: Any) -> IncompleteArray:
@@ -101,18 +107,23 @@ def _gone(client: Any) -> IncompleteArray:
     )
 
 
-def _threads_of(client: Any) -> int:
-    """Threads that a task may use: those of a worker's cores that are left to each of its threads."""
-    found = client.run(_share_of_worker)
-    return min(found.values(), default=1)
-
-
-def _share_of_worker(dask_worker: Any) -> int:
-    return max(1, threads() // int(dask_worker.state.nthreads))
+def _means_of_worker(dask_worker: Any) -> tuple[str, int, float]:
+    """Host, threads and memory for a task of a worker: its cores are shared by the tasks that it runs at a time."""
+    tasks = max(1, int(dask_worker.state.nthreads))
+    limit = getattr(dask_worker.memory_manager, "memory_limit", None)
+    host = socket.gethostname()
+    # a limit is the worker's own, without one the host's memory is shared by all its workers
+    return (
+        (host if limit is None else dask_worker.address),
+        max(1, threads() // tasks),
+        (limit or host_memory()) / tasks,
+    )
 
 
 @contextmanager
-def connected(scheduler: str, *, workers: int | None = None, gpus: int = 0) -> Iterator[Cluster]:
+def connected(
+    scheduler: str, *, workers: int | None = None, gpus: int = 0, memory: float | None = None
+) -> Iterator[Cluster]:
     """The cluster at an address, or with "local" one of `workers` processes, or of one process for each of `gpus`."""
     from distributed import Client
 
@@ -123,21 +134,25 @@ def connected(scheduler: str, *, workers: int | None = None, gpus: int = 0) -> I
             raise ConfigError(f"expected a Dask scheduler at {scheduler!r}, got {error}: check the address") from error
         with client:
             _check_workers(client, gpus)
-            yield Cluster(client, gpus=gpus > 0)
+            yield Cluster(client, gpus=gpus > 0, memory=memory)
         return
     with local_cluster(workers=workers, gpus=gpus) as cluster, Client(cluster, set_as_default=False) as client:
         client.wait_for_workers(gpus or workers or 1)
-        yield Cluster(client, gpus=gpus > 0)
+        yield Cluster(client, gpus=gpus > 0, memory=memory)
 
 
 def _check_workers(client: Any, gpus: int) -> None:
-    """A resource that no worker has would leave tasks pending for ever: say so instead."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    if gpus and not any(worker["resources"].get("GPU") for worker in workers):
+    """Workers or a resource that are not there would leave tasks pending for ever: say so instead."""
+    client.wait_for_workers(1, timeout=WAIT)
+    if gpus and not client.run_on_scheduler(_gpus_of_scheduler):
         raise ConfigError(
-            f"expected workers with the resource GPU, got {len(workers)} without: start them with "
-            "dask worker ADDRESS --nthreads 1 --resources GPU=1, one for each CUDA_VISIBLE_DEVICES"
+            "expected workers with the resource GPU, got none: start them with dask worker ADDRESS --nthreads 1 "
+            "--resources GPU=1, one for each CUDA_VISIBLE_DEVICES"
         )
+
+
+def _gpus_of_scheduler(dask_scheduler: Any) -> int:
+    return sum(bool(worker.resources.get("GPU")) for worker in dask_scheduler.workers.values())
 
 
 @contextmanager
@@ -186,16 +201,9 @@ def local_cluster(*, workers: int | None = None, gpus: int = 0) -> Iterator[Any]
 
 def _dashboard() -> str:
     """Dask's own choice of a port unless another driver has it."""
-    import socket
-
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", 8787))
         except OSError:
             return ":0"
     return ":8787"
-
-
-def processes(scheduler: str | None, workers: int | None, gpus: int) -> int:
-    """Processes that share the memory of this machine."""
-    return ceil(gpus or workers or 1) if scheduler == "local" else 1

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from inr_codec.batch.budget import Curve, allocate
 from inr_codec.batch.journal import Journal, Places, read_lines
 from inr_codec.batch.manifest import JOURNAL, MEASURES, Ledger, described, finite, write_manifest
-from inr_codec.batch.plan import Plan, batch_size, batches, together
+from inr_codec.batch.plan import MAX_BATCH, Plan, batch_size, batches, together
 from inr_codec.batch.shards import SPOOL
 from inr_codec.batch.store import SCRATCH, load_budget, load_plan, save_budget, state_folder
 from inr_codec.batch.tasks import Tally, encode_jobs, measure_chunks
@@ -36,12 +36,29 @@ Task = Callable[[str, str, Sequence[int], int], Tally]
 Results = Iterator[tuple[list[int], Tally | Exception]]
 
 
-class Here:
-    """Runs tasks one after another in this process, their chunks on `workers` threads."""
+class Executor(Protocol):
+    """Where tasks run. slots: tasks that run at a time; each has so many threads and so many bytes of memory."""
 
-    def __init__(self, workers: int | None = None) -> None:
+    @property
+    def slots(self) -> int:
+        """Tasks that run at a time."""
+
+    threads: int
+    memory: float
+    gpu: bool
+
+    def run(self, task: Task, target: str, plan_id: str, work: Iterable[list[int]], at_a_time: int) -> Results:
+        """Every batch with what became of it, in the order in which they end."""
+
+
+class Here:
+    """Runs tasks one after another in this process, their chunks on `workers` threads (default: one a core)."""
+
+    gpu, slots = False, 1
+
+    def __init__(self, workers: int | None = None, memory: float | None = None) -> None:
         self.threads = workers or threads()
-        self.gpu, self.slots = False, 1
+        self.memory = memory or host_memory() / 2
 
     def run(self, task: Task, target: str, plan_id: str, work: Iterable[list[int]], at_a_time: int) -> Results:
         """Every batch with what became of it."""
@@ -76,9 +93,7 @@ class Outlook:
         self.bar.step(tally.voxels, tally.chunks, ", ".join(parts))
 
 
-def measure(
-    target: str, executor: Any, *, memory: float, part: tuple[int, int] = (1, 1), shown: bool | None = None
-) -> None:
+def measure(target: str, executor: Executor, *, part: tuple[int, int] = (1, 1), shown: bool | None = None) -> None:
     """Pass 1: measure the chunks that have not been yet, and share out the budget once all of them are there.
 
     IncompleteArray for chunks that cannot be measured. Nothing happens where every chunk has its own target, or where
@@ -88,7 +103,7 @@ def measure(
     if plan.total_bytes is None or load_budget(plan) is not None:
         return
     todo = ~_measured(plan).known
-    at_a_time = together(plan, memory, executor.threads)
+    at_a_time = together(plan, executor.memory, executor.threads)
     work = batches(todo, _size(plan, at_a_time, todo, executor.slots, MEASURE_SPEEDUP), *part)
     outlook = _outlook("measuring", plan, int(todo[part[0] - 1 :: part[1]].sum()), None, shown)
     _drain(plan, executor.run(measure_chunks, target, plan.id, work, at_a_time), outlook, journal=False)
@@ -119,9 +134,7 @@ def share_out(plan: Plan) -> bool:
     return True
 
 
-def encode(
-    target: str, executor: Any, *, memory: float, part: tuple[int, int] = (1, 1), shown: bool | None = None
-) -> int:
+def encode(target: str, executor: Executor, *, part: tuple[int, int] = (1, 1), shown: bool | None = None) -> int:
     """Pass 2: encode the jobs that are not done; how many chunks failed. They do not end it, a full disk does."""
     plan = load_plan(target)
     if plan.total_bytes is not None and load_budget(plan) is None and not share_out(plan):
@@ -130,7 +143,7 @@ def encode(
             f"{int(_measured(plan).known.sum()):,}: run inr-codec measure {target} first (all of its parts)"
         )
     todo = Ledger(plan).todo()
-    at_a_time = together(plan, memory, executor.threads, executor.gpu)
+    at_a_time = together(plan, executor.memory, executor.threads, executor.gpu)
     work = batches(todo, _size(plan, at_a_time, todo, executor.slots), *part)
     outlook = _outlook("encoding", plan, int(todo[part[0] - 1 :: part[1]].sum()), plan.total_bytes, shown)
     _drain(plan, executor.run(encode_jobs, target, plan.id, work, at_a_time), outlook, journal=True)
@@ -139,7 +152,8 @@ def encode(
 
 def _size(plan: Plan, at_a_time: int, todo: NDArray[np.bool_], slots: int, speedup: int = 1) -> int:
     """Jobs of a task: as the plan says, fewer where they would leave workers idle at the end."""
-    return max(1, min(batch_size(plan, at_a_time) * speedup, int(todo.sum()) // (SHARE * slots)))
+    size = min(batch_size(plan, at_a_time) * speedup, MAX_BATCH)
+    return max(1, min(size, int(todo.sum()) // (SHARE * slots)))
 
 
 def _outlook(verb: str, plan: Plan, jobs: int, budget: int | None, shown: bool | None) -> Outlook:
@@ -184,9 +198,9 @@ def finish(target: str) -> dict[str, Any]:
     return summary
 
 
-def default_memory(processes: int = 1) -> float:
-    """Half of this machine's memory, shared by so many processes."""
+def host_memory() -> float:
+    """Bytes of memory that this machine has (4 GB where it does not tell)."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 / processes
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (ValueError, OSError, AttributeError):
-        return 4e9 / processes
+        return 4e9
