@@ -140,6 +140,7 @@ def cluster(count: int) -> Iterator[tuple[Client, int, list[int]]]:
             for process in started:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(20)
+                process.kill()
 
 
 def peak(process: int) -> int:

@@ -61,7 +61,9 @@ def command() -> Iterator[Command]:
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def free_port() -> int:
@@ -174,12 +176,16 @@ def test_xarray_writes_what_the_driver_writes(zarr_format: Any, client: Client, 
         assert float(abs(first["a"] - second["a"]).max().compute()) == 0
 
 
+def _one_chunk(*arguments: Any) -> Iterator[tasks.Tally]:
+    yield tasks.Tally(chunks=len(arguments[2]))
+
+
 def test_each_gpu_has_a_process(tmp_path: Path) -> None:
     """Workers of a GPU cluster see one device each, have the resource that tasks ask for, and tasks reach them."""
     with cluster.connected("local", gpus=2) as gpus:
         seen = gpus.client.run(lambda: (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["INR_CODEC_ENGINE"]))
         assert sorted(seen.values()) == [("0", "torch"), ("1", "torch")]
         assert gpus.gpu and gpus.slots == 2
-        ran = dict(enumerate(gpus.run(lambda *arguments: tasks.Tally(chunks=1), "a", "b", [[1], [2], [3]], 1)))
+        ran = dict(enumerate(gpus.run(_one_chunk, "a", "b", [[1], [2], [3]], 1)))
         assert sorted(numbers for numbers, _ in ran.values()) == [[1], [2], [3]]
-        assert all(isinstance(tally, tasks.Tally) for _, tally in ran.values())
+        assert [tally.chunks for _, tally in ran.values()] == [1, 1, 1]

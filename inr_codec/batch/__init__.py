@@ -186,6 +186,8 @@ def make_plan(
     volume = open_volume(source if level is None else f"{source}/{level}")
     array = volume.array
     shape = tuple(map(int, array.shape))
+    if np.dtype(array.dtype).kind not in "biufc":
+        raise ConfigError(f"expected an array of numbers, got {array.dtype!r}: encode it with xarray or zarr itself")
     if level is not None and zarr_format is None:
         zarr_format = array.metadata.zarr_format
     sides, outer = clipped(shape, chunks, shards)

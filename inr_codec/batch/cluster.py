@@ -1,5 +1,6 @@
 """Tasks on a Dask cluster: an existing one by address or client, or one that is started on this machine."""
 
+import math
 import os
 import socket
 from collections import Counter
@@ -9,12 +10,15 @@ from itertools import islice
 from typing import Any
 from uuid import uuid4
 
-from inr_codec.batch.run import Results, Task, host_memory
+from inr_codec.batch.run import Results, host_memory
+from inr_codec.batch.tasks import Task, whole
 from inr_codec.errors import ConfigError, IncompleteArray
 from inr_codec.runtime import threads
 
 AHEAD = 2
 """Tasks submitted for each that can run: the next one waits beside its worker already."""
+ASK_AGAIN = 5
+"""Seconds for which the number of workers is believed."""
 WAIT = 600
 """Seconds to wait for the first worker of a cluster."""
 HOPELESS = 3
@@ -29,6 +33,7 @@ class Cluster:
 
     def __init__(self, client: Any, *, gpus: bool = False, memory: float | None = None) -> None:
         self.client, self.gpu = client, gpus
+        self._slots, self._asked = 1, -math.inf
         known = client.run(_means_of_worker)
         hosts = Counter(host for host, _, _ in known.values())
         self.threads = min((count for _, count, _ in known.values()), default=1)
@@ -53,6 +58,7 @@ class Cluster:
             numbers_of[key] = numbers
             running.add(
                 self.client.submit(
+                    whole,
                     task,
                     target,
                     plan_id,

@@ -26,8 +26,8 @@ VOXELS_PER_SECOND = {"fast": 60e3, "default": 40e3, "best": 8e3}
 BATCH_SECONDS = 60
 """Work of one task: long beside the milliseconds that a scheduler needs for it, short beside a worker's life."""
 MAX_BATCH = 4096
-BYTES_PER_VOXEL = 300
-"""Memory that encoding takes for each voxel of a chunk (benchmarks/SCALE.md)."""
+BYTES_PER_CHUNK, BYTES_PER_VOXEL = 50e6, 300
+"""Memory that encoding takes for a chunk, and for each of its voxels (benchmarks/SCALE.md)."""
 GPU_NETWORKS = 1024
 """Networks that fill a GPU."""
 NETWORKS_PER_CHUNK = 8
@@ -214,7 +214,7 @@ def clipped(shape: Index, chunks: Index | None, shards: Index | None) -> tuple[I
 
 def together(plan: Plan, memory: float, threads: int, gpu: bool = False) -> int:
     """Chunks that one process encodes at a time: one a core, on a GPU as many as fill it; what `memory` bytes allow."""
-    room = int(memory / (BYTES_PER_VOXEL * prod(plan.chunks)))
+    room = int(memory / (BYTES_PER_CHUNK + BYTES_PER_VOXEL * prod(plan.chunks)))
     return max(1, min(room, ceil(GPU_NETWORKS / NETWORKS_PER_CHUNK) if gpu else threads))
 
 

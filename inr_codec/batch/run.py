@@ -6,7 +6,7 @@ scheduler and driver hold a window of tasks and not a million.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from inr_codec.batch.manifest import JOURNAL, MEASURES, Ledger, described, finit
 from inr_codec.batch.plan import MAX_BATCH, Plan, batch_size, batches, together
 from inr_codec.batch.shards import SPOOL
 from inr_codec.batch.store import SCRATCH, load_budget, load_plan, save_budget, state_folder
-from inr_codec.batch.tasks import Tally, encode_jobs, measure_chunks
+from inr_codec.batch.tasks import Tally, Task, encode_jobs, error_text, measure_chunks
 from inr_codec.batch.total import Total
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
@@ -32,7 +32,6 @@ MEASURE_SPEEDUP = 100
 SHARE = 4
 """Tasks for each that can run at a time, at least."""
 
-Task = Callable[[str, str, Sequence[int], int], Tally]
 Results = Iterator[tuple[list[int], Tally | Exception]]
 
 
@@ -48,7 +47,7 @@ class Executor(Protocol):
     gpu: bool
 
     def run(self, task: Task, target: str, plan_id: str, work: Iterable[list[int]], at_a_time: int) -> Results:
-        """Every batch with what became of it, in the order in which they end."""
+        """Batches with what became of them, a batch once or bit by bit."""
 
 
 class Here:
@@ -61,9 +60,10 @@ class Here:
         self.memory = memory or host_memory() / 2
 
     def run(self, task: Task, target: str, plan_id: str, work: Iterable[list[int]], at_a_time: int) -> Results:
-        """Every batch with what became of it."""
+        """Every batch with what became of it, chunk by chunk."""
         for numbers in work:
-            yield numbers, task(target, plan_id, numbers, at_a_time)
+            for tally in task(target, plan_id, numbers, at_a_time):
+                yield numbers, tally
 
 
 @dataclass
@@ -170,7 +170,7 @@ def _drain(plan: Plan, results: Results, outlook: Outlook, *, journal: bool) -> 
     try:
         for numbers, tally in results:
             if isinstance(tally, Exception):
-                error = f"{type(tally).__name__}: {' '.join(str(tally).split())}"[:500]
+                error = error_text(tally)
                 lost = [n for job in numbers for n in (plan.chunks_of_job(job) if journal else [job])]
                 tally = Tally()
                 for record in (described(plan, n, "failed", error=error) for n in lost):

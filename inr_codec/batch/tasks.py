@@ -5,7 +5,7 @@ A task that runs a second time, because a worker died with its result say, finds
 
 import errno
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -46,11 +46,30 @@ class Tally:
         self.chunks += 1
         self.voxels += record["voxels"]
         self.bytes += record["bytes"]
-        if record["state"] != "failed":
-            self.total.add(record["mse"], record["voxels"], record["lo"], record["hi"])
         if record["state"] == "failed":
             self.failed += 1
             self.error = self.error or record["error"]
+        else:
+            self.total.add(record["mse"], record["voxels"], record["lo"], record["hi"])
+
+    def merge(self, other: "Tally") -> None:
+        """Count what another one has counted."""
+        self.chunks, self.voxels = self.chunks + other.chunks, self.voxels + other.voxels
+        self.bytes, self.failed = self.bytes + other.bytes, self.failed + other.failed
+        self.total.merge(other.total)
+        self.error, self.full = self.error or other.error, self.full or other.full
+
+
+Task = Callable[[str, str, Sequence[int], int], Iterator[Tally]]
+"""(target, id of its plan, numbers of jobs or chunks, chunks at a time) -> what is done, bit by bit."""
+
+
+def whole(task: Task, target: str, plan_id: str, numbers: Sequence[int], at_a_time: int) -> Tally:
+    """A task run to its end: what a worker is given."""
+    tally = Tally()
+    for part in task(target, plan_id, numbers, at_a_time):
+        tally.merge(part)
+    return tally
 
 
 class Work:
@@ -107,46 +126,45 @@ def work_of(target: str, plan_id: str, has_budget: bool) -> Work:
         return _work(target, plan_id, has_budget)
 
 
-def encode_jobs(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int) -> Tally:
+def encode_jobs(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int) -> Iterator[Tally]:
     """Encode the jobs' chunks, `at_a_time` at a time, and write their keys. A chunk that fails is recorded."""
-    work = work_of(target, plan_id, True)
-    tally, stop = Tally(), threading.Event()
-    waiting: dict[int, list[int]] = {}
-    for job in jobs:
-        missing = _missing(work, job, tally)
-        if missing is not None:
-            waiting[job] = missing
-
-    crowd = Crowd(sum(map(len, waiting.values())), at_a_time)
+    work, stop = work_of(target, plan_id, True), threading.Event()
+    tally = Tally()
+    missing = {job: _missing(work, job, tally) for job in jobs}
+    yield tally
+    crowd = Crowd(sum(map(len, missing.values())), at_a_time)
 
     def encode_one(job: int, n: int) -> dict[str, Any] | None:
         with crowd.turn():
             return None if stop.is_set() else _encode_chunk(work, job, n, stop)
 
     with ThreadPoolExecutor(at_a_time) as pool:
-        futures = {job: [pool.submit(encode_one, job, n) for n in numbers] for job, numbers in waiting.items()}
-        for job, running in futures.items():
-            records = [future.result() for future in running]
-            if work.plan.shards is not None and not stop.is_set():
-                records = _assemble(work, job, records, stop)
-            for record in filter(None, records):
-                tally.add(record)
-                if record["state"] == "failed":
-                    _note(work.journal, record)
-    work.journal.flush()
-    tally.full = stop.is_set()
-    return tally
+        futures = {job: [pool.submit(encode_one, job, n) for n in numbers] for job, numbers in missing.items()}
+        try:
+            for job, running in futures.items():
+                records = [future.result() for future in running]
+                if work.plan.shards is not None and records and not stop.is_set():
+                    records = _assemble(work, job, records, stop)
+                tally = Tally(full=stop.is_set())
+                for record in filter(None, records):
+                    tally.add(record)
+                    if record["state"] == "failed":
+                        _note(work.journal, record)
+                yield tally
+        finally:  # an interrupt, or a driver that has seen enough: chunks that have not begun are left
+            stop.set()
+            work.journal.flush()
 
 
-def _missing(work: Work, job: int, tally: Tally) -> list[int] | None:
-    """Chunks of a job that are neither stored nor spooled, the others counted; None where the job is done."""
+def _missing(work: Work, job: int, tally: Tally) -> list[int]:
+    """The chunks of a job; none, but counted, where its key is stored and valid."""
     plan, numbers = work.plan, work.plan.chunks_of_job(job)
     data = work.target.read(plan.key_of_job(job))
     if plan.shards is None:
         if not valid(plan, data):
             return numbers
         tally.add(described(plan, job, "done", **measured(data or b"")))
-        return None
+        return []
     if data is not None and not work.state.names(f"{SPOOL}/{job}"):
         try:
             streams = unpack_shard(plan, job, data)
@@ -156,7 +174,7 @@ def _missing(work: Work, job: int, tally: Tally) -> list[int] | None:
             for n in numbers:
                 more = measured(streams[n]) if n in streams else {}
                 tally.add(described(plan, n, "done" if n in streams else "empty", **more))
-            return None
+            return []
     return numbers
 
 
@@ -184,8 +202,7 @@ def _encode_chunk(work: Work, job: int, n: int, stop: threading.Event) -> dict[s
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             stop.set()
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-        return described(plan, n, "failed", **common, error=text, seconds=round(perf_counter() - begun, 3))
+        return described(plan, n, "failed", **common, error=error_text(error), seconds=round(perf_counter() - begun, 3))
 
 
 def _assemble(
@@ -207,8 +224,7 @@ def _assemble(
     except OSError as error:
         if error.errno in FULL_DISK:
             stop.set()
-        text = f"{type(error).__name__}: {error}"
-        return [record and described(plan, record["n"], "failed", error=text) for record in records]
+        return [record and described(plan, record["n"], "failed", error=error_text(error)) for record in records]
     return records
 
 
@@ -220,23 +236,31 @@ def _note(journal: Journal, record: dict[str, Any]) -> None:
         return
 
 
-def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time: int) -> Tally:
+def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time: int) -> Iterator[Tally]:
     """The first pass over chunks: what each would cost at which error, journalled for the allocation."""
-    work = work_of(target, plan_id, False)
-    tally, begun = Tally(), perf_counter()
+    work, stop = work_of(target, plan_id, False), threading.Event()
 
-    def measure(n: int) -> dict[str, Any]:
+    def measure(n: int) -> Tally:
+        tally = Tally()
+        if stop.is_set():
+            return tally
         try:
             chunk = work.chunk(n)
             curve = NOTHING if chunk is None else measure_chunk(chunk)
             work.measures.append({"n": n, "curve": curve.to_json()})
-            return described(work.plan, n, "done")
+            tally.add(described(work.plan, n, "done"))
         except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-            return described(work.plan, n, "failed", error=text, seconds=perf_counter() - begun)
+            tally.add(described(work.plan, n, "failed", error=error_text(error)))
+        return tally
 
     with ThreadPoolExecutor(at_a_time) as pool:
-        for record in pool.map(measure, numbers):
-            tally.add(record)
-    work.measures.flush()
-    return tally
+        try:
+            yield from pool.map(measure, numbers)
+        finally:
+            stop.set()
+            work.measures.flush()
+
+
+def error_text(error: Exception) -> str:
+    """What is kept of an error."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
