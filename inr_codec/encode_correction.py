@@ -20,8 +20,8 @@ FIRST, RATIO = 3.0, 1.5
 """Step of a residual layer over the bound: the first one that is tried, and the next ones over the one before."""
 HOPELESS = 1.25
 """A base that is so much worse than none ends the search."""
-SHORT = 200
-"""Bytes that no base improves upon."""
+SHORT, RICH = 200, 5 / 16
+"""Streams of fewer bytes, or of more bytes per voxel, are not improved upon by any base (benchmarks/BOUNDS.md)."""
 EFFORT = {"fast": 1, "default": 4, "best": 8}
 """How many bases are tried."""
 MARGIN = 2.0**-20
@@ -46,7 +46,7 @@ def encode_correction(
     None where no lattice of 2^31 values reaches the bound, as floats of a huge range or noise in their last bits.
     """
     best = _layers(chunk, valid, intensity, bound, None, _floats if chunk.dtype.kind == "f" else _integers)
-    if bound == 0 or best is None or len(best[0].payload) < SHORT:
+    if bound == 0 or best is None or not SHORT < len(best[0].payload) < RICH * chunk.size:
         return best
     unit = normalise(chunk, intensity)
     residuals = ResidualEncoder(unit)
