@@ -37,6 +37,8 @@ CUTTING = ("max_blocks", "top_m", "concentration", "levels", "allocation")
 """Settings that say nothing of a chunk that is not cut."""
 
 TARGETS = ("ratio", "bpv", "psnr", "max_error", "lossless")
+OF_NETWORKS = ("preset", "layers", "architecture", "weights", "segmentation")
+"""Settings that say nothing of streams whose every voxel is bounded."""
 MAX_RATIO = 1e6
 
 
@@ -201,6 +203,10 @@ def _check(config: Config) -> None:
             )
     if config.lossless not in (None, True):
         raise ConfigError(f"expected lossless to be True, got {config.lossless!r}: give max_error= or leave it out")
+    if config.max_error is not None or config.lossless:
+        for name in OF_NETWORKS:
+            if (given := getattr(config, name)) is not None:
+                raise ConfigError(f"expected no {name}= beside max_error= or lossless=, got {given!r}: leave one out")
     if config.deblock is not None and not isinstance(config.deblock, bool):
         raise ConfigError(f"expected deblock to be True or False, got {config.deblock!r}: choose one of them")
     _check_prior(config)

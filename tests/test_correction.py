@@ -144,6 +144,9 @@ def test_targets_exclude_each_other() -> None:
             INRCodec(**options)
     with pytest.raises(ConfigError, match="exactly one target"):
         INRCodec(max_error=1.0, lossless=True)
+    for more in ({"preset": "paper"}, {"layers": "network"}, {"weights": "foreground"}, {"architecture": "siren"}):
+        with pytest.raises(ConfigError, match=r"expected no .* beside max_error="):
+            INRCodec(max_error=1.0, **more)
     assert INRCodec.from_config(INRCodec(lossless=True).get_config()) == INRCodec(lossless=True)
     serializer = INRSerializer(max_error=0.5)
     assert INRSerializer.from_dict(serializer.to_dict()) == serializer
