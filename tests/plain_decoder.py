@@ -364,14 +364,14 @@ def decode(stream: bytes, prior: str | None = None) -> np.ndarray:
         exact = Bytes(layers[3])
         dtype = np.dtype(exact.take(exact.varint()).decode("ascii"))
         values = np.frombuffer(unshuffled(zlib.decompress(exact.rest()), dtype.itemsize), dtype)
-        return np.array(values.reshape(shape), order=order)
+        return np.array(values.reshape(shape), dtype.newbyteorder(">") if head & 64 else dtype, order=order)
     u, blocks = np.zeros(shape, np.float32), []
     if 1 in layers:
         u, blocks = network(layers[1], shape, prior)
-    if 4 in layers:
-        u = u + plain_residual.decode(layers[4], shape)
     if 6 in layers:
         deblock(layers[6], u, blocks)
+    if 4 in layers:
+        u = u + plain_residual.decode(layers[4], shape)
     if 5 in layers:
         u = filtered(layers[5], u)
     values = rounded(lo + (hi - lo) * np.clip(u.astype(float), 0, 1), dtype)

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from inr_codec import decode, inspect
+from inr_codec.bitstream import LayerType, unpack_stream
+from inr_codec.prior import remember
 
 FOLDER = Path(__file__).parent / "golden" / "v1"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.inr"))
+for _prior in FOLDER.glob("*.prior"):
+    remember(_prior.read_text())
 
 
 def test_there_are_golden_streams() -> None:
@@ -36,7 +40,22 @@ def test_golden_stream(name: str) -> None:
     assert np.abs(a - b).max() <= allowed
 
 
-def test_every_kind_of_layer_is_among_them() -> None:
-    """Networks, deblocking, residual, filter, mask and lossless streams are all held."""
-    layers = {layer for name in NAMES for layer in inspect((FOLDER / f"{name}.inr").read_bytes()).layers}
-    assert layers >= {"network", "deblock", "residual", "filter", "mask", "lossless", "correction"}
+def test_every_feature_is_among_them() -> None:
+    """All layers, alone and in one stream, dtypes, orders, numbers of axes and architectures are held."""
+    streams = {name: (FOLDER / f"{name}.inr").read_bytes() for name in NAMES}
+    told = {name: inspect(data) for name, data in streams.items()}
+    layers = {what.layers for what in told.values()}
+    assert {layer for found in layers for layer in found} == {kind.name.lower() for kind in LayerType}
+    assert layers >= {("network", "deblock", "residual", "filter", "mask"), ("residual", "correction"), ("correction",)}
+    dtypes = {what.dtype.newbyteorder("=").str[1:] for what in told.values()}
+    assert dtypes >= {"u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8", "b1", "M8[D]", "c16", "U7"}
+    assert {(what.order, what.dtype.byteorder == ">") for what in told.values()} >= {
+        ("F", True),
+        ("F", False),
+        ("C", True),
+    }
+    assert {len(what.shape) for what in told.values() if "network" in what.layers} >= {2, 3, 4}
+    assert {len(what.shape) for what in told.values()} == {0, 1, 2, 3, 4}
+    assert {len(what.blocks) for what in told.values()} >= {1, 8}
+    heads = {next((layer for layer in unpack_stream(data)[1] if layer.type == 1), None) for data in streams.values()}
+    assert {layer.payload[0] >> 5 for layer in heads if layer is not None} == {0, 1, 2}

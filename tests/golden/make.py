@@ -2,10 +2,12 @@
 
     python tests/golden/make.py tests/golden/v1
 
-Each case is NAME.inr (the stream) and NAME.npz (the array it decodes to, on the machine that wrote it).
+Each case is NAME.inr (the stream) and NAME.npz (the array it decodes to, on the machine that wrote it); NAME.prior is
+the option `prior` of the codec that wrote it.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from samples import field
 
 from inr_codec import INRCodec, decode
+from inr_codec.bitstream import Layer, LayerType, pack_stream, unpack_stream
+from inr_codec.choose import Candidate, with_residual
+from inr_codec.config import Config
+from inr_codec.filter_layer import FilterLayer, pack_filter
+from inr_codec.intensity import UnitChunk, normalise
+from inr_codec.learn_prior import learn_prior
+from inr_codec.prior import make_prior
+from inr_codec.reconstruct import unit_values
+from inr_codec.selection import all_indices
 
 QUICK: dict[str, Any] = {"effort": "fast", "steps": 300}
 
@@ -27,9 +38,46 @@ def masked() -> np.ndarray:
     return values
 
 
+def padded() -> np.ndarray:
+    """Integers in a chunk that the array fills in part."""
+    values = field((16, 20, 24), ">u2")
+    values[:, 14:] = 0
+    return values
+
+
 def seamed() -> np.ndarray:
     """A volume that is cut into eight blocks."""
     return field((24, 32, 40), "u2", noise=0.01)
+
+
+def together(values: np.ndarray, **options: Any) -> bytes:
+    """Networks, deblocking, a residual, a filter and the mask, whatever the encoder would have chosen of them."""
+    header, layers = unpack_stream(INRCodec(**options, **QUICK).encode(values))
+    networks = tuple(layer for layer in layers if layer.type != LayerType.MASK)
+    assert header.intensity is not None
+    assert header.dtype is not None
+    valid = np.isfinite(values)
+    filled = np.where(valid, values, values[valid].mean()).astype(header.dtype)
+    chunk = UnitChunk(normalise(np.ascontiguousarray(filled), header.intensity), valid)
+    decoded = unit_values(networks, values.shape, all_indices(values.shape))
+    budget = sum(len(layer.payload) for layer in networks) + 600
+    best = with_residual(chunk, Candidate(networks, decoded, 1.0), budget, Config(ratio=20, **QUICK))
+    last = FilterLayer(tuple(n > 1 for n in values.shape), (3, 2), 40, 128, 8)
+    steps = tuple(range(8, 8 + 2 * last.shape.depth))
+    symbols = np.random.default_rng(0).integers(-2, 3, last.shape.parameters)
+    last = replace(last, steps=steps, symbols=symbols)
+    masks = [layer for layer in layers if layer.type == LayerType.MASK]
+    return pack_stream(header, [*best.layers, Layer(LayerType.FILTER, pack_filter(last)), *masks])
+
+
+def assembled() -> dict[str, bytes]:
+    """Streams of several layers."""
+    four = masked()[:, :12].reshape(4, 4, 12, 24)
+    equal = {"layers": "network", "partition": "equal", "max_blocks": 8}
+    return {
+        "all-layers": together(np.asfortranarray(masked().astype(">f4")), ratio=24, **equal),
+        "all-layers-nerf": together(four, bpv=1, architecture="nerf", max_blocks=8, partition="equal"),
+    }
 
 
 def cases() -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
@@ -67,10 +115,17 @@ def cases() -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
         "bounded-base": (field((24, 32, 32), "u2", 0.05), {"max_error": 1500} | QUICK),
         "bounded-floats": (field((24, 32, 32), "f4", 0.05), {"max_error": 2.5} | QUICK),
         "bounded-mask": (masked(), {"max_error": 0.5} | QUICK),
+        "bounded-order": (np.asfortranarray(field((12, 20, 24), ">f8", 0.05)), {"max_error": 2.5} | QUICK),
         "lossless-bool": (field((12, 16, 20), "f4") > 0, {"ratio": 12}),
         "lossless-time": (np.arange("2024-01-01", "2024-02-01", dtype="M8[D]"), {"ratio": 12}),
         "lossless-0d": (np.array(2.5), {"ratio": 12}),
         "lossless-text": (np.array(["dorsal", "ventral"]), {"ratio": 12}),
+        "lossless-order": (np.asfortranarray(np.arange(12).reshape(3, 4).astype(">c16")), {"ratio": 12}),
+        "lossless-empty": (np.zeros((0, 3), "f4"), {"ratio": 12}),
+        "constant-padded": (np.repeat(np.array([5] * 7 + [0] * 5, "u1"), 72).reshape(12, 9, 8), {"ratio": 9}),
+        "mask-integers": (padded(), {"ratio": 12} | networks),
+        "shallow": (field((60, 70), "u2"), {"bpv": 3, "depth": 2} | networks),
+        "deep": (field((16, 16, 24), "f8"), {"bpv": 3, "depth": 9, "funnel_ratio": 0.7, "w0": 22.5} | networks),
     }
     return found
 
@@ -79,13 +134,25 @@ def main() -> None:
     """Write every case that is not there yet."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
+
+    def write(name: str, data: bytes) -> None:
+        if not (folder / f"{name}.inr").exists():
+            (folder / f"{name}.inr").write_bytes(data)
+            np.savez_compressed(folder / f"{name}.npz", decode(data))
+            print(name, len(data))
+
     for name, (values, options) in cases().items():
-        if (folder / f"{name}.inr").exists():
-            continue
-        data = INRCodec(**options).encode(values)
-        (folder / f"{name}.inr").write_bytes(data)
-        np.savez_compressed(folder / f"{name}.npz", decode(data))
-        print(name, len(data))
+        if not (folder / f"{name}.inr").exists():
+            write(name, INRCodec(**options).encode(values))
+    for name, data in assembled().items():
+        write(name, data)
+    if not (folder / "prior.inr").exists():
+        recipe = {"ratio": 40, "layers": "network"} | QUICK
+        learnt = learn_prior([field((12, 16, 20), seed=1)], Config(**recipe), rounds=2, steps=100)
+        few = {size: learnt.starts[size] for size in sorted(learnt.starts)[:3]}
+        text = make_prior(learnt.dims, learnt.depth, learnt.funnel_units, learnt.w0_units, few).text
+        (folder / "prior.prior").write_text(text)
+        write("prior", INRCodec(prior=text, **recipe).encode(field((12, 16, 20))))
 
 
 if __name__ == "__main__":
