@@ -22,7 +22,7 @@ STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))  # of the rms error's code, so t
 FRAME = 4
 """Bytes that the frame of one layer takes at most: its type and its length."""
 
-NETWORK_BYTES_PER_VOXEL = (1 / 512, 1 / 256)
+NETWORK_BYTES_PER_VOXEL = (1 / 640, 1 / 320)
 """What networks are worth: more than this is better spent on the residual (benchmarks/FIDELITY.md)."""
 RESIDUAL_LEAST = 40
 RESIDUAL_EFFORT = {"fast": 1, "default": 1, "best": 2}
