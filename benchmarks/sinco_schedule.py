@@ -23,6 +23,25 @@ MARKS = (100, 300, 1000, 2000, 3000, 5000, 10000, 20000, 30000, 40000, 50000)
 OURS = (0, 30, 100, 300, 1000)
 
 
+def draw(rows: list[tuple[str, int, float, float, float]], path: str) -> None:
+    """PSNR and Dice of both schedules against the regularised steps."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=(8, 3), layout="tight")
+    FigureCanvasAgg(canvas)
+    for axis, column, label in zip(canvas.subplots(1, 2), (2, 3), ("PSNR, dB", "Dice (truth)")):
+        for name in dict.fromkeys(row[0] for row in rows):
+            mine = [row for row in rows if row[0] == name]
+            axis.plot([max(row[1], 10) for row in mine], [row[column] for row in mine], "o-", label=name)
+        axis.set_xscale("log")
+        axis.set_xlabel("regularised steps (0 is drawn at 10)")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    canvas.savefig(path, dpi=100)
+
+
 def main() -> None:
     """Print a row for every mark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,6 +54,7 @@ def main() -> None:
     parser.add_argument("--bpp", type=float, default=1.2)
     parser.add_argument("--weight", type=float, default=3.0)
     parser.add_argument("--slice", type=int, default=0, help="which of the benchmark's ten")
+    parser.add_argument("--figure", help="draw the curve here")
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "INR_CODEC_THREADS": "1", "INR_CODEC_DEVICE": "cpu"}
     torch.set_num_threads(1)
@@ -64,16 +84,18 @@ def main() -> None:
     painter, loss = Painter(scene, tasks, structure.where), Loss(scene, structure)
     segment = torch.export.load(options.network).module()
 
+    told: list[tuple[str, int, float, float, float]] = []
+
     def tell(name: str, steps: int, parameters: list[torch.Tensor], seconds: float) -> None:
         with torch.no_grad():
             unit = painter.paint(parameters, rows).clamp(0, 1).numpy()
         decoded = (intensity.lo + (intensity.hi - intensity.lo) * unit).astype(np.float32)
         found = train.predict(segment, decoded[None])[0]
-        print(
-            f"| {name} | {steps:,} | {metrics.psnr(image, decoded):.2f} | {metrics.dice(mask, found):.3f} | "
-            f"{seconds:.1f} |",
-            flush=True,
-        )
+        row = (name, steps, metrics.psnr(image, decoded), metrics.dice(mask, found), seconds)
+        told.append(row)
+        print("| {} | {:,} | {:.2f} | {:.3f} | {:.1f} |".format(*row), flush=True)
+        if options.figure:
+            draw(told, options.figure)
 
     print("| schedule | regularised steps | PSNR | Dice (truth) | seconds of CPU |\n|---|---|---|---|---|")
     begin = time.process_time()
