@@ -84,7 +84,7 @@ def decode_cupy(data: bytes, selection: Any, shape: tuple[int, ...], dtype: np.d
 
 def restore_torch(unit: Tensor, intensity: Intensity, kind: torch.dtype) -> Tensor:
     """The values of unit intensities, as intensity.restore."""
-    values = intensity.lo + (intensity.hi - intensity.lo) * unit.double().clamp(0.0, 1.0)
+    values = intensity.lo + (intensity.hi - intensity.lo) * unit.double().nan_to_num(0.0).clamp(0.0, 1.0)
     return (values if kind.is_floating_point else values.round()).to(kind)
 
 

@@ -69,14 +69,16 @@ def normalise(values: NDArray[np.generic], intensity: Intensity) -> NDArray[np.f
 def _to_integers(unit, lo, hi, out):  # type: ignore[no-untyped-def]
     span = hi - lo
     for k in range(len(unit)):
-        out[k] = np.rint(lo + span * min(max(np.float64(unit[k]), 0.0), 1.0))
+        u = np.float64(unit[k])
+        out[k] = np.rint(lo + span * (min(u, 1.0) if u > 0.0 else 0.0))  # forged bytes may mean NaN: no voxel is
 
 
 @kernel()
 def _to_floats(unit, lo, hi, out):  # type: ignore[no-untyped-def]
     span = hi - lo
     for k in range(len(unit)):
-        out[k] = lo + span * min(max(np.float64(unit[k]), 0.0), 1.0)
+        u = np.float64(unit[k])
+        out[k] = lo + span * (min(u, 1.0) if u > 0.0 else 0.0)
 
 
 def restore(unit: NDArray[np.float32], intensity: Intensity, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:

@@ -10,7 +10,7 @@ from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 
 from inr_codec.codec import CODEC_ID, Recipe
 from inr_codec.config import Config, make_config
-from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray
+from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray, UnsupportedFormat
 from inr_codec.prior import remember
 
 if TYPE_CHECKING:
@@ -69,7 +69,18 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     def _decode_partial_sync(self, byte_getter: Any, selection: Any, chunk_spec: "ArraySpec") -> "NDBuffer | None":
         """For pipelines without an event loop (zarr 3.2 and newer), whose stores read synchronously."""
         data = byte_getter.get_sync(prototype=chunk_spec.prototype)
-        return None if data is None else self._part(data, selection, chunk_spec)
+        return None if data is None else self._part_of(byte_getter, data, selection, chunk_spec)
+
+    def _part_of(self, source: Any, data: "Buffer", selection: Any, chunk_spec: "ArraySpec") -> "NDBuffer":
+        """`_part`, whose errors also name the chunk."""
+        try:
+            return self._part(data, selection, chunk_spec)
+        except (CorruptChunk, UnsupportedFormat) as error:
+            inner = getattr(source, "chunk_coords", None)
+            key = getattr(source, "path", None) if inner is None else f"{inner} of its shard"
+            if key is None:
+                raise
+            raise type(error)(f"{error} (chunk {key})") from error
 
     def _part(self, data: "Buffer", selection: Any, chunk_spec: "ArraySpec") -> "NDBuffer":
         remember(self.config.prior)
@@ -90,7 +101,9 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         self, byte_getter: "ByteGetter", selection: Any, chunk_spec: "ArraySpec"
     ) -> "NDBuffer | None":
         data = await byte_getter.get(prototype=chunk_spec.prototype)
-        return None if data is None else await asyncio.to_thread(self._part, data, selection, chunk_spec)
+        return (
+            None if data is None else await asyncio.to_thread(self._part_of, byte_getter, data, selection, chunk_spec)
+        )
 
 
 def check_dtype(dtype: Any) -> None:

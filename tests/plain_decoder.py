@@ -374,7 +374,7 @@ def decode(stream: bytes, prior: str | None = None) -> np.ndarray:
         u = u + plain_residual.decode(layers[4], shape)
     if 5 in layers:
         u = filtered(layers[5], u)
-    values = rounded(lo + (hi - lo) * np.clip(u.astype(float), 0, 1), dtype)
+    values = rounded(lo + (hi - lo) * np.clip(np.nan_to_num(u.astype(float)), 0, 1), dtype)
     if 7 in layers:
         values = plain_correction.decode(layers[7], shape, lo, hi, dtype, values if 4 in layers else None)
     if lo == hi:

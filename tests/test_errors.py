@@ -3,12 +3,12 @@
 import copy
 import pickle
 import random
-import zlib
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from forging import reads_or_refuses, sealed
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from samples import FAST, field
@@ -22,7 +22,6 @@ from inr_codec import (
     UnsupportedArray,
     UnsupportedFormat,
     decode,
-    inspect,
 )
 from inr_codec.bitstream import Header, Layer, LayerType, pack_stream, unpack_stream
 
@@ -52,27 +51,6 @@ def stream(name: str) -> bytes:
             return INRCodec(ratio=16).encode(np.array([["a", "bc"], ["", "ä"]], order="F"))
         case _:
             return INRCodec(ratio=16).encode(np.array(7))
-
-
-def sealed(data: bytes) -> bytes:
-    """The same bytes with a checksum that fits, as a forger (or a bug in a writer) would make them."""
-    return data[:4] + zlib.crc32(data[8:]).to_bytes(4, "little") + data[8:]
-
-
-def reads_or_refuses(data: bytes) -> str:
-    """Decode, inspect and decode a part: each gives an array of the header's shape or one of the two errors."""
-    try:
-        header, _ = unpack_stream(data)
-        if header.size > 2**22:
-            return "too large to try"
-        told = inspect(data)
-        values = decode(data)
-        assert (values.shape, values.dtype) == (told.shape, told.dtype)
-        part = (..., slice(1)) if values.ndim else ()
-        assert decode(data, selection=part).shape == values[part].shape
-    except (CorruptChunk, UnsupportedFormat):
-        return "refused"
-    return "read"
 
 
 @pytest.mark.parametrize("name", NAMES)
