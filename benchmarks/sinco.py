@@ -129,9 +129,9 @@ def verdict(rows: dict[str, np.ndarray]) -> str:
         pair = [rows[k].mean(1)[:, column] for k in (name, vanilla)]
         gain = pair[0].mean() - pair[1].mean()
         spread = float(np.hypot(pair[0].std(ddof=1), pair[1].std(ddof=1))) if len(pair[0]) > 1 else float("nan")
+        seeds = f"spread over seeds {spread:.3f}: {'beyond it' if gain > 2 * spread else 'NOT beyond it'}"
         lines.append(
-            f"{name} against {vanilla}: {NAMES[column]} {gain:+.3f}, spread over seeds {spread:.3f}: "
-            f"{'beyond it' if gain > 2 * spread else 'NOT beyond it'}"
+            f"{name} against {vanilla}: {NAMES[column]} {gain:+.3f}, {seeds if spread == spread else 'one seed'}"
         )
     return "\n".join(lines)
 
