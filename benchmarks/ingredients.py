@@ -7,7 +7,7 @@ that it can be seen what an ingredient costs.
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +21,9 @@ from inr_codec import INRCodec, choose, metrics
 @contextmanager
 def without(**replaced: Any) -> Iterator[None]:
     """The layer choice with some of its parts replaced."""
-    with mock.patch.multiple(choose, **replaced):
+    with ExitStack() as stack:
+        for name, part in replaced.items():
+            stack.enter_context(mock.patch.object(choose, name, part))
         yield
 
 

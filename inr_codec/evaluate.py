@@ -77,7 +77,7 @@ def _fused_grid(parameters, layers, w0, axes, sides, gain, lift, out):
             if x == last:
                 x = 0
                 row += 1
-        source = forward(parameters, first * dims + first, layers, 1, activations, w0, False)
+        source = forward(parameters, first * dims + first, layers, np.int64(1), activations, w0, np.bool_(False))
         for j in range(filled):
             out[done + j] = gain * activations[source + j] + lift
         done += filled
@@ -100,7 +100,7 @@ def _encoded_grid(parameters, layers, w0, axes, sides, gain, lift, out):
                 for j in range(count):
                     activations[row * TILE + j] = axes[row, index[j]]
             stride *= sides[a]
-        source = forward(parameters, 0, layers, 0, activations, w0, True)
+        source = forward(parameters, np.int64(0), layers, np.int64(0), activations, w0, np.bool_(True))
         for j in range(count):
             out[start + j] = gain * activations[source + j] + lift
 
@@ -149,7 +149,7 @@ def _fused_points(parameters, layers, w0, relu, points, out):
         for a in range(len(points)):
             for j in range(count):
                 activations[a * TILE + j] = points[a, start + j]
-        source = forward(parameters, 0, layers, 0, activations, w0, relu)
+        source = forward(parameters, np.int64(0), layers, np.int64(0), activations, w0, relu)
         for j in range(count):
             out[start + j] = activations[source + j]
 

@@ -141,7 +141,7 @@ def _correct(values, small, large, steps, near, settings, first, last, parameter
     activations = np.zeros(count_activations(layers) * TILE, np.float32)
     for start in range(first, last, TILE):
         tile_features(values, small, large, steps, near, settings, start, activations)
-        source = forward(parameters, 0, layers, 0, activations, w0, False)
+        source = forward(parameters, np.int64(0), layers, np.int64(0), activations, w0, np.bool_(False))
         for j in range(min(TILE, last - start)):
             out[start + j] = values[start + j] + scale * activations[source + j]
 

@@ -4,6 +4,8 @@ The activations of a tile lie one behind the other: what the first layer sees, w
 and so on. A layer that sees the encoded coordinate again finds a copy of it behind the outputs of the layer before.
 """
 
+import numpy as np
+
 from inr_codec.kernels import kernel
 from inr_codec.tiles import TILE, affine, sine, sine_cosine
 
@@ -52,7 +54,7 @@ def forward(parameters, at, layers, first, activations, w0, relu):
 
     The inputs of that layer lie at the start of `activations`; `at` is the offset of its matrix in `parameters`.
     """
-    source = 0
+    source = np.int64(0)  # a plain 0 would have the kernels below compiled once more, for that constant
     for k in range(first, len(layers)):
         n, m = layers[k, 0], layers[k, 1]
         affine(parameters, at, n, 1, at + n * m, activations, source, activations, source + n * TILE, n, m)

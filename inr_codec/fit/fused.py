@@ -53,8 +53,7 @@ def fused_gradient(
                     for j in range(TILE):
                         there[j] = axes[row, index[j]]
                 stride *= side
-        at = 0
-        row = 0
+        at = row = np.int64(0)
         for k in range(depth):
             n, m = layers[k, 0], layers[k, 1]
             affine(parameters, at, n, 1, at + n * m, activations, row, activations, row + n * TILE, n, m)
@@ -63,7 +62,7 @@ def fused_gradient(
                 activate_with_slope(activations, slopes, row, m * TILE, w0, relu)
                 append_inputs(activations, row, m, layers[k + 1, 0])
             at += n * m + m
-        d, other = 0, half
+        d, other = np.int64(0), half
         for j in range(TILE):
             e = activations[row + j] - values[picks[start + j]]
             total += e * e
