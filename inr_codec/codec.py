@@ -82,7 +82,7 @@ class Recipe:
                             "concentration" (1 / D) or "equal"
             depth           layers of a network
             funnel_ratio    f_r: width of a network's first layer / width of the others
-            w0              frequency factor of every sine (15; 30 for one SIREN of a picture; a NeRF has none)
+            w0              frequency factor of every sine (15; 30 for one SIREN of a large picture; a NeRF has none)
             bits            of a stored parameter, on average
             deblock         whether seams between blocks may be filtered
             weights         where errors count more: "foreground" (above Otsu's threshold of each chunk), a number (the

@@ -46,6 +46,8 @@ FREQUENCIES = 12
 """Octaves of NeRF networks (L_f of SINCO)."""
 W0, PICTURE_W0 = 15.0, 30.0
 """Of sines; the second for one SIREN of a whole picture, which has more to show along an axis than a block."""
+PICTURE_SIDE = 128
+"""Smaller pictures are like blocks: 64 x 64 in 150 parameters lose 6 dB with the second (benchmarks/NETWORKS.md)."""
 SINE_RATE, NERF_RATE = 1.5e-3, 1e-2
 WIDE_SINES, WIDE_NERF = 1.35, 0.52
 """Networks of P parameters take rates of at most these / sqrt(P) (sines: / w0 as well) (benchmarks/NETWORKS.md)."""
@@ -186,7 +188,7 @@ def _frequency_factor(config: Config, sides: tuple[int, ...]) -> float:
     """w0, as it is stored; 0 where there are no sines."""
     if config.architecture == "nerf":
         return 0.0
-    picture = config.architecture == "siren" and sum(n > 1 for n in sides) < 3
+    picture = config.architecture == "siren" and sum(n > 1 for n in sides) < 3 and max(sides) >= PICTURE_SIDE
     return round((config.w0 or (PICTURE_W0 if picture else W0)) * 16) / 16
 
 
