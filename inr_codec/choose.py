@@ -10,7 +10,7 @@ from inr_codec.bitstream import Layer, LayerType
 from inr_codec.config import Config
 from inr_codec.deblock import STRENGTHS, choose_faces, faces
 from inr_codec.encode_filter import encode_filter
-from inr_codec.encode_network import encode_network
+from inr_codec.encode_network import FittedNetworks, encode_network, fit_networks
 from inr_codec.filter_layer import apply_filter
 from inr_codec.intensity import UnitChunk
 from inr_codec.network_layer import evaluate_network, unpack_network
@@ -34,12 +34,16 @@ DEBLOCK_RESERVE = 8
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Layers, the unit intensities they decode to, their mean squared error, the step of the residual layer (or 0)."""
+    """Layers, the unit intensities they decode to, their mean squared error, the step of the residual layer (or 0).
+
+    fitted: their networks, before they were quantised.
+    """
 
     layers: tuple[Layer, ...]
     decoded: NDArray[np.float32]
     error: float
     step: float = 0.0
+    fitted: FittedNetworks | None = None
 
     @property
     def bytes(self) -> int:
@@ -53,15 +57,14 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     Without networks first; then with networks of more and more bytes, as long as that lowers the error.
     """
     if config.layers == "network":
-        return network_layers(chunk, n_bytes, config)[0]
+        return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base = Candidate((), np.zeros_like(chunk.unit), math.inf)
     best = with_residual(chunk, base, n_bytes - reserve, config)
     for budget in network_budgets(chunk, n_bytes, reserve):
-        layers, decoded = network_layers(chunk, budget, config)
-        if not layers:
+        networks = with_networks(chunk, budget, config)
+        if not networks.layers:
             continue
-        networks = Candidate(tuple(layers), decoded, chunk.squared_error(decoded))
         candidate = with_residual(chunk, networks, n_bytes - reserve, config)
         if candidate.error >= best.error:
             break
@@ -95,7 +98,10 @@ def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int
     room = n_bytes - best.bytes - FRAME
     found = encode_filter(chunk, best.decoded, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed)
     if found is None:
-        again = with_residual(chunk, base if best.step else best, n_bytes, config)
+        if best.step:
+            again = with_residual(chunk, base, n_bytes, config)
+        else:
+            again = with_networks(chunk, n_bytes, config, best.fitted)
         return again if again.error < best.error else best
     layer = Layer(LayerType.FILTER, found[0])
     if best.step:
@@ -105,23 +111,32 @@ def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int
     return Candidate((*best.layers, layer), decoded, chunk.squared_error(decoded), best.step)
 
 
-def network_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> tuple[list[Layer], NDArray[np.float32]]:
-    """Networks and, where it lowers the error, the deblocking filter; and the unit intensities that they decode to."""
+def with_networks(
+    chunk: UnitChunk, n_bytes: int, config: Config, fitted: FittedNetworks | None = None
+) -> Candidate:
+    """Networks (those that are `fitted`, if there are any) and, where it lowers the error, the deblocking filter.
+
+    Without layers where no network fits.
+    """
     unit = chunk.unit
     wanted = config.deblock is not False
-    payload = encode_network(chunk, n_bytes - FRAME - DEBLOCK_RESERVE * wanted, config)
+    room = n_bytes - FRAME - DEBLOCK_RESERVE * wanted
+    fitted = fitted or fit_networks(chunk, room, config)
+    payload = encode_network(chunk, room, config, fitted)
     if payload is None:
-        return [], np.zeros_like(unit)
-    layers = [Layer(LayerType.NETWORK, payload)]
+        return Candidate((), np.zeros_like(unit), math.inf)
+    layers: tuple[Layer, ...] = (Layer(LayerType.NETWORK, payload),)
     layer = unpack_network(payload, unit.shape)
     decoded = evaluate_network(layer, all_indices(unit.shape))
     room = n_bytes - 2 * FRAME - len(payload) - 1 - (len(faces(layer.blocks)) + 7) // 8
+    plain = Candidate(layers, decoded, chunk.squared_error(decoded), 0.0, fitted)
     if not wanted or len(layer.blocks) == 1 or room < 0:
-        return layers, decoded
-    rms = math.sqrt(max(chunk.squared_error(decoded), 1e-18))
+        return plain
+    rms = math.sqrt(max(plain.error, 1e-18))
     code = min(max(round(-4 * math.log2(rms)), STRONGEST), 255)
     which, bits, filtered = choose_faces(unit, decoded, layer.blocks, deblock_strength(code), valid=chunk.valid)
     if not any(bits) or (chunk.structure is not None and chunk.structure.loses(filtered, decoded)):
-        return layers, decoded
+        return plain
     packed = pack_deblock(code - 4 * round(math.log2(STRENGTHS[which])), bits)
-    return [*layers, Layer(LayerType.DEBLOCK, packed)], filtered
+    layers = (*layers, Layer(LayerType.DEBLOCK, packed))
+    return Candidate(layers, filtered, chunk.squared_error(filtered), 0.0, fitted)

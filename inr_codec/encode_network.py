@@ -1,7 +1,7 @@
 """Encoding the network layer of a chunk within a byte budget: plan, probe, fit, quantise."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,19 @@ REGULARISED_ROUND, REGULARISED_ROUND_RATE = 0.15, 0.4
 Fit = Callable[[Sequence[FitTask]], list[FitOutcome]]
 
 
-def encode_network(chunk: UnitChunk, n_bytes: int, config: Config) -> bytes | None:
-    """Payload of a network layer of at most `n_bytes` bytes; None when not even flat blocks fit."""
+@dataclass(frozen=True, slots=True)
+class FittedNetworks:
+    """The networks of a chunk in float32, those of the blocks `live`, and what fits on what is not frozen yet."""
+
+    plan: NetworkPlan
+    live: list[int]
+    tasks: list[FitTask]
+    outcomes: list[FitOutcome]
+    fit: Fit
+
+
+def fit_networks(chunk: UnitChunk, n_bytes: int, config: Config) -> FittedNetworks:
+    """Networks that a layer of about `n_bytes` bytes has room for."""
     blocks = measured_partition(chunk, n_bytes, config) if config.partition == "measured" else None
     plan = plan_network(chunk, n_bytes, config, blocks)
     sizes = choose_sizes(plan, config)
@@ -53,11 +64,22 @@ def encode_network(chunk: UnitChunk, n_bytes: int, config: Config) -> bytes | No
     fit: Fit = partial(fit_blocks, engine=engine())
     if chunk.structure is not None and live:
         fitted, fit = regularise(plan, live, tasks, fitted, chunk.structure, config)
-    layer = assemble(plan, live, tasks, fitted, n_bytes, fit)
+    return FittedNetworks(plan, live, tasks, fitted, fit)
+
+
+def encode_network(
+    chunk: UnitChunk, n_bytes: int, config: Config, fitted: FittedNetworks | None = None
+) -> bytes | None:
+    """Payload of a network layer of at most `n_bytes` bytes; None when not even flat blocks fit.
+
+    fitted: networks to store, in as many bits as there is room for; without them they are planned and fitted first.
+    """
+    found = fitted or fit_networks(chunk, n_bytes, config)
+    layer = assemble(found.plan, found.live, found.tasks, found.outcomes, n_bytes, found.fit)
     payload = pack_network(layer, chunk.unit.shape)
     if len(payload) <= n_bytes:
         return payload
-    if config.partition != "none" and len(plan.blocks) > 1:
+    if config.partition != "none" and len(found.plan.blocks) > 1:
         return encode_network(chunk, n_bytes, replace(config, partition="none"))
     return None
 
