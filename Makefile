@@ -11,11 +11,18 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) -c constraints.txt
 
-.PHONY: help demo test lint format clean
+SECONDS ?= 1200
+FAST_TESTS := tests/test_codec.py tests/test_errors.py tests/test_golden.py tests/test_serializer.py tests/test_stream.py \
+	tests/test_verify.py tests/test_zarr.py
+
+.PHONY: help demo test test-oldest fuzz soak lint format clean
 
 help:
 	@echo "make demo   write a real volume to zarr at 100x, read it back, print what it cost, draw demo.png"
 	@echo "make test   lint, types, import contracts and all tests"
+	@echo "make test-oldest  a fast part of the tests with the oldest supported numpy, zarr, numcodecs and numba"
+	@echo "make fuzz   damage streams for SECONDS=$(SECONDS), guided by coverage where atheris is installed"
+	@echo "make soak   tests of threads, processes and memory with 64 threads and 10,000 cycles"
 	@echo "make format sort the imports and lay out the code"
 	@echo "make clean  remove $(VENV), caches and what the demo wrote"
 
@@ -39,6 +46,23 @@ demo: $(VENV)/.demo
 test: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+test-oldest: $(VENV)-oldest/.test
+	$(VENV)-oldest/bin/python -m pytest -p no:cacheprovider $(FAST_TESTS)
+
+$(VENV)-oldest/.test: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) -c constraints-oldest.txt \
+		-e '.[io]' hypothesis pytest
+	@touch $@
+
+# atheris has no wheel for every platform: without it the same entry is fed by plain mutation
+fuzz: $(VENV)/.test
+	-$(PIP) -e '.[fuzz]'
+	$(BIN)/python tests/fuzz.py $(SECONDS)
+
+soak: $(VENV)/.test
+	INR_CODEC_SOAK=1 $(BIN)/python -m pytest tests/test_faults.py
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -49,4 +73,4 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo.zarr demo.png
+	rm -rf $(VENV) $(VENV)-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo.zarr demo.png

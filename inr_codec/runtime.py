@@ -8,7 +8,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from inr_codec.errors import ConfigError
@@ -76,8 +76,10 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         finally:
             _inside.job = None
 
-    futures = [_shared_pool().submit(work, item) for item in jobs]
+    futures: list[Future[R]] = []
     try:
+        for item in jobs:
+            futures.append(_shared_pool().submit(work, item))
         return [future.result() for future in futures]
     except BaseException:
         job.stop = True

@@ -216,6 +216,20 @@ def test_a_cancelled_fit_stops() -> None:
         drive(task, lambda rate: lambda count: (0.1, task.parameters), lambda: True)
 
 
+def test_a_long_fit_asks_often() -> None:
+    """However many steps a segment has, a fit asks after a bounded amount of work; the mean loss is that of all."""
+    task = make_task((8, 8), (2, 4, 1), Schedule(10**8, 64, 1e-3))
+    counts: list[int] = []
+
+    def run(count: int) -> tuple[float, np.ndarray]:
+        counts.append(count)
+        return 0.25, task.parameters
+
+    assert drive(task, lambda rate: run, lambda: False).loss == pytest.approx(0.25)
+    assert sum(counts) == 10**8
+    assert max(counts) * 64 * len(task.parameters) <= 10**9
+
+
 def test_unknown_engine_is_named() -> None:
     """A wrong engine is a ConfigError."""
     with pytest.raises(ConfigError, match="engine"):

@@ -12,6 +12,8 @@ SEGMENTS = 10
 DIVERGED = 3.0
 """A segment whose loss is this many times the lowest so far has diverged (1, the variance of the targets, to begin)."""
 MAX_RESTARTS = 4
+ASK_EVERY = 10**9
+"""Parameters times samples of a batch times steps after which a fit asks whether it is still wanted: half a second."""
 
 Segment = Callable[[int], tuple[float, NDArray[np.float32]]]
 
@@ -59,14 +61,28 @@ def drive(task: FitTask, begin: Callable[[float], Segment], cancelled: Callable[
     after `MAX_RESTARTS` restarts the best state seen is returned.
     """
     best = BestState(task)
+    most = max(1, ASK_EVERY // max(1, len(task.parameters) * task.schedule.batch))
     while True:
         run = begin(task.schedule.rate * 0.5**best.restarts)
         for count in segments(task.schedule.steps):
-            if cancelled():
-                raise KeyboardInterrupt
-            if not best.update(*run(count)):
+            if not best.update(*_segment(run, count, most, cancelled)):
                 break
         else:
             return best.outcome()
         if not best.restart():
             return best.outcome()
+
+
+def _segment(run: Segment, count: int, most: int, cancelled: Callable[[], bool]) -> tuple[float, NDArray[np.float32]]:
+    """One segment in pieces of at most `most` steps: the mean loss over them and the last parameters."""
+    total, done = 0.0, 0
+    while True:
+        if cancelled():
+            raise KeyboardInterrupt
+        piece = min(most, count - done)
+        loss, parameters = run(piece)
+        if piece == count:
+            return loss, parameters
+        total, done = total + piece * loss, done + piece
+        if done == count:
+            return total / count, parameters
