@@ -93,20 +93,19 @@ def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Confi
 
 
 def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate:
-    """`best` with a filter layer, in `n_bytes`; where none pays, the residual gets what was kept for it."""
+    """`best` with a filter layer, in `n_bytes`; what a filter leaves of its bytes goes to the layer before it."""
     scale = best.step or 3 * math.sqrt(best.error)
     room = n_bytes - best.bytes - FRAME
     found = encode_filter(chunk, best.decoded, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed)
-    if found is None:
-        if best.step:
-            again = with_residual(chunk, base, n_bytes, config)
-        else:
-            again = with_networks(chunk, n_bytes, config, best.fitted)
-        return again if again.error < best.error else best
-    layer = Layer(LayerType.FILTER, found[0])
+    taken = 0 if found is None else len(found[0]) + FRAME
     if best.step:
-        again = with_residual(chunk, base, n_bytes - len(layer.payload) - FRAME, config)
-        best = again if again.error < best.error else best
+        again = with_residual(chunk, base, n_bytes - taken, config)
+    else:
+        again = with_networks(chunk, n_bytes - taken, config, best.fitted)
+    best = again if again.error < best.error else best
+    if found is None:
+        return best
+    layer = Layer(LayerType.FILTER, found[0])
     decoded = apply_filter(best.decoded, layer.payload)
     return Candidate((*best.layers, layer), decoded, chunk.squared_error(decoded), best.step)
 
