@@ -104,6 +104,8 @@ def test_one_budget_holds_for_the_array(source: str, tmp_path: Path) -> None:
             assert INRCodec(**SETTINGS | {"ratio": ratio}).encode(padded) == stored[record["key"]]
             assert len(stored[record["key"]]) == record["bytes"] and record["attempts"] == 1
     assert sum(record["voxels"] for record in records) == volume().size
+    worst = max(record["max_error"] for record in records if record["state"] == "done")
+    assert zarr.open_array(target, mode="r").attrs["lossy_compression_max_error"] == worst
 
 
 def test_nothing_is_encoded_twice(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

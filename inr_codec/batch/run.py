@@ -4,6 +4,7 @@ The work runs in this process or on a Dask cluster; a task is then submitted onl
 scheduler and driver hold a window of tasks and not a million.
 """
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,14 +17,15 @@ from numpy.typing import NDArray
 
 from inr_codec.batch.budget import Curve, allocate
 from inr_codec.batch.journal import Journal, Places, read_lines
-from inr_codec.batch.manifest import JOURNAL, MEASURES, Ledger, described, finite, write_manifest
+from inr_codec.batch.manifest import JOURNAL, MEASURES, Ledger, described, finite, read_manifest, write_manifest
 from inr_codec.batch.plan import MAX_BATCH, Plan, batch_size, batches, together
 from inr_codec.batch.shards import SPOOL
-from inr_codec.batch.store import SCRATCH, load_budget, load_plan, save_budget, state_folder
+from inr_codec.batch.store import SCRATCH, load_budget, load_plan, save_budget, state_folder, written_array
 from inr_codec.batch.tasks import Tally, Task, encode_jobs, error_text, measure_chunks
 from inr_codec.batch.total import Total
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
+from inr_codec.provenance import describe
 from inr_codec.runtime import threads
 
 MEASURE_SPEEDUP = 100
@@ -190,8 +192,15 @@ def _drain(plan: Plan, results: Results, outlook: Outlook, *, journal: bool) -> 
 
 
 def finish(target: str) -> dict[str, Any]:
-    """Write the manifest of one array; its summary. What waited for shards goes away where nothing failed."""
-    summary = write_manifest(load_plan(target))
+    """Write the manifest of one array and, into its attributes, what was reached; return the summary.
+
+    What waited for shards goes away where nothing failed.
+    """
+    plan = load_plan(target)
+    summary = write_manifest(plan)
+    done = (record for record in read_manifest(target) if record["state"] == "done")
+    figures = [(math.inf if one["max_error"] == 0 else one["psnr"], one["max_error"]) for one in done]
+    written_array(plan).update_attributes(describe(plan.settings, figures))
     state_folder(target).delete(SCRATCH)
     if not summary["failed"]:
         state_folder(target).delete(SPOOL)

@@ -246,6 +246,13 @@ def create_target(plan: Plan) -> None:
         new_array(plan, f"{root}/{inner}".rstrip("/"))
 
 
+def written_array(plan: Plan) -> Any:
+    """The target of a plan, to be changed."""
+    import zarr
+
+    return zarr.open_array("/".join(filter(None, (plan.target.rstrip("/"), plan.array))), mode="r+")
+
+
 def new_array(plan: Plan, path: str) -> Any:
     """An empty encoded zarr array with the names and attributes of its source, as xarray reads them."""
     import zarr
