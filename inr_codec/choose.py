@@ -22,7 +22,11 @@ STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))  # of the rms error's code, so t
 FRAME = 4
 """Bytes that the frame of one layer takes at most: its type and its length."""
 
-NETWORK_BYTES_PER_VOXEL = (1 / 640, 1 / 320)
+NETWORK_BYTES_PER_VOXEL = {
+    "fast": (1 / 640, 1 / 320),
+    "default": (1 / 640, 1 / 320),
+    "best": (1 / 640, 1 / 400, 1 / 256),
+}
 """What networks are worth: more than this is better spent on the residual (benchmarks/FIDELITY.md)."""
 RESIDUAL_LEAST = 40
 RESIDUAL_EFFORT = {"fast": 1, "default": 1, "best": 2}
@@ -54,27 +58,29 @@ class Candidate:
 def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]:
     """Layers of at most `n_bytes` bytes in all, framing included; none if nothing fits.
 
-    Without networks first; then with networks of more and more bytes, as long as that lowers the error.
+    Without networks first; then with networks of more and more bytes, as long as that lowers the error (at the best
+    effort through all of them).
     """
     if config.layers == "network":
         return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base = Candidate((), np.zeros_like(chunk.unit), math.inf)
     best = with_residual(chunk, base, n_bytes - reserve, config)
-    for budget in network_budgets(chunk, n_bytes, reserve):
+    for budget in network_budgets(chunk, n_bytes, reserve, config):
         networks = with_networks(chunk, budget, config)
         if not networks.layers:
             continue
         candidate = with_residual(chunk, networks, n_bytes - reserve, config)
-        if candidate.error >= best.error:
+        if candidate.error < best.error:
+            base, best = networks, candidate
+        elif config.effort != "best":
             break
-        base, best = networks, candidate
     return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
 
 
-def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int) -> list[int]:
+def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config) -> list[int]:
     """Bytes to try for networks: fixed numbers of bytes per voxel, or half of a short stream, and then all of it."""
-    budgets = [int(share * chunk.unit.size) for share in NETWORK_BYTES_PER_VOXEL]
+    budgets = [int(share * chunk.unit.size) for share in NETWORK_BYTES_PER_VOXEL[config.effort]]
     useful = [budget for budget in budgets if budget <= n_bytes // 2]
     return useful or [n_bytes // 2, n_bytes - reserve]
 

@@ -78,7 +78,7 @@ def _plans(values: NDArray[Any], config: Config) -> list[NetworkPlan]:
         return []
     origin = intensity.lo / (intensity.hi - intensity.lo)
     chunk = UnitChunk(normalise(np.ascontiguousarray(values), intensity), None, origin)
-    budgets = [budget] if config.layers == "network" else network_budgets(chunk, budget, 0)
+    budgets = [budget] if config.layers == "network" else network_budgets(chunk, budget, 0, config)
     return [plan_network(chunk, n_bytes, config) for n_bytes in budgets]
 
 
