@@ -6,7 +6,6 @@ per parameter, side information counted, and compared with the float32 parameter
 
 import argparse
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +57,7 @@ def main() -> None:
             best = metrics.psnr(unit, np.clip(whole, 0, 1))
             cells = []
             for bits in BITS:
-                layer = assemble(plan, live, tasks, fitted, int(parameters * bits / 8), partial(fit_blocks))
+                layer = assemble(plan, live, tasks, fitted, int(parameters * bits / 8), fit_blocks)
                 decoded = np.clip(evaluate_network(layer, all_indices(unit.shape)), 0, 1)
                 stored = 8 * len(pack_network(layer, unit.shape)) / parameters
                 cells.append(f"{metrics.psnr(unit, decoded) - best:+.2f} ({stored:.2f})")
