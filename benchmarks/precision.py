@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from fidelity import central_chunk
+from volumes import central_chunk
 
 from inr_codec import metrics
 from inr_codec.config import Config

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fidelity import central_chunk as chunk_of
+from volumes import central_chunk as chunk_of
 
 from inr_codec import INRCodec, metrics
 from inr_codec.config import Config

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from fidelity import central_chunk
+from volumes import central_chunk
 
 from inr_codec import INRCodec, decode, metrics
 

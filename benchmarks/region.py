@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-from fidelity import central_chunk
+from volumes import central_chunk
 
 from inr_codec import INRCodec, metrics
 from inr_codec.importance import otsu_threshold
