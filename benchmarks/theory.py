@@ -205,7 +205,7 @@ def run(chunks: dict[str, NDArray], out: Path, *, full: bool, smoke: bool) -> No
         spectra = [np.fft.fft(network(periodic_grid((SAMPLES,)))) / SAMPLES for network in networks]
         foretold = [bessel_spectrum(network, (SAMPLES,)) for network in networks]
         means = [float(np.mean([share_at_inputs(s, OMEGA) for s in some])) for some in (spectra, foretold)]
-        sweep.append({"sigma": sigma, "measured": means[0], "predicted": means[1]})
+        sweep.append({"sigma": sigma, "measured": round(means[0], 5), "predicted": round(means[1], 5)})
     lines = []
     for name, line in signals(rng).items():
         for seed in range(1 if smoke else 4):
@@ -213,11 +213,11 @@ def run(chunks: dict[str, NDArray], out: Path, *, full: bool, smoke: bool) -> No
             fitted = network(periodic_grid((SAMPLES,)))
             orders, missed = energy_by_order(network, periodic_grid((SAMPLES,)))
             lines.append({
-                "signal": name, "seed": seed, "psnr": metrics.psnr(line, fitted),
-                "signal_share": share_at_inputs(np.fft.fft(line), OMEGA),
-                "measured": share_at_inputs(np.fft.fft(fitted), OMEGA),
-                "predicted": share_at_inputs(bessel_spectrum(network, (SAMPLES,)), OMEGA),
-                "weights_rms": float(np.sqrt(np.mean(network.inner**2))), "orders": _short(orders), "missed": missed,
+                "signal": name, "seed": seed, "psnr": round(metrics.psnr(line, fitted), 2),
+                "signal_share": round(share_at_inputs(np.fft.fft(line), OMEGA), 5),
+                "measured": round(share_at_inputs(np.fft.fft(fitted), OMEGA), 5),
+                "predicted": round(share_at_inputs(bessel_spectrum(network, (SAMPLES,)), OMEGA), 5),
+                "weights_rms": _rms(network), "orders": _short(orders), "missed": missed,
             })  # fmt: skip
     blocks = []
     for name in one_of_each_kind(list(chunks)):
@@ -225,12 +225,16 @@ def run(chunks: dict[str, NDArray], out: Path, *, full: bool, smoke: bool) -> No
         network, psnr = fit_block(block, 100 if smoke else 10000)
         orders, missed = energy_by_order(network, rng.uniform(-1, 1, (500, 3)))
         blocks.append({
-            "volume": name, "psnr": psnr, "weights_rms": float(np.sqrt(np.mean(network.inner**2))),
+            "volume": name, "psnr": round(psnr, 2), "weights_rms": _rms(network),
             "orders": _short(orders), "missed": missed,
         })  # fmt: skip
     result = {"environment": environment(), "coefficients": checks, "sweep": sweep, "lines": lines, "blocks": blocks}
     (out / "theory.json").write_text(json.dumps(result, indent=1))
     _plot(out / "theory.png", measured, predicted, sweep, lines)
+
+
+def _rms(network: SineNetwork) -> float:
+    return round(float(np.sqrt(np.mean(network.inner**2))), 4)
 
 
 def _short(orders: NDArray) -> list[float]:
