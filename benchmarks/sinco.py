@@ -1,10 +1,11 @@
 """SINCO's experiment: what a structural regulariser keeps, at the same bytes, of slices that no network has seen.
 
-    python benchmarks/sinco.py slices.npz network.pt2 --quick            # the hippocampus set, under 10 minutes
+    python benchmarks/sinco.py slices.npz --quick            # the hippocampus set, under 10 minutes on two cores
     python benchmarks/sinco.py slices.npz network.pt2 --bpp 1.2 0.6 0.3 --seeds 3 --figure fig.png
 
 slices.npz and network.pt2 are those of examples/sinco/train.py, which trains the network first where there is none; the
-subjects that it left out are the ones measured. Every method encodes every slice with every seed. Its rows come in
+subjects that it left out are the ones measured. Every method encodes every slice with every seed, every encoding is a
+line on stderr. Its rows come in
 pairs that differ in the weight alone: 0 (the same steps, not looking) and `--weight`. "truth" and "original" say what
 the regulariser was given: the experts' mask, as in the paper, or what the network finds in the original. PSNR has the
 slice's range as peak, as SSIM has; Dice is that of everything that is not background.
@@ -14,6 +15,7 @@ import argparse
 import itertools
 import multiprocessing
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -37,6 +39,9 @@ METHODS: dict[str, tuple[dict[str, Any], str | None]] = {
 SMALL, SMALL_W0 = 128, 15.0
 """SIRENs of smaller slices have so few parameters that the codec's w0 for pictures costs decibels."""
 QUICK = {"bpp": [0.6], "seeds": 3, "effort": "fast"}
+TRAINING = ["--rate", "4e-3", "--epochs", "40"]
+KEEP_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+"""Freed memory stays with the process: returning 9 MB a tensor to the system takes a third of a step's time."""
 NAMES = ("bpp", "PSNR", "SSIM", "Dice truth", "Dice original", "seconds")
 
 
@@ -48,13 +53,13 @@ def start(network: str) -> None:
     globals()["SEGMENT"] = torch.export.load(network).module()
 
 
-def one(job: tuple[np.ndarray, np.ndarray, dict[str, Any]]) -> tuple[list[float], np.ndarray, np.ndarray]:
+def one(job: tuple[str, np.ndarray, np.ndarray, dict[str, Any]]) -> tuple[list[float], np.ndarray, np.ndarray]:
     """Encode and decode a slice: its figures (NAMES), the decoded slice and the labels found in it."""
     from train import predict
 
     from inr_codec import INRCodec, decode, metrics
 
-    image, labels, options = job
+    name, image, labels, options = job
     begin = time.process_time()
     data = INRCodec(**options).encode(image)
     seconds = time.process_time() - begin
@@ -68,6 +73,7 @@ def one(job: tuple[np.ndarray, np.ndarray, dict[str, Any]]) -> tuple[list[float]
         metrics.dice(before, found),
         seconds,
     ]
+    print(f"{options['bpv']:g} bpp, {name}, seed {options['seed']}:", *(f"{x:.3f}" for x in figures), file=sys.stderr)
     return figures, decoded, found
 
 
@@ -84,7 +90,8 @@ def choose(labels: np.ndarray, subjects: np.ndarray, out: list[str], count: int)
 
 
 def table(rows: dict[str, np.ndarray]) -> str:
-    """Mean over slices and seeds; in brackets the spread over slices, and over seeds of the mean of slices."""
+    """Mean over slices and seeds; in brackets the spread over slices, and over seeds of the mean of slices. Seconds of
+    the processor: the median."""
     lines = ["| method | " + " | ".join(NAMES) + " |", "|---" * (len(NAMES) + 1) + "|"]
     for name, figures in rows.items():  # (seeds, slices, figures)
         mean, slices, seeds = figures.mean((0, 1)), figures.mean(0).std(0), figures.mean(1).std(0)
@@ -92,47 +99,55 @@ def table(rows: dict[str, np.ndarray]) -> str:
         for k in range(1, len(NAMES) - 1):
             digits = 2 if k == 1 else 3
             cells.append(f"{mean[k]:.{digits}f} ({slices[k]:.{digits}f}, {seeds[k]:.{digits}f})")
-        lines.append(f"| {name} | " + " | ".join([*cells, f"{mean[-1]:.1f}"]) + " |")
+        lines.append(f"| {name} | " + " | ".join([*cells, f"{np.median(figures[..., -1]):.1f}"]) + " |")
     return "\n".join(lines)
 
 
 def figure(path: str, image: np.ndarray, truth: np.ndarray, shown: dict[str, Any]) -> None:
-    """The paper's Fig. 3: decoded slices above, the masks found in them below."""
+    """The paper's Fig. 3: decoded slices, the masks found in them (red: missed, blue: wrong), what decoding changed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns: list[tuple[str, str, np.ndarray, np.ndarray]] = [("original, truth", "", image, truth)]
     for name, (figures, decoded, found) in shown.items():
         columns.append((name, f"{figures[1]:.2f} dB / {figures[2]:.3f}\nDice {figures[3]:.3f}", decoded, found))
-    canvas = Figure(figsize=(1.9 * len(columns), 4.5), layout="tight")
+    canvas = Figure(figsize=(1.9 * len(columns), 6.4), layout="tight")
     FigureCanvasAgg(canvas)
-    axes = canvas.subplots(2, len(columns))
+    axes = canvas.subplots(3, len(columns))
+    errors = [np.abs(decoded.astype(float) - image) for _, _, decoded, _ in columns]
+    most = np.percentile(errors, 99.5)
     for k, (name, text, decoded, found) in enumerate(columns):
-        axes[0, k].imshow(decoded, cmap="gray", vmin=image.min(), vmax=image.max())
+        axes[0, k].imshow(decoded, cmap="gray", vmin=image.min(), vmax=np.percentile(image, 99.9))
         axes[0, k].set_title(name.replace(", ", "\n"), fontsize=8)
-        axes[1, k].imshow(found, cmap="gray", vmin=0, vmax=max(int(truth.max()), 1), interpolation="nearest")
-        axes[1, k].set_xlabel(text, fontsize=8)
-        for axis in axes[:, k]:
-            axis.set_xticks([])
-            axis.set_yticks([])
+        both = [truth > 0, (truth > 0) & (found > 0), found > 0]
+        axes[1, k].imshow(np.stack(both, -1).astype(float), interpolation="nearest")
+        axes[2, k].imshow(errors[k], cmap="gray", vmin=0, vmax=most)
+        axes[2, k].set_xlabel(text, fontsize=8)
+    for row, label in enumerate(("slice", "mask", "|decoded - original|")):
+        axes[row, 0].set_ylabel(label, fontsize=8)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
     canvas.savefig(path, dpi=110)
 
 
 def verdict(rows: dict[str, np.ndarray]) -> str:
-    """Dice (truth) of every regularised row against its vanilla one, in the spread over seeds of both."""
+    """Dice of every regularised row less that of its vanilla one, against the spread of that difference: over seeds, or
+    with one seed the standard error over slices."""
     lines, vanilla = [], ""
     for name in rows:
         if METHODS[name][1] is None:
             vanilla = name
             continue
+        if not vanilla:
+            continue
         column = NAMES.index("Dice original" if METHODS[name][1] == "original" else "Dice truth")
-        pair = [rows[k].mean(1)[:, column] for k in (name, vanilla)]
-        gain = pair[0].mean() - pair[1].mean()
-        spread = float(np.hypot(pair[0].std(ddof=1), pair[1].std(ddof=1))) if len(pair[0]) > 1 else float("nan")
-        seeds = f"spread over seeds {spread:.3f}: {'beyond it' if gain > 2 * spread else 'NOT beyond it'}"
-        lines.append(
-            f"{name} against {vanilla}: {NAMES[column]} {gain:+.3f}, {seeds if spread == spread else 'one seed'}"
-        )
+        gains = (rows[name] - rows[vanilla])[:, :, column]
+        gain, seeds = gains.mean(), len(gains)
+        spread = gains.mean(1).std(ddof=1) if seeds > 1 else gains.std(ddof=1) / np.sqrt(gains.size)
+        kind = f"spread over {seeds} seeds" if seeds > 1 else f"standard error over {gains.size} slices"
+        told = "beyond twice it" if gain > 2 * spread else "NOT beyond twice it"
+        lines.append(f"{name} against {vanilla}: {NAMES[column]} {gain:+.3f}, {kind} {spread:.3f}: {told}")
     return "\n".join(lines)
 
 
@@ -140,10 +155,11 @@ def main() -> None:
     """Measure, print tables, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("network", type=Path)
+    parser.add_argument("network", type=Path, nargs="?", help="DATA.pt2 here, trained if there is none")
     parser.add_argument("--quick", action="store_true", help="one bit rate, the fast effort")
     parser.add_argument("--image", default="images")
     parser.add_argument("--binary", action="store_true")
+    parser.add_argument("--side", type=int, help="the middle of every slice alone, so many pixels")
     parser.add_argument("--test-subjects", type=int, default=10, help="as they were left out of the training")
     parser.add_argument("--slices", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=1)
@@ -156,52 +172,50 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         vars(options).update(QUICK)
-    os.environ |= {"OMP_NUM_THREADS": "1", "INR_CODEC_THREADS": "1", "INR_CODEC_DEVICE": "cpu"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "INR_CODEC_THREADS": "1", "INR_CODEC_DEVICE": "cpu"} | KEEP_PAGES
     import train
 
-    if not options.network.exists():
-        command = [sys.executable, train.__file__, str(options.data), str(options.network), "--image", options.image]
+    network = options.network or Path(f"{options.data.stem}.pt2")
+    if not network.exists():
+        command = [sys.executable, train.__file__, str(options.data), str(network), "--image", options.image, *TRAINING]
         command += ["--test-subjects", str(options.test_subjects), *(["--binary"] if options.binary else [])]
-        raise SystemExit(f"expected a network in {options.network}, found none: {' '.join(command)} --rate 4e-3")
-    images, labels, subjects = train.load(options.data, options.image, options.binary)
+        command += ["--side", str(options.side)] if options.side else []
+        print("training first:", *command[1:], file=sys.stderr, flush=True)
+        subprocess.run(command, check=True)
+    images, labels, subjects = train.load(options.data, options.image, options.binary, options.side)
     out = train.left_out(subjects, options.test_subjects, 0)
     picks = choose(labels, subjects, out, options.slices)
     print(f"{len(picks)} slices of {len({subjects[k] for k in picks})} subjects, weight {options.weight:g}", flush=True)
-    start(str(options.network))
+    start(str(network))
     before = train.predict(SEGMENT, images[picks])  # type: ignore[name-defined]  # noqa: F821
     unspoilt = [train.dice(found, labels[k]) for found, k in zip(before, picks)]
     print(f"Dice (truth) of the originals: {np.mean(unspoilt):.3f} ({np.std(unspoilt):.3f})\n", flush=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        options.workers, mp_context=context, initializer=start, initargs=(str(options.network),)
+        options.workers, mp_context=context, initializer=start, initargs=(str(network),)
     ) as pool:
         for bpp in options.bpp:
-            rows, shown = {}, {}
-            for name in options.methods:
+            jobs = []
+            for k, name, seed in itertools.product(picks, options.methods, range(options.seeds)):
                 codec, given = METHODS[name]
-                if codec.get("architecture") == "siren" and max(images.shape[1:]) < SMALL:
+                if codec.get("architecture") == "siren" and max(images.shape[1:]) <= SMALL:
                     codec = codec | {"w0": SMALL_W0}
-                weight = 0.0 if given is None else options.weight
-                base = {"bpv": bpp, "effort": options.effort, "segmentation": options.network, "dice_weight": weight}
-                jobs = [
-                    (image := images[k].astype(np.uint16), labels[k])
-                    + (base | codec | {"seed": seed} | ({"mask": labels[k]} if given == "truth" else {}),)
-                    for seed in range(options.seeds)
-                    for k in picks
-                ]
-                assert image.ndim == 2
-                done = list(pool.map(one, jobs))
-                rows[name] = np.array([figures for figures, _, _ in done]).reshape(options.seeds, len(picks), -1)
-                shown[name] = done[: len(picks)]
-                print(f"{bpp:g} bpp, {name}: {rows[name].mean((0, 1)).round(3).tolist()}", file=sys.stderr, flush=True)
+                base = {"bpv": bpp, "effort": options.effort, "segmentation": network, "seed": seed}
+                base["dice_weight"] = 0.0 if given is None else options.weight
+                base |= {"mask": labels[k]} if given == "truth" else {}
+                jobs.append((name, images[k].astype(np.uint16), labels[k], base | codec))
+            done = list(pool.map(one, jobs))
+            size = (len(picks), len(options.methods), options.seeds, len(NAMES))
+            figures = np.array([figures for figures, _, _ in done]).reshape(size).transpose(1, 2, 0, 3)
+            rows = dict(zip(options.methods, figures))
             print(f"### {bpp:g} bits per pixel\n\n{table(rows)}\n\n{verdict(rows)}\n", flush=True)
             if options.figure:
                 first = rows[options.methods[0]][0, :, NAMES.index("Dice truth")]
                 k = int(np.argsort(first)[len(picks) // 2])
                 path = Path(options.figure)
                 path = path.with_stem(f"{path.stem}_{bpp:g}") if len(options.bpp) > 1 else path
-                shown_k = {name: done[k] for name, done in shown.items()}
-                figure(str(path), images[picks[k]], labels[picks[k]], shown_k)
+                first_seed = done[k * size[1] * size[2] : (k + 1) * size[1] * size[2] : size[2]]
+                figure(str(path), images[picks[k]], labels[picks[k]], dict(zip(options.methods, first_seed)))
 
 
 if __name__ == "__main__":

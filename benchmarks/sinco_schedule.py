@@ -70,7 +70,7 @@ def main() -> None:
     from inr_codec.plan import make_task, plan_network
     from inr_codec.regulariser import Regulariser
 
-    images, labels, subjects = train.load(options.data, options.image, options.binary)
+    images, labels, subjects = train.load(options.data, options.image, options.binary, None)
     k = choose(labels, subjects, train.left_out(subjects, options.test_subjects, 0), 10)[options.slice]
     image, mask = images[k], labels[k]
     target = {"bpv": options.bpp, "architecture": "siren", "bits": 16.0, "w0": 15.0, "segmentation": options.network}

@@ -114,10 +114,12 @@ def forward(parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor) 
     for k, (n, m) in enumerate(shape.layers):
         if n > values.shape[2]:
             values = torch.cat([values, seen], 2)
-        matrix = parameters[:, at : at + n * m].reshape(-1, m, n)
-        bias = parameters[:, at + n * m : at + n * m + m]
-        values = torch.baddbmm(bias[:, None, :], values, matrix.transpose(1, 2))
-        if k < shape.depth - 1:
-            values = torch.relu(values) if shape.frequencies else torch.sin(w0 * values)
+        hidden = k < shape.depth - 1
+        own = parameters[:, at : at + n * m + m]
+        if hidden and not shape.frequencies:
+            own = w0 * own
+        values = torch.baddbmm(own[:, None, n * m :], values, own[:, : n * m].reshape(-1, m, n).transpose(1, 2))
+        if hidden:
+            values = torch.relu(values) if shape.frequencies else torch.sin(values)
         at += n * m + m
     return values[..., 0]

@@ -80,6 +80,28 @@ def test_a_regularised_fit_moves_the_mask(bits):
     assert kept[50.0] > kept[0.0] + 0.1
 
 
+def test_regularised_sirens_and_nerfs_move_the_mask_and_decode_without_torch(tmp_path):
+    """The other architectures follow the mask as well, and a process that cannot import torch decodes the same."""
+    image, network = disc(), segmenters.Threshold(75.0, 0.2)
+    wanted = np.roll(image, 3, axis=1) > 75
+    for architecture, w0 in (("siren", 15), ("nerf", None)):
+        options = {"bpv": 2, "architecture": architecture, "w0": w0, "segmentation": network, "mask": wanted}
+        plain, kept = (INRCodec(dice_weight=weight, steps=300, **options).encode(image) for weight in (0.0, 50.0))
+        assert overlap(network, decode(kept), wanted) > overlap(network, decode(plain), wanted) + 0.08
+        np.save(tmp_path / f"{architecture}.npy", decode(kept))
+        (tmp_path / f"{architecture}.inr").write_bytes(kept)
+    script = (
+        "import sys, numpy; sys.modules['torch'] = None\n"
+        "from pathlib import Path\n"
+        "from inr_codec import decode\n"
+        "for path in Path(sys.argv[1]).glob('*.inr'):\n"
+        "    numpy.testing.assert_array_equal(decode(path.read_bytes()), numpy.load(path.with_suffix('.npy')))\n"
+        "    print(path.stem)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert sorted(run.stdout.split()) == ["nerf", "siren"]
+
+
 def test_without_a_mask_the_network_says_what_to_keep():
     """What it finds in the original is what is kept."""
     image, network = disc(), segmenters.Threshold(75.0, 0.2)

@@ -1,6 +1,6 @@
 """Train the segmentation network that a regularised encoding looks through, on slices whose masks experts drew.
 
-    python examples/sinco/train.py slices.npz network.pt2 [--binary] [--epochs 75] [--rate 1e-4]
+    python examples/sinco/train.py slices.npz network.pt2 [--binary] [--side 240] [--epochs 75] [--rate 1e-4]
 
 slices.npz holds `images` (slices, y, x), `masks` (labels 0..K, same shape) and `subject` (a name per slice). Subjects
 are split: slices of the last ones (by a seeded order) are never trained on, and `left_out` gives their names to
@@ -26,11 +26,14 @@ BATCH = 8
 SHIFT = 4
 
 
-def load(path: Path, image: str, binary: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slices (float32), labels (int64) and the subject of each slice."""
+def load(path: Path, image: str, binary: bool, side: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slices (float32), labels (int64) and the subject of each slice; `side`: the middle side x side pixels alone."""
     with np.load(path) as data:
-        masks = data["masks"]
-        return data[image].astype(np.float32), ((masks > 0) if binary else masks).astype(np.int64), data["subject"]
+        images, masks, subjects = data[image], data["masks"], data["subject"]
+    if side:
+        y, x = ((n - side) // 2 for n in images.shape[1:])
+        images, masks = (stack[:, y : y + side, x : x + side] for stack in (images, masks))
+    return images.astype(np.float32), ((masks > 0) if binary else masks).astype(np.int64), subjects
 
 
 def left_out(subjects: np.ndarray, count: int, seed: int = 0) -> list[str]:
@@ -80,7 +83,7 @@ def train(
     """A trained network, in evaluation mode."""
     torch.manual_seed(seed)
     classes = int(labels.max()) + 1
-    network = UNet(1 if classes == 2 else classes, width, levels)
+    network = UNet(1 if classes == 2 else classes, width, levels).to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), rate)
     batches = math.ceil(len(images) / BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * batches)
@@ -99,7 +102,7 @@ def train(
             total += loss.item() / batches
         if epoch % 5 == 4 or epoch == epochs - 1:
             print(f"epoch {epoch + 1:3d}  loss {total:.4f}  {time.monotonic() - begin:.0f} s", flush=True)
-    return network.eval()
+    return network.eval().to(memory_format=torch.contiguous_format)
 
 
 def save(network: UNet, levels: int, path: Path) -> None:
@@ -118,6 +121,7 @@ def main() -> None:
     parser.add_argument("network", type=Path)
     parser.add_argument("--image", default="images", help="name of the slices in the file (flair, t1c)")
     parser.add_argument("--binary", action="store_true", help="one class: every label above 0")
+    parser.add_argument("--side", type=int, help="the middle of every slice alone, so many pixels")
     parser.add_argument("--test-subjects", type=int, default=10, help="how many subjects are kept out")
     parser.add_argument("--epochs", type=int, default=75)
     parser.add_argument("--rate", type=float, default=1e-4)
@@ -126,7 +130,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="train on every so many slices")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    images, labels, subjects = load(options.data, options.image, options.binary)
+    images, labels, subjects = load(options.data, options.image, options.binary, options.side)
     out = left_out(subjects, options.test_subjects)
     seen = np.flatnonzero(~np.isin(subjects, out))[:: options.every]
     unseen = np.flatnonzero(np.isin(subjects, out))
