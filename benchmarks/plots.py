@@ -160,6 +160,7 @@ def concentration(result: dict, path: Path) -> None:
             rows = [row for row in result["rows"] if row["volume"] == name]
             panel.plot([row[x] for row in rows], [row[y] for row in rows], "o", ms=4, color=colour, label=name)
         panel.set_xscale("log")
+        panel.minorticks_off()
         panel.set_xlabel(x_name, fontsize=9)
         panel.set_ylabel(y_name, fontsize=9)
     _save(figure, panels, path)
