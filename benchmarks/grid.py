@@ -8,6 +8,8 @@ from statistics import fmean
 
 from volumes import KINDS, MEDICAL
 
+FAMILIES = ("image", "video", "scientific", "network", "ours")
+"""In the order of tables."""
 Value = Callable[[dict], float | None]
 
 
@@ -24,10 +26,10 @@ class Grid:
         self._cells: dict[tuple[str, str, float], list[dict]] = defaultdict(list)
         for row in self.rows:
             self._cells[row["volume"], row["codec"], row["target_ratio"]].append(row)
-        self.volumes = list(dict.fromkeys(row["volume"] for row in self.rows))
-        self.codecs = list(dict.fromkeys(row["codec"] for row in self.rows))
+        self.volumes = sorted({row["volume"] for row in self.rows})
         self.ratios = sorted({row["target_ratio"] for row in self.rows})
         self.family = {row["codec"]: row["family"] for row in self.rows}
+        self.codecs = sorted(self.family, key=lambda codec: FAMILIES.index(self.family[codec]))
 
     def cell(self, volume: str, codec: str, ratio: float, value: Value) -> float | None:
         """Mean over seeds; None where nothing was measured."""

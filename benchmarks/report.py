@@ -81,7 +81,17 @@ def readme_block(results: dict[str, dict]) -> str:
     return (
         f"{BEGIN}\nPSNR in dB at {ratio_name(ratio)} (peak = max - min), default effort, beside the three best of "
         f"{sum(family != 'ours' for family in grid.family.values())} other codecs at the same bytes; {machine}:\n\n"
-        f"{table}\n\n{_means(grid)}\n{END}"
+        f"{table}\n\n{_means(grid)}\n{_comparison(grid)}{END}"
+    )
+
+
+def _comparison(grid: Grid) -> str:
+    """The picture of the nuclei, which the step pictures draws where they were measured."""
+    if ("nuclei", OURS, RATIO) not in {(row["volume"], row["codec"], row["target_ratio"]) for row in grid.rows}:
+        return ""
+    return (
+        f"\n![A stack of nuclei at {RATIO}x: original, best other codecs, inr_codec, and what each changed]"
+        "(docs/comparison.png)\n"
     )
 
 

@@ -52,10 +52,10 @@ def settings_section(grid: Grid, skipped: Sequence[dict], unreachable: Sequence[
     """Family and settings of every codec, what was not run, and which ratios were out of reach."""
     rows = []
     for codec in grid.codecs:
-        row = next(row for row in grid.rows if row["codec"] == codec)
-        interpolated = sum(row["interpolated"] for row in grid.rows if row["codec"] == codec)
-        count = sum(row["codec"] == codec for row in grid.rows)
-        rows.append([codec, row["family"], row["settings"], f"{interpolated} of {count}"])
+        of_codec = [row for row in grid.rows if row["codec"] == codec]
+        settings = min((row["settings"] for row in of_codec), key=len)
+        interpolated = f"{sum(row['interpolated'] for row in of_codec)} of {len(of_codec)}"
+        rows.append([codec, grid.family[codec], settings, interpolated])
     rows += [[row["codec"], row["family"], f"not run: {row['skipped']}", "-"] for row in skipped]
     parts = [markdown(["codec", "family", "settings", "rows interpolated"], rows)]
     missed: dict[str, list[str]] = {}

@@ -26,8 +26,10 @@ def row(volume: str, codec: str, ratio: float, psnr: float, seed: int = 0) -> di
 
 @measured
 def test_readme_shows_what_was_measured() -> None:
-    """Generated again, its block is the same."""
+    """Generated again, its block is the same; the picture that it shows is there and small."""
     readme = report.README.read_text()
+    for picture in report.pictures_of(report.readme_block(grid.load(BENCHMARKS / "results"))):
+        assert 0 < (BENCHMARKS.parent / picture).stat().st_size <= 400_000
     assert report.with_block(readme, report.readme_block(grid.load(BENCHMARKS / "results"))) == readme
 
 
