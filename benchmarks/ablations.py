@@ -25,12 +25,15 @@ VARIANTS: dict[str, dict] = {
     "by size": {"allocation": "size"},
     "by D": {"allocation": "concentration"},
     "equal allocation": {"allocation": "equal"},
+    "at most 15 blocks": {"max_blocks": 15},
     "measured partition": {"partition": "measured"},
     "measured allocation": {"allocation": "measured"},
     "all our rules": {"preset": None, "layers": "network"},
 }
-"""The paper's eight rows, then rules of ours in the place of one of its own, and all of ours."""
-CURVES = ("SCI", "equal partition", "no partition", "all our rules")
+"""The paper's eight rows; its cut with as many parameters a block as its volumes of 256 x 256 x 256 had (they are 16
+times as large as these chunks, and 50 blocks of a chunk leave each network little); rules of ours in the place of one of
+its own, and all of ours."""
+CURVES = ("SCI", "at most 15 blocks", "equal partition", "no partition", "all our rules")
 CURVE_RATIOS = (64, 256, 1024)
 MEDICAL_RATIO, BIOLOGICAL_RATIO = 80, 100
 
