@@ -30,9 +30,8 @@ VARIANTS: dict[str, dict] = {
     "measured allocation": {"allocation": "measured"},
     "all our rules": {"preset": None, "layers": "network"},
 }
-"""The paper's eight rows; its cut with as many parameters a block as its volumes of 256 x 256 x 256 had (they are 16
-times as large as these chunks, and 50 blocks of a chunk leave each network little); rules of ours in the place of one of
-its own, and all of ours."""
+"""The paper's eight rows; its cut into fewer blocks (its medical volumes, 256 x 256 x 256, are 16 times as large as
+these chunks, of which 50 blocks leave each network little); rules of ours in the place of its own, and all of ours."""
 CURVES = ("SCI", "at most 15 blocks", "equal partition", "no partition", "all our rules")
 CURVE_RATIOS = (64, 256, 1024)
 MEDICAL_RATIO, BIOLOGICAL_RATIO = 80, 100
