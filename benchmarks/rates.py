@@ -30,7 +30,6 @@ FULL_RATIOS = (64, 160, 256, 640, 1024, 1600)
 SMOKE_RATIOS = (16,)
 PROCESSES = 2
 OURS = {"inr_codec": {}, "inr_codec, networks alone": {"layers": "network"}}
-NOT_RUN = "fits networks for hours: run with --full"
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "INR_CODEC_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -42,10 +41,11 @@ def run(chunks: dict[str, NDArray], out: Path, *, full: bool = False, smoke: boo
     effort = "tiny" if smoke else "default"
     conventional, networks, skipped = [], [], []
     for peer in all_peers():
-        reason = peer.missing() or ("" if full or isinstance(peer, Peer) else peer.long)
+        reason = peer.missing() or ("" if full or isinstance(peer, NetworkPeer) else peer.long)
         if reason:
             skipped.append((peer.name, peer.family, reason))
         elif isinstance(peer, Peer):
+            peer.prepare()
             conventional += [(peer.name, volume, chunk, ratios) for volume, chunk in chunks.items()]
         else:
             networks += [(peer.name, v, chunks[v], r, s, effort) for v in some for s in seeds for r in ratios]

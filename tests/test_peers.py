@@ -14,6 +14,7 @@ from samples import field
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import rates
 from peers import NetworkPeer, Peer, all_peers
 from peers.mosaic import mosaic, planes
 from peers.search import TOLERANCE, Search, Unreachable
@@ -76,7 +77,7 @@ def test_mosaic_comes_back(count: int) -> None:
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint8, np.float32])
 def test_peer_keeps_more_where_it_takes_more(peer: Peer, dtype: Any) -> None:
     """Decoding a stream alone gives the chunk back, with an error that falls as the size grows."""
-    if reason := peer.missing():
+    if reason := peer.missing() or peer.long:
         pytest.skip(reason)
     chunk = field(SHAPE, dtype)
     sizes, errors = [], []
@@ -110,4 +111,28 @@ def test_network_peer_keeps_to_its_bytes(peer: NetworkPeer) -> None:
 def test_missing_codecs_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the extra is not installed every codec of it names what to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert all("pip install '.[bench]'" in peer.missing() for peer in PEERS)
+    assert all(f"{peer.needs} is not installed: pip install " in peer.missing() for peer in PEERS + NETWORKS)
+
+
+def test_rows_interpolate_and_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ratio between two streams gets the PSNR between theirs along log(ratio); beyond the last, a reason."""
+    chunk = field((8, 16, 16), np.uint16)
+    sizes = [1000, 500, 250]
+
+    def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        sign = 1 - 2 * (np.indices(shape).sum(0) % 2)
+        return chunk + sign * 1e5 / len(data)
+
+    levels = list(range(3))
+    coder = Peer("halves", "image", "numpy", "", levels, lambda _, level: bytes(sizes[level]), decode, 1)
+    monkeypatch.setattr(rates, "_find", lambda name: coder)
+    ratios = (chunk.nbytes / 1000, chunk.nbytes / math.sqrt(1000 * 500), chunk.nbytes / 250, chunk.nbytes / 200)
+    whole, mixed, last, beyond = rates.conventional_rows("halves", "field", chunk, ratios)
+    span = float(chunk.max()) - float(chunk.min())
+    assert [row["interpolated"] for row in (whole, mixed, last)] == [False, True, False]
+    assert whole["psnr"] == pytest.approx(20 * math.log10(span / 100))
+    assert mixed["psnr"] == pytest.approx(20 * math.log10(span / 100) - 10 * math.log10(2), abs=0.02)
+    assert mixed["bytes"] == pytest.approx(math.sqrt(1000 * 500), abs=1)
+    assert mixed["bpv"] == pytest.approx(8 * mixed["bytes"] / chunk.size, rel=1e-2)
+    assert last["max_error"] == pytest.approx(400)
+    assert "psnr" not in beyond and "smallest stream has 250 bytes" in beyond["reason"]

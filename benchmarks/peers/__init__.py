@@ -14,8 +14,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 MODULES = (
-    "jpeg", "jpeg2000", "jpegxl", "h264", "hevc", "svt_av1", "sz3", "zfp", "sperr", "siren", "coin", "nerf",
+    "jpeg", "jpeg2000", "jpegxl", "h264", "hevc", "svt_av1", "sz3", "zfp", "sperr", "siren", "coin", "nerf", "nerv",
+    "compressai",
 )  # fmt: skip
+
+EXTRA = dict.fromkeys(("av", "imagecodecs", "torch"), "'.[bench]'")
+"""What to install for a module, where that is not the module itself."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Peer:
     guess: int
     describe: Callable[[Any], tuple[float, str]] = field(default=lambda level: (float(level), ""))
     """Of a level: its number, and what it adds to the settings."""
+    long: str = ""
+    """Why it is run only where everything is asked for; empty of most."""
+    prepare: Callable[[], None] = field(default=lambda: None)
+    """Called once before it is run."""
 
     def missing(self) -> str:
         """Why it cannot be run here; empty where it can."""
@@ -47,8 +55,7 @@ class Peer:
 class NetworkPeer:
     """A codec that is told its bytes: fit(chunk, bytes, seed, effort) gives at most so many.
 
-    effort: "default", or "tiny" for a run that only shows that it works. Of long ones, `long` says that they are run
-    only where everything is asked for, and why.
+    effort: "default", or "tiny" for a run that only shows that it works.
     """
 
     name: str
@@ -56,7 +63,6 @@ class NetworkPeer:
     settings: str
     fit: Callable[[NDArray, int, int, str], bytes]
     decode: Callable[[bytes, tuple[int, ...], Any], NDArray]
-    long: str = ""
     family: str = "network"
 
     def missing(self) -> str:
@@ -66,7 +72,8 @@ class NetworkPeer:
 
 def missing(module: str) -> str:
     """Why a module cannot be imported; empty where it can."""
-    return "" if importlib.util.find_spec(module) else f"{module} is not installed: pip install '.[bench]'"
+    found = importlib.util.find_spec(module)
+    return "" if found else f"{module} is not installed: pip install {EXTRA.get(module, module)}"
 
 
 def all_peers() -> list[Peer | NetworkPeer]:
