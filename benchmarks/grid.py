@@ -8,7 +8,7 @@ from statistics import fmean
 
 from volumes import KINDS, MEDICAL
 
-FAMILIES = ("image", "video", "scientific", "network", "ours")
+FAMILIES = ("image", "video", "scientific", "learned", "network", "ours")
 """In the order of tables."""
 Value = Callable[[dict], float | None]
 

@@ -201,7 +201,7 @@ def run(chunks: dict[str, NDArray], out: Path, *, full: bool, smoke: bool) -> No
     checks, measured, predicted = check_coefficients(rng)
     sweep = []
     for sigma in SIGMAS:
-        networks = [random_network(sigma, rng) for _ in range(20)]
+        networks = [random_network(sigma, rng) for _ in range(10)]
         spectra = [np.fft.fft(network(periodic_grid((SAMPLES,)))) / SAMPLES for network in networks]
         foretold = [bessel_spectrum(network, (SAMPLES,)) for network in networks]
         means = [float(np.mean([share_at_inputs(s, OMEGA) for s in some])) for some in (spectra, foretold)]
