@@ -39,7 +39,7 @@ MEDICAL_RATIO, BIOLOGICAL_RATIO = 80, 100
 
 def cases(names: list[str], full: bool) -> list[tuple[str, str, float]]:
     """Volume, variant and ratio of every fit."""
-    medical = [name for name in names if KINDS.get(name) == MEDICAL]
+    medical = [name for name in names if KINDS.get(name) in MEDICAL]
     biological = [name for name in names if name not in medical]
     if not full:
         sparse = [name for name in biological if name in KINDS]

@@ -108,12 +108,12 @@ def otsu(row: dict) -> str:
 
 def medical(names: Iterable[str]) -> list[str]:
     """The volumes that stand for the paper's medical data."""
-    return [name for name in names if KINDS.get(name) == MEDICAL]
+    return [name for name in names if KINDS.get(name) in MEDICAL]
 
 
 def biological(names: Iterable[str]) -> list[str]:
     """All others."""
-    return [name for name in names if KINDS.get(name) != MEDICAL]
+    return [name for name in names if KINDS.get(name) not in MEDICAL]
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -41,7 +41,11 @@ def ablation_section(result: dict) -> str:
     lines = [[variant, *(text[k][0] for text in texts)] for k, variant in enumerate(variants)]
     used = f"Medical: {', '.join(medical(names))}, 80x; biological: {', '.join(biological(names))}, 100x."
     options = ", ".join(f"{name}={value!r}" for name, value in result["settings"].items())
-    parts = [f"{used} `{options}`.", markdown(["variant", *(name for name, _, _ in METRICS)], lines)]
+    said = (
+        "Equal partition: the deepest level of the tree with at most a_max = 50 blocks. The paper does not say which "
+        "f_r < 1 it took."
+    )
+    parts = [f"{used} `{options}`. {said}", markdown(["variant", *(name for name, _, _ in METRICS)], lines)]
 
     def mean(variant: str, volume: str, key: str) -> float:
         return fmean(row[key] for row in rows if (row["variant"], row["volume"]) == (variant, volume))

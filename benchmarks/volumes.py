@@ -13,11 +13,12 @@ FOLDER = Path(__file__).parents[2] / "shared" / "volumes"
 """Taken where it exists and nothing else is named."""
 SCI_THRESHOLDS = (200.0, 500.0)
 KINDS = {
-    "ct_chest": "CT, MR", "mr_t1": "CT, MR", "hipct_brain64": "CT, MR", "microct_bone": "CT, MR",
+    "ct_chest": "CT, MR", "mr_t1": "CT, MR", "hipct_brain64": "HiP-CT", "microct_bone": "CT, MR",
     "mr_example": "CT, MR", "neuron": "neuron", "lsfm_tumour_vessels": "vessels",
 }  # fmt: skip
-"""The first of these are the paper's medical data; everything else is biological."""
-MEDICAL = "CT, MR"
+"""Every other volume is of the kind "other"."""
+MEDICAL = ("CT, MR", "HiP-CT")
+"""Kinds that stand for the paper's medical data, which is HiP-CT; all others for its biological data."""
 
 
 def central_chunk(volume: NDArray) -> NDArray:
@@ -93,7 +94,7 @@ def thresholds(chunk: NDArray) -> list[float]:
 
 
 def one_of_each_kind(names: list[str]) -> list[str]:
-    """The first name of each kind that is there (CT or MR, neuron, vessels, other)."""
+    """The first name of each kind that is there (CT or MR, HiP-CT, neuron, vessels, other)."""
     first: dict[str, str] = {}
     for name in names:
         first.setdefault(KINDS.get(name, "other"), name)
