@@ -1,7 +1,7 @@
 """Which layers a chunk gets, and how many bytes each: whatever leaves the least squared error at the same total."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from inr_codec.encode_network import FittedNetworks, encode_network, fit_network
 from inr_codec.filter_layer import apply_filter
 from inr_codec.intensity import UnitChunk
 from inr_codec.network_layer import evaluate_network, unpack_network
+from inr_codec.plan import plan_network
 from inr_codec.reconstruct import deblock_strength, pack_deblock
 from inr_codec.residual import ResidualEncoder
+from inr_codec.search import DECIBELS_PER_OCTAVE
 from inr_codec.selection import all_indices
 
 STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))  # of the rms error's code, so that every strength has one
@@ -32,6 +34,13 @@ RESIDUAL_LEAST = 40
 RESIDUAL_EFFORT = {"fast": 1, "default": 1, "best": 2}
 FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
 """Bytes kept for the filter while the other layers are chosen."""
+CATCH_UP = 0.3, 2.0
+"""Decibels that a long fit may gain on a short one: at least so many, and so many times the networks' share of all
+bytes more (FIDELITY.md)."""
+SHORT_SHARE = 0.1
+"""Steps of the short fit, as a share of the long one's."""
+LONG_FIT = 2000
+"""Fits of fewer steps are not tried in short first."""
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face."""
 
@@ -58,15 +67,18 @@ class Candidate:
 def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]:
     """Layers of at most `n_bytes` bytes in all, framing included; none if nothing fits.
 
-    Without networks first; then with networks of more and more bytes, as long as that lowers the error (at the best
-    effort through all of them).
+    Without networks first; then, unless a short fit shows that they lose, with networks of more and more bytes, as long
+    as that lowers the error (at the best effort through all of them).
     """
     if config.layers == "network":
         return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base = Candidate((), np.zeros_like(chunk.unit), math.inf)
     best = with_residual(chunk, base, n_bytes - reserve, config)
-    for budget in network_budgets(chunk, n_bytes, reserve, config):
+    budgets = network_budgets(chunk, n_bytes, reserve, config)
+    if best.step and hopeless(chunk, best.step, budgets[0], n_bytes, config):
+        budgets = []
+    for budget in budgets:
         networks = with_networks(chunk, budget, config)
         if not networks.layers:
             continue
@@ -83,6 +95,27 @@ def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config
     budgets = [int(share * chunk.unit.size) for share in NETWORK_BYTES_PER_VOXEL[config.effort]]
     useful = [budget for budget in budgets if budget <= n_bytes // 2]
     return useful or [n_bytes // 2, n_bytes - reserve]
+
+
+def hopeless(chunk: UnitChunk, step: float, budget: int, n_bytes: int, config: Config) -> bool:
+    """Whether networks of `budget` of the `n_bytes` lose so much after a short fit that a long one is not worth while.
+
+    Compared with none at the residual layer's `step`, where both streams have about the same error, so that their bytes
+    tell; the difference of the errors and that of the bytes are put together by a usual rate-distortion slope.
+    """
+    steps = plan_network(chunk, budget, config).settings.schedule.steps
+    if steps < LONG_FIT:
+        return False
+    networks = with_networks(chunk, budget, replace(config, steps=int(steps * SHORT_SHARE)))
+    if not networks.layers:
+        return True
+    seen = []
+    for base in (Candidate((), np.zeros_like(chunk.unit), math.inf), networks):
+        coded = ResidualEncoder(chunk.unit - base.decoded, effort=0, weights=chunk.weights).encode_at_step(step)
+        seen.append((chunk.squared_error(base.decoded + coded.decoded), base.bytes + len(coded.payload)))
+    (error, size), (with_error, with_size) = seen
+    gain = 10 * math.log10(error / max(with_error, 1e-30)) + DECIBELS_PER_OCTAVE * math.log2(size / with_size)
+    return gain < -CATCH_UP[0] - CATCH_UP[1] * budget / n_bytes
 
 
 def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Config) -> Candidate:

@@ -13,6 +13,7 @@ from inr_codec import INRCodec, decode, inspect
 from inr_codec.bitstream import Layer, LayerType, Reached
 from inr_codec.encoder import on_any_engine
 from inr_codec.errors import UnsupportedArray
+from inr_codec.fit import FitOutcome, FitTask, fit_blocks
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"]
 
@@ -277,6 +278,22 @@ def test_one_seed_gives_one_stream(layers: str, monkeypatch: pytest.MonkeyPatch)
     with ThreadPoolExecutor(4) as callers:
         assert set(callers.map(INRCodec(**options).encode, [values] * 6)) == {alone}
     assert layers == "auto" or INRCodec(seed=1, **options).encode(values) != alone
+
+
+def test_networks_that_lose_in_a_short_fit_are_not_fitted_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise with a few bright voxels is nothing for networks: a tenth of the steps is all that is spent on them."""
+    taken = []
+
+    def spy(tasks: list[FitTask], *rest: Any, **named: Any) -> list[FitOutcome]:
+        taken.extend(task.schedule.steps for task in tasks)
+        return fit_blocks(tasks, *rest, **named)
+
+    monkeypatch.setattr("inr_codec.encode_network.fit_blocks", spy)
+    values = np.random.default_rng(0).normal(size=(32, 64, 64))
+    values[np.random.default_rng(1).random(values.shape) < 0.003] += 60
+    INRCodec(ratio=600, effort="fast", steps=3000).encode(values.astype("f4"))
+    assert taken
+    assert max(taken) <= 300
 
 
 def test_many_callers_read_at_once() -> None:
