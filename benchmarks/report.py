@@ -80,7 +80,8 @@ def readme_block(results: dict[str, dict]) -> str:
     machine = f"{results['rates']['environment']['cores']} cores of an {results['rates']['environment']['processor']}"
     return (
         f"{BEGIN}\nPSNR in dB at {ratio_name(ratio)} (peak = max - min), default effort, beside the three best of "
-        f"{sum(family != 'ours' for family in grid.family.values())} other codecs at the same bytes; {machine}:\n\n"
+        f"{sum(family != 'ours' for family in grid.family.values())} other codecs at the same bytes; {machine}; "
+        "everything else is in [benchmarks/REPORT.md](benchmarks/REPORT.md):\n\n"
         f"{table}\n\n{_means(grid)}\n{_comparison(grid)}{END}"
     )
 

@@ -21,7 +21,8 @@ class Results:
     def __init__(self, path: Path, jobs: int) -> None:
         self._path, self._jobs, self._done, self._begin = path, jobs, 0, time.monotonic()
         self._content: dict[str, Any] = {"environment": environment(), "rows": [], "unreachable": [], "skipped": []}
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._streams = path.parent / "streams"
+        self._streams.mkdir(parents=True, exist_ok=True)
 
     def skip(self, codec: str, family: str, reason: str) -> None:
         """A codec is not run."""
@@ -29,9 +30,15 @@ class Results:
         self._write(f"{codec}: {reason}")
 
     def add(self, rows: list[dict]) -> None:
-        """A job is done: its rows, and those of ratios that its codec does not reach (with `reason`)."""
+        """A job is done: its rows, and those of ratios that its codec does not reach (with `reason`).
+
+        Streams that rows carry go to the folder `streams`, which is not committed, for the pictures.
+        """
         self._done += 1
         for row in rows:
+            stream = row.pop("stream", None)
+            if stream is not None:
+                stream_path(self._streams, row).write_bytes(stream)
             self._content["unreachable" if "reason" in row else "rows"].append(_short(row))
         told = " ".join(f"{row['psnr']:.2f}" if "psnr" in row else "-" for row in rows)
         self._write(f"{rows[0]['volume']}, {rows[0]['codec']}: {told} dB" if rows else "nothing")
@@ -43,6 +50,11 @@ class Results:
         elapsed = time.monotonic() - self._begin
         left = f", about {duration(elapsed / self._done * (self._jobs - self._done))} left" if self._done else ""
         print(f"  {self._done}/{self._jobs} after {duration(elapsed)}{left}: {line}", flush=True)
+
+
+def stream_path(folder: Path, row: dict) -> Path:
+    """Where the stream of a row is kept (of several seeds: of the last)."""
+    return folder / f"{row['volume']}, {row['codec']}, {row['target_ratio']:g}x"
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:

@@ -50,8 +50,8 @@ def test_a_chunk_of_nan_is_no_error() -> None:
 
 
 def test_readme_names_every_command() -> None:
-    """`make demo` and `make test` are in the README and in the Makefile."""
+    """`make demo`, `make test` and `make bench` are in the README and in the Makefile."""
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    for target in ("demo", "test"):
+    for target in ("demo", "test", "bench"):
         assert f"make {target}" in readme
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
