@@ -50,3 +50,15 @@ def test_no_slice_that_is_measured_was_trained_on() -> None:
     assert len(set(picks)) == 5
     assert {subjects[k] for k in picks} == set(out)
     assert all(labels[k].any() for k in picks)
+
+
+def test_a_gain_is_judged_by_the_spread_of_its_pairs() -> None:
+    """Seeds that move both rows of a pair alike are no spread; those that move the difference are."""
+    vanilla = np.zeros((3, 4, len(sinco.NAMES)))
+    vanilla[:, :, sinco.NAMES.index("Dice truth")] = [[0.2], [0.5], [0.8]]
+    steady, wavering = vanilla + 0.1, vanilla.copy()
+    wavering[:, :, sinco.NAMES.index("Dice truth")] += [[0.0], [0.1], [0.2]]
+    for kept, words in ((steady, ": beyond twice it"), (wavering, "0.100: NOT beyond twice it")):
+        line = sinco.verdict({"COIN": vanilla, "SINCO (SIREN), truth": kept})
+        assert line.startswith("SINCO (SIREN), truth against COIN: Dice truth +0.100, spread over 3 seeds")
+        assert line.endswith(words)
