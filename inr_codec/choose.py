@@ -68,7 +68,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     """Layers of at most `n_bytes` bytes in all, framing included; none if nothing fits.
 
     Without networks first; then, unless a short fit shows that they lose, with networks of more and more bytes, as long
-    as that lowers the error (at the best effort through all of them).
+    as that lowers the error. The best effort finds the bytes for networks with fits of the default effort.
     """
     if config.layers == "network":
         return list(with_networks(chunk, n_bytes, config).layers)
@@ -78,15 +78,18 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     budgets = network_budgets(chunk, n_bytes, reserve, config)
     if best.step and hopeless(chunk, best.step, budgets[0], n_bytes, config):
         budgets = []
+    elif config.effort == "best":
+        quick = replace(config, effort="default")
+        tried = [with_residual(chunk, with_networks(chunk, b, quick), n_bytes - reserve, quick).error for b in budgets]
+        budgets = [budgets[tried.index(min(tried))]]
     for budget in budgets:
         networks = with_networks(chunk, budget, config)
         if not networks.layers:
             continue
         candidate = with_residual(chunk, networks, n_bytes - reserve, config)
-        if candidate.error < best.error:
-            base, best = networks, candidate
-        elif config.effort != "best":
+        if candidate.error >= best.error:
             break
+        base, best = networks, candidate
     return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
 
 
