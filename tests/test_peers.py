@@ -30,7 +30,7 @@ def plain_search(sizes: list[int], wanted: float) -> tuple[int, ...]:
     return small - 1, small
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.integers(2, 400), st.integers(0, 2**32 - 1), st.floats(0.001, 0.2), st.integers(0, 500), st.floats(0.02, 0.98)
 )

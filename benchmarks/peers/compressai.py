@@ -7,6 +7,7 @@ which decoders must have, are not counted, as learned codecs are always reported
 
 import math
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,9 @@ def _train(weight: float) -> None:
     torch.manual_seed(0)
     model, loss = bmshj2018_hyperprior(QUALITY).train(), RateDistortionLoss(lmbda=weight)
     optimisers = net_aux_optimizer(model, {"net": {"lr": RATE}, "aux": {"lr": AUX_RATE}})
-    rng, pieces, begin = np.random.default_rng(0), _planes_outside(), time.monotonic()
+    crops, begin = _crops(np.random.default_rng(0)), time.monotonic()
     while (gone := (time.monotonic() - begin) / (60 * MINUTES)) < 1:
-        batch = torch.from_numpy(np.stack([_crop(pieces, rng) for _ in range(BATCH)]))
-        batch = batch[:, None].expand(BATCH, 3, CROP, CROP)
+        batch = torch.from_numpy(np.stack([next(crops) for _ in range(BATCH)]))[:, None].expand(BATCH, 3, CROP, CROP)
         optimisers["net"].param_groups[0]["lr"] = RATE * (0.5 + 0.5 * math.cos(math.pi * gone))
         optimisers["net"].zero_grad()
         loss(model(batch), batch)["loss"].backward()
@@ -102,15 +102,13 @@ def _train(weight: float) -> None:
     torch.save(model.state_dict(), _path(weight))
 
 
-def _planes_outside() -> list[NDArray[np.float32]]:
-    """Stacks of planes, in the unit of their volume's range, that lie above, below or beside the central chunk."""
+def _crops(rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
+    """Crops of planes, in the unit of their volume's range, from what lies above, below or beside the central chunk."""
     import volumes
 
     stacks = []
-    for path in sorted(volumes.FOLDER.glob("*.npy")):
-        volume = np.load(path)
-        coded = volumes.central_chunk(volume).shape
-        low, high = float(volume.min()), float(volume.max())
+    for volume in [np.load(path) for path in sorted(volumes.FOLDER.glob("*.npy"))]:
+        coded, low, high = volumes.central_chunk(volume).shape, float(volume.min()), float(volume.max())
         for axis, (whole, part) in enumerate(zip(volume.shape, coded)):
             before = (whole - part) // 2
             for piece in (slice(0, before), slice(before + part, whole)):
@@ -119,13 +117,10 @@ def _planes_outside() -> list[NDArray[np.float32]]:
                     stacks.append(((stack - low) / (high - low)).astype(np.float32))
     if not stacks:
         raise FileNotFoundError(f"volumes to train on expected in {volumes.FOLDER}, found none that are large enough")
-    return stacks
-
-
-def _crop(stacks: list[NDArray[np.float32]], rng: np.random.Generator) -> NDArray[np.float32]:
-    stack = stacks[rng.integers(len(stacks))]
-    z, y, x = (rng.integers(n) for n in (len(stack), stack.shape[1] - CROP + 1, stack.shape[2] - CROP + 1))
-    return stack[z, y : y + CROP, x : x + CROP]
+    while True:
+        stack = stacks[rng.integers(len(stacks))]
+        z, y, x = (rng.integers(n) for n in (len(stack), stack.shape[1] - CROP + 1, stack.shape[2] - CROP + 1))
+        yield stack[z, y : y + CROP, x : x + CROP]
 
 
 def _path(weight: float) -> Path:
