@@ -29,7 +29,7 @@ class Grid:
         self.volumes = sorted({row["volume"] for row in self.rows})
         self.ratios = sorted({row["target_ratio"] for row in self.rows})
         self.family = {row["codec"]: row["family"] for row in self.rows}
-        self.codecs = sorted(self.family, key=lambda codec: FAMILIES.index(self.family[codec]))
+        self.codecs = sorted(self.family, key=lambda codec: (FAMILIES.index(self.family[codec]), codec))
 
     def cell(self, volume: str, codec: str, ratio: float, value: Value) -> float | None:
         """Mean over seeds; None where nothing was measured."""

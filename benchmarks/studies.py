@@ -39,7 +39,8 @@ def ablation_section(result: dict) -> str:
     columns = list(zip(*ablation_means(result).values()))
     texts = [ranked([column], digits) for column, (_, _, digits) in zip(columns, METRICS)]
     lines = [[variant, *(text[k][0] for text in texts)] for k, variant in enumerate(variants)]
-    used = f"Medical: {', '.join(medical(names))}, 80x; biological: {', '.join(biological(names))}, 100x."
+    kinds = [", ".join(some) or "none" for some in (medical(names), biological(names))]
+    used = f"Medical: {kinds[0]}, 80x; biological: {kinds[1]}, 100x."
     options = ", ".join(f"{name}={value!r}" for name, value in result["settings"].items())
     said = (
         "Equal partition: the deepest level of the tree with at most a_max = 50 blocks. The paper does not say which "
