@@ -55,8 +55,8 @@ def widest(axes: int, parameters: int, frequencies: int = 0) -> NetworkShape:
     width = 1
     while NetworkShape((axes, *[width + 1] * (DEPTH - 1), 1), frequencies).parameters <= parameters:
         width += 1
-    steps = itertools.product((0, 1), repeat=DEPTH - 1)
-    shapes = [NetworkShape((axes, *(width + step for step in more), 1), frequencies) for more in steps]
+    steps = itertools.product((0, 1, -1, 2), repeat=DEPTH - 1)
+    shapes = [NetworkShape((axes, *(max(width + step, 1) for step in more), 1), frequencies) for more in steps]
     fitting = [shape for shape in shapes if shape.parameters <= parameters]
     if not fitting:
         raise Unreachable(f"its smallest network has {shapes[0].parameters} parameters, {parameters} are wanted")
