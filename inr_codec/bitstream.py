@@ -19,6 +19,9 @@ LOSSLESS_DTYPE = 31  # dtype code of streams whose lossless layer carries its ow
 BIG_ENDIAN, FORTRAN = 64, 128
 PSNR_UNIT = 256  # the reached PSNR is stored in 1/256 dB
 NOT_MEASURED = 0xFFFF
+FREE_VOXELS, VOXELS_PER_BYTE = 1 << 20, 1 << 14
+"""A stream of layers holds at most so many voxels, and so many more for each byte: few bytes are little work."""
+PADDING = 0  # layer type of the zeros that make a stream long enough for its voxels
 
 
 class LayerType(IntEnum):
@@ -83,8 +86,15 @@ def _unpack_reached(data: ByteReader) -> Reached | None:
     return Reached(math.inf if psnr == NOT_MEASURED - 1 else psnr / PSNR_UNIT, error / 0x8000)
 
 
+def least_bytes(header: Header) -> int:
+    """Bytes that a stream has at least: 0 where one value fills the chunk, and for a lossless layer."""
+    if header.intensity is None or header.intensity.constant:
+        return 0
+    return max(-((FREE_VOXELS - header.size) // VOXELS_PER_BYTE), 0)
+
+
 def pack_stream(header: Header, layers: list[Layer]) -> bytes:
-    """A whole stream: magic, version, CRC-32 of all that follows it, header, layers."""
+    """A whole stream: magic, version, CRC-32 of all that follows it, header, layers, padding if it is too short."""
     out = ByteWriter()
     code = LOSSLESS_DTYPE if header.dtype is None else DTYPES.index(header.dtype.str[1:])
     out.uint(code | BIG_ENDIAN * header.big_endian | FORTRAN * header.fortran, 1)
@@ -99,6 +109,11 @@ def pack_stream(header: Header, layers: list[Layer]) -> bytes:
         out.uint(layer.type, 1)
         out.varint(len(layer.payload))
         out.raw(layer.payload)
+    missing = least_bytes(header) - len(MAGIC) - 5 - len(out.getvalue())
+    if missing > 0:
+        out.uint(PADDING, 1)
+        out.varint(max(missing - 2, 0))
+        out.raw(bytes(max(missing - 2, 0)))
     body = out.getvalue()
     return MAGIC + bytes([VERSION]) + zlib.crc32(body).to_bytes(4, "little") + body
 
@@ -143,9 +158,17 @@ def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
         if not (math.isfinite(intensity.lo) and math.isfinite(intensity.hi) and intensity.lo <= intensity.hi):
             raise CorruptChunk(f"expected a finite range of intensities, got {intensity}: the chunk is damaged")
         reached = _unpack_reached(stream)
+    header = Header(shape, dtype, bool(first & BIG_ENDIAN), bool(first & FORTRAN), intensity, reached)
+    if len(data) < least_bytes(header):
+        raise CorruptChunk(
+            f"expected at least {least_bytes(header)} bytes for {header.size} voxels, got {len(data)}: the chunk is "
+            "damaged"
+        )
     layers = []
     while rest := stream.remaining:
         kind, length = stream.uint(1), stream.varint()
+        if kind == PADDING and length == stream.remaining and not any(stream.raw(length)):
+            break
         if kind not in LayerType._value2member_map_:
             raise UnsupportedFormat(
                 f"expected a layer type of {sorted(map(int, LayerType))}, got {kind}: install a newer release of "
@@ -158,5 +181,4 @@ def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
     if (LayerType.LOSSLESS in kinds or dtype is None) and not (kinds == [LayerType.LOSSLESS] and dtype is None):
         names = [kind.name.lower() for kind in kinds]
         raise CorruptChunk(f"expected a lossless layer alone, or none, got {names}: the chunk is damaged")
-    header = Header(shape, dtype, bool(first & BIG_ENDIAN), bool(first & FORTRAN), intensity, reached)
     return header, layers

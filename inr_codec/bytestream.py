@@ -1,9 +1,12 @@
 """Bytes in and out: little-endian and variable-length integers, bounded inflation. Short reads are CorruptChunk."""
 
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inr_codec.errors import ConfigError, CorruptChunk
+
+PORTION = 1 << 20  # bytes that are inflated at a time
 
 
 def as_bytes(data: Any) -> bytes:
@@ -82,16 +85,37 @@ class ByteReader:
         """All bytes that are left."""
         return self.raw(len(self._data) - self._at)
 
-    def deflated(self, size: int) -> bytes:
+    def deflated(self, size: int) -> bytearray:
         """The rest, inflated to exactly `size` bytes (never more is held in memory)."""
-        data = self.rest()
-        if size > 1040 * len(data) + 64:  # deflate cannot expand by more than 1032
-            raise CorruptChunk(f"expected {size} bytes, got {len(data)} that cannot hold them: the chunk is damaged")
-        try:
-            engine = zlib.decompressobj()
-            out = engine.decompress(data, size + 1)
-        except zlib.error as error:
-            raise CorruptChunk(f"expected zlib data, got {error}: the chunk is damaged") from None
-        if len(out) != size:
-            raise CorruptChunk(f"expected {size} bytes after inflating, got {len(out)}: the chunk is damaged")
-        return out
+        return next(self.deflated_pieces([size]))
+
+    def expect_deflated(self, size: int) -> None:
+        """CorruptChunk where the rest cannot hold so many bytes: deflate expands by 1032 at most."""
+        if size > 1040 * self.remaining + 64:
+            raise CorruptChunk(
+                f"expected {size} bytes, got {self.remaining} that cannot hold them: the chunk is damaged"
+            )
+
+    def deflated_pieces(self, sizes: Sequence[int]) -> Iterator[bytearray]:
+        """The rest, inflated, in pieces of these sizes, which are all of it; one is held at a time."""
+        size = sum(sizes)
+        self.expect_deflated(size)
+        data, at = self.rest(), 0
+        engine = zlib.decompressobj()
+        got = 0
+        for number, wanted in enumerate(sizes):
+            piece, last = bytearray(), number == len(sizes) - 1
+            while len(piece) < wanted + last:  # one byte more than there should be shows that there is more
+                portion = engine.unconsumed_tail or data[at : at + PORTION]
+                at += 0 if engine.unconsumed_tail else len(portion)
+                try:
+                    out = engine.decompress(portion, wanted + last - len(piece))
+                except zlib.error as error:
+                    raise CorruptChunk(f"expected zlib data, got {error}: the chunk is damaged") from None
+                piece += out
+                if not (out or portion) or engine.eof:
+                    break
+            got += len(piece)
+            if len(piece) != wanted:
+                raise CorruptChunk(f"expected {size} bytes after inflating, got {got}: the chunk is damaged")
+            yield piece

@@ -1,6 +1,6 @@
 """The codec as numcodecs and zarr format 2 see it: options in, bytes out, and back."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Never, Self
 
 import numpy as np
 from numcodecs.abc import Codec  # type: ignore[import-untyped]
@@ -53,6 +53,7 @@ class Recipe:
         segmentation: Any = None,
         dice_weight: float | None = None,
         mask: Any = None,
+        **unknown: Never,
     ) -> None:
         """Exactly one target is given; every other option has a default, and None leaves it to the encoder.
 
@@ -102,12 +103,11 @@ class Recipe:
 
         Raises ConfigError, which names the option, what was expected and what was got.
         """
-        options = dict(locals())
-        del options["self"]
+        options = {name: value for name, value in locals().items() if name not in ("self", "unknown")} | unknown
         object.__setattr__(self, "weights", weights if isinstance(weights, np.ndarray) else None)
         options["weights"] = "array" if isinstance(weights, np.ndarray) else weights
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
-        object.__setattr__(self, "config", make_config(plain))
+        object.__setattr__(self, "config", make_config(plain, type(self).__name__))
         remember(prior)
 
     def __repr__(self) -> str:

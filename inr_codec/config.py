@@ -1,5 +1,6 @@
 """Settings of the encoder (the recipe): what may be asked for, what is checked, what is filled in."""
 
+import difflib
 import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -37,8 +38,8 @@ CUTTING = ("max_blocks", "top_m", "concentration", "levels", "allocation")
 """Settings that say nothing of a chunk that is not cut."""
 
 TARGETS = ("ratio", "bpv", "psnr", "max_error", "lossless")
-OF_NETWORKS = ("preset", "layers", "architecture", "weights", "segmentation")
-"""Settings that say nothing of streams whose every voxel is bounded."""
+OF_BOUNDS = ("max_error", "lossless", "effort", "seed")
+"""Settings of streams whose every voxel is bounded; the others say nothing of them."""
 MAX_RATIO = 1e6
 
 
@@ -125,12 +126,14 @@ class Config:
         return None
 
 
-def make_config(options: dict[str, Any]) -> Config:
-    """A Config from keyword options; ConfigError for an unknown one."""
+def make_config(options: dict[str, Any], owner: str = "inr_codec") -> Config:
+    """A Config from keyword options; ConfigError for an unknown one, naming the known one that is nearest to it."""
     known = [field.name for field in fields(Config)]
     for name in options:
         if name not in known:
-            raise ConfigError(f"expected options {', '.join(known)}, got {name!r}: remove it")
+            near = difflib.get_close_matches(name, known, 1)
+            advice = f"did you mean {near[0]}=?" if near else "leave it out, or install a release that knows it"
+            raise ConfigError(f"expected an option of {owner}, got {name}={options[name]!r:.40}: {advice}")
     return Config(**options)
 
 
@@ -204,9 +207,10 @@ def _check(config: Config) -> None:
     if config.lossless not in (None, True):
         raise ConfigError(f"expected lossless to be True, got {config.lossless!r}: give max_error= or leave it out")
     if config.max_error is not None or config.lossless:
-        for name in OF_NETWORKS:
+        for name in [field.name for field in fields(Config) if field.name not in OF_BOUNDS]:
             if (given := getattr(config, name)) is not None:
-                raise ConfigError(f"expected no {name}= beside max_error= or lossless=, got {given!r}: leave one out")
+                wanted = f"no {name}= beside max_error= or lossless=, which use no networks"
+                raise ConfigError(f"expected {wanted}, got {given!r:.60}: leave one of the two out")
     if config.deblock is not None and not isinstance(config.deblock, bool):
         raise ConfigError(f"expected deblock to be True or False, got {config.deblock!r}: choose one of them")
     _check_prior(config)

@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from inr_codec.boxes import boxes
 from inr_codec.bytestream import ByteReader, ByteWriter
 from inr_codec.corrective import MOST_BASE, decode_corrections
 from inr_codec.errors import CorruptChunk
@@ -30,9 +31,8 @@ STEP, TABLE, BASED = 0, 1, 2
 MOST_LEVELS = 1 << 31
 REMEMBERED, LARGE = 8, 1 << 22
 """Layers whose levels are kept for the next part that is read, and the most voxels that such a chunk has."""
-VOXELS_PER_BYTE = 1 << 19
-"""No byte holds the levels of more voxels: a bit costs 2^-16 at least."""
 
+AT_ONCE = 1 << 20  # voxels of which floats are held
 
 Values = npt.NDArray[np.generic]
 
@@ -55,13 +55,15 @@ class Lattice:
     ) -> Values:
         """Values of levels in native `dtype`: float64, kept in lo .. hi, integers rounded to nearest (ties to even)."""
         native = dtype.newbyteorder("=")
-        offsets = self.step * levels if self.table is None else self.table[levels].astype(np.float64)
+        values = self.step * levels if self.table is None else self.table[levels].astype(np.float64)
         with np.errstate(all="ignore"):  # damaged bytes may mean any values
-            values = (intensity.lo if base is None else base.astype(np.float64)) + offsets
-            values = np.minimum(np.maximum(values, intensity.lo), intensity.hi)
+            values += intensity.lo if base is None else base.astype(np.float64, copy=False)
+            np.maximum(values, intensity.lo, out=values)
+            np.minimum(values, intensity.hi, out=values)
             if dtype.kind != "f":
                 np.rint(values, out=values)
-            return values.astype(np.float32 if native.itemsize == 2 and dtype.kind == "f" else native).astype(native)
+            half = native.itemsize == 2 and dtype.kind == "f"
+            return values.astype(np.float32 if half else native).astype(native, copy=False)
 
 
 def as_3d(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -142,54 +144,66 @@ def base_levels(base: Values, intensity: Intensity, step: float) -> tuple[Levels
     span = (intensity.hi - intensity.lo) * scale + 0.5
     if not span < MOST_BASE:
         raise CorruptChunk(f"expected a range below 2^26 steps, got {span / 16:g}: the chunk is damaged")
-    with np.errstate(all="ignore"):  # damaged bytes may mean any values
-        levels = np.floor((base.astype(np.float64) - intensity.lo) * scale + 0.5)
-        inside = np.where(levels >= 0, np.minimum(levels, np.floor(span)), 0)
-    return inside.astype(np.int32).reshape(as_3d(base.shape)), int(span)
+    out = np.empty(base.shape, np.int32)
+    for box in boxes(base.shape, AT_ONCE):
+        levels = base[box].astype(np.float64)
+        with np.errstate(all="ignore"):  # damaged bytes may mean any values
+            np.floor((levels - intensity.lo) * scale + 0.5, out=levels)
+            out[box] = np.where(levels >= 0, np.minimum(levels, np.floor(span)), 0)
+    return out.reshape(as_3d(base.shape)), int(span)
 
 
-def _decode(
+def _read(
     payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
-) -> tuple[Lattice, Levels]:
-    """The lattice and all levels of a layer."""
+) -> tuple[Lattice, Levels, Values | None]:
+    """The lattice, all levels and all of the base of a layer."""
     lattice, data = _unpack(payload)
     if lattice.based != (residual is not None):
         raise CorruptChunk(f"expected a residual layer where a correction has a base, got {residual!r:.20}: damaged")
-    if math.prod(shape) > VOXELS_PER_BYTE * (len(data) + 64):
-        raise CorruptChunk(f"expected levels of {math.prod(shape)} voxels, got {len(data)} bytes: the chunk is damaged")
+    base = None if residual is None else base_values(residual, shape, all_indices(shape), intensity, dtype)
     if lattice.top == lattice.bottom:
-        return lattice, np.zeros(shape, np.int32)
-    if residual is None:
+        return lattice, np.broadcast_to(np.int32(0), shape), base
+    if base is None:
         levels = decode_levels(data, as_3d(shape), lattice.top)
     else:
-        base = base_values(residual, shape, all_indices(shape), intensity, dtype)
-        sixteenths, span = base_levels(base, intensity, lattice.step)
-        levels = decode_corrections(data, sixteenths, span, lattice.bottom, lattice.top)
+        levels = decode_corrections(data, *base_levels(base, intensity, lattice.step), lattice.bottom, lattice.top)
     if levels is None:
         raise CorruptChunk(f"expected levels to end with their {len(data)} bytes, got more: the chunk is damaged")
-    return lattice, levels.reshape(shape)
+    return lattice, levels.reshape(shape), base
 
 
-_remembered = lru_cache(maxsize=REMEMBERED)(_decode)
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(
+    payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
+) -> tuple[Lattice, Levels]:
+    return _read(payload, shape, intensity, dtype, residual)[:2]
 
 
-def decode_correction(
+def fill_corrected(
+    out: Values,
     payload: bytes,
     shape: tuple[int, ...],
     indices: Indices,
     intensity: Intensity,
     dtype: np.dtype[np.generic],
     residual: bytes | None = None,
-) -> Values:
-    """Values at the outer product of `indices`, native `dtype`, C order. The layer is read as a whole.
+) -> None:
+    """out <- values at the outer product of `indices`. The layer is read as a whole.
 
     `residual`: payload of the residual layer before it, if there is one. Levels of chunks that are read in part are
     remembered.
     """
-    if any(len(index) == 0 for index in indices):
-        return np.zeros([len(index) for index in indices], dtype)
+    if out.size == 0:
+        return
     whole = all(len(index) == n for index, n in zip(indices, shape, strict=True))
-    decode = _decode if whole or math.prod(shape) > LARGE else _remembered
-    lattice, levels = decode(payload, shape, intensity, dtype, residual)
-    base = None if residual is None else base_values(residual, shape, indices, intensity, dtype)
-    return lattice.values(levels if whole else levels[np.ix_(*indices)], intensity, dtype, base)
+    base: Values | None = None
+    if whole or math.prod(shape) > LARGE:
+        lattice, levels, base = _read(payload, shape, intensity, dtype, residual)
+        if not whole:
+            levels, base = levels[np.ix_(*indices)], None if base is None else base[np.ix_(*indices)]
+    else:
+        lattice, levels = _remembered(payload, shape, intensity, dtype, residual)
+        levels = levels[np.ix_(*indices)]
+        base = None if residual is None else base_values(residual, shape, indices, intensity, dtype)
+    for box in boxes(out.shape, AT_ONCE):
+        out[box] = lattice.values(levels[box], intensity, dtype, None if base is None else base[box])

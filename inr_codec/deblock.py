@@ -53,12 +53,11 @@ def halo_indices(axis_indices: npt.ArrayLike, positions: Iterable[int], length: 
     four samples across it; any other needs itself. The result is increasing, without repeats, and holds
     ``axis_indices``.
     """
-    wanted = set(np.asarray(axis_indices, np.int64).ravel().tolist())
-    needed = set(wanted)
-    for face in positions:
-        if face in wanted or face - 1 in wanted:
-            needed.update(range(max(face - 2, 0), min(face + 2, length)))
-    return np.array(sorted(needed), np.int64)
+    wanted = np.unique(np.asarray(axis_indices, np.int64))
+    faces = np.array(list(positions), np.int64)
+    faces = faces[np.isin(faces, wanted) | np.isin(faces - 1, wanted)]
+    around = (faces[:, None] + np.arange(-2, 2)).ravel()
+    return np.union1d(wanted, around[(around >= 0) & (around < length)])
 
 
 def apply_deblock(

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.bitstream import Header, Layer, LayerType, unpack_stream
+from inr_codec.boxes import boxes
 from inr_codec.bytestream import as_bytes
 from inr_codec.errors import ConfigError
 from inr_codec.intensity import restore
 from inr_codec.lossless import unpack_lossless
 from inr_codec.mask import apply_mask, unpack_mask
 from inr_codec.network_layer import evaluate_network_at, unpack_network
-from inr_codec.reconstruct import chunk_values
+from inr_codec.reconstruct import AT_ONCE, fill_values
 from inr_codec.selection import Indices, all_indices, split_selection
 
 
@@ -43,7 +44,9 @@ def decode(
         steps = _whole_numbers(step if isinstance(step, Sequence) else (step,) * len(header.shape), header, "step")
         selection = tuple(slice(None, None, n) for n in steps)
     if header.dtype is None:
-        values = unpack_lossless(layers[0].payload, header.shape)
+        values = unpack_lossless(layers[0].payload, header.shape, "F" if header.fortran else "C")
+        if header.big_endian and values.dtype != values.dtype.newbyteorder(">"):
+            values = values.byteswap(inplace=True).view(values.dtype.newbyteorder(">"))
         if selection is not None:
             split_selection(selection, header.shape)
             values = values[selection]
@@ -72,17 +75,19 @@ def _finish(values: NDArray[Any], header: Header) -> NDArray[Any]:
 
 
 def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any]:
-    """Values at the outer product of `indices`, native byte order, C order."""
+    """Values at the outer product of `indices`, in the byte order and memory order of the chunk."""
     assert header.dtype is not None
     assert header.intensity is not None
-    values: NDArray[Any]
-    if header.intensity.constant:
-        values = np.full([len(index) for index in indices], header.intensity.lo, header.dtype)
-    else:
-        values = chunk_values(layers, header.shape, indices, header.intensity, header.dtype)
+    dtype = header.dtype.newbyteorder(">" if header.big_endian else "=")
+    values: NDArray[Any] = np.zeros([len(index) for index in indices], dtype, order="F" if header.fortran else "C")
+    fill_values(values, layers, header.shape, indices, header.intensity, header.dtype)
     for layer in layers:
         if layer.type == LayerType.MASK:
-            apply_mask(values, unpack_mask(layer.payload, header.shape, header.dtype.itemsize), indices)
+            mask = unpack_mask(layer.payload, header.shape, header.dtype.itemsize)
+            for box in boxes(values.shape, AT_ONCE):
+                part = np.array(values[box], header.dtype, order="C")
+                apply_mask(part, mask, [index[side] for index, side in zip(indices, box, strict=True)])
+                values[box] = part
     return values
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.bitstream import MAX_VOXELS, Header, Layer, LayerType, Reached, pack_stream
+from inr_codec.bitstream import MAX_VOXELS, Header, Layer, LayerType, Reached, least_bytes, pack_stream
 from inr_codec.choose import choose_layers
 from inr_codec.config import Config
 from inr_codec.encode_correction import encode_correction
@@ -29,6 +29,8 @@ LOSSLESS_HOPE = 1.5
 """The best compression level of deflate does not gain more than this over the fastest one."""
 DISAGREEMENT = 1e-5
 """Of unit intensities between engines, at most (FORMAT.md)."""
+PADDED = 8
+"""Bytes of padding that a stream may have beyond those that it lacks, at most."""
 TINY = 512
 """Arrays of fewer voxels are stored losslessly, and so are 1-D arrays of fewer than TINY_LINE (coordinates)."""
 TINY_LINE = 65536
@@ -101,12 +103,13 @@ def encode(
     structure = None if config.segmentation is None else _structure(chunk, valid, intensity, config)
     if valid is not None:
         chunk = np.where(valid, chunk, seen.mean(dtype=np.float64).astype(chunk.dtype))
-    frame = len(pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, None), tail))
+    frame = len(pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, _middle(seen), None), tail))
+    least = least_bytes(Header(chunk.shape, chunk.dtype, big_endian, fortran, intensity, None))
     origin = intensity.lo / (intensity.hi - intensity.lo)
     unit = UnitChunk(normalise(chunk, intensity), valid, origin, importance, structure)
 
     def within(budget: int) -> tuple[bytes, Reached]:
-        layers = choose_layers(unit, budget - frame, config) + tail
+        layers = (choose_layers(unit, budget - frame, config) if budget >= least + PADDED else []) + tail
         stored = intensity if len(layers) > len(tail) else _middle(seen)
         reached = measure(chunk, valid, layers, stored, intensity)
         stream = pack_stream(Header(chunk.shape, chunk.dtype, big_endian, fortran, stored, reached), layers)

@@ -31,6 +31,8 @@ SCALE_UNIT = 8  # scale = 2^(-scale_code / 8)
 WIDTH_UNIT = 4  # width = 2^(-width_code / 4)
 STEP_UNIT = 4  # step = 2^(-code / 4)
 MAX_HIDDEN = 64
+FREE_PARAMETERS, PARAMETERS_PER_BYTE = 1 << 11, 1 << 3
+"""A filter has at most so many parameters, and so many more for each byte of its integers."""
 FIRST_CODE = 16  # what the first step's code is coded as a difference to
 
 Array = NDArray[np.float32]
@@ -100,7 +102,8 @@ def pack_filter(layer: FilterLayer) -> bytes:
         code.put(0, np.array([layer.steps[t] - before], np.int64))
         before = layer.steps[t]
         code.put(1 + t, layer.symbols[tensor])
-    out.raw(code.finish())
+    least = -((FREE_PARAMETERS - layer.shape.parameters) // PARAMETERS_PER_BYTE)
+    out.raw(code.finish().ljust(least, b"\0"))  # zeros are read past the end
     return out.getvalue()
 
 
@@ -120,8 +123,12 @@ def unpack_filter(payload: bytes, chunk_shape: Sequence[int]) -> FilterLayer:
         )
     hidden = (first, second) if second else (first,)
     layer = FilterLayer(axes, hidden, data.uint(1), data.uint(1), data.uint(1))
+    rest = data.rest()
+    if layer.shape.parameters > FREE_PARAMETERS + PARAMETERS_PER_BYTE * len(rest):
+        got = f"{layer.shape.parameters} in {len(rest)} bytes"
+        raise CorruptChunk(f"expected fewer parameters of a filter, got {got}: the chunk is damaged")
     slots, groups = _slots(2 * layer.shape.depth)
-    code = IntegerDecoder(data.rest(), slots, groups)
+    code = IntegerDecoder(rest, slots, groups)
     steps, parts = [], []
     before = FIRST_CODE
     for t, tensor in enumerate(layer.shape.tensors()):

@@ -1,16 +1,19 @@
 """The lossless layer: what networks cannot hold (or what deflates below the budget), bytes shuffled and deflated."""
 
+import math
 import re
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inr_codec.boxes import extent, runs
 from inr_codec.bytestream import ByteReader, ByteWriter
 from inr_codec.errors import CorruptChunk
 
 KINDS = "biufcmMSU"
+PIECE = 1 << 22  # bytes that are inflated at a time
 NAME = re.compile(rf"[|<>][{KINDS}]\d+(\[\w+\])?".encode())
 
 
@@ -45,13 +48,21 @@ def _read_dtype(data: ByteReader) -> np.dtype[Any]:
     raise CorruptChunk(f"expected the name of a dtype of kind {KINDS}, got {name!r:.80}: the chunk is damaged")
 
 
-def unpack_lossless(payload: bytes, shape: tuple[int, ...]) -> NDArray[np.generic]:
-    """The chunk in a payload, C order, native byte order."""
+def unpack_lossless(payload: bytes, shape: tuple[int, ...], order: Literal["C", "F"] = "C") -> NDArray[np.generic]:
+    """The chunk in a payload, native byte order."""
     data = ByteReader(payload)
     dtype = _read_dtype(data)
-    count = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    raw = data.deflated(count)
-    if dtype.itemsize:
-        raw = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1).T.tobytes()
-        return np.frombuffer(raw, dtype).reshape(shape).copy()
-    return np.zeros(shape, dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size == 0:
+        data.deflated(0)
+        return np.zeros(shape, dtype, order)
+    data.expect_deflated(size)
+    out: NDArray[np.generic] = np.empty(shape, dtype, order)
+    planes = np.ndarray((*shape, dtype.itemsize), np.uint8, out, strides=(*out.strides, 1))
+    parts = list(runs(shape, PIECE))
+    sizes = [math.prod(extent(part)) for part in parts]
+    pieces = data.deflated_pieces(sizes * dtype.itemsize)
+    for byte in range(dtype.itemsize):
+        for part, piece in zip(parts, pieces):
+            planes[..., byte][part] = np.frombuffer(piece, np.uint8).reshape(extent(part))
+    return out

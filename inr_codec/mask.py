@@ -116,14 +116,13 @@ def unpack_mask(payload: bytes, shape: tuple[int, ...], itemsize: int) -> Mask:
 def apply_mask(values: NDArray[np.generic], mask: Mask, indices: list[NDArray[np.intp]]) -> None:
     """Put the masked bits into `values`, which holds the voxels at the outer product of `indices` of the chunk."""
     bits = _bits(values)
-    inside = [index < n for index, n in zip(indices, mask.extent, strict=True)]
+    inside = [int(np.searchsorted(index, n)) for index, n in zip(indices, mask.extent, strict=True)]
     if mask.classes is not None:
-        part = np.ix_(*inside)
-        classes = mask.classes[np.ix_(*[index[keep] for index, keep in zip(indices, inside, strict=True)])]
+        part = bits[tuple(slice(0, n) for n in inside)]
+        classes = mask.classes[np.ix_(*[index[:n] for index, n in zip(indices, inside, strict=True)])]
         table = np.array([0] + [int.from_bytes(p, "little") for p in mask.patterns], bits.dtype)
-        kept = bits[part]
-        bits[part] = np.where(classes > 0, table[classes], kept)
+        masked = classes > 0
+        part[masked] = table[classes[masked]]
     fill = np.frombuffer(mask.fill, bits.dtype.newbyteorder("<"))[0]
-    for axis, keep in enumerate(inside):
-        if not keep.all():
-            bits[(slice(None),) * axis + (~keep,)] = fill
+    for axis, n in enumerate(inside):
+        bits[(slice(None),) * axis + (slice(n, None),)] = fill

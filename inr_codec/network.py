@@ -204,7 +204,12 @@ def layer_table(shape: NetworkShape) -> NDArray[np.int64]:
 @lru_cache(maxsize=1024)
 def coordinates(length: int) -> NDArray[np.float32]:
     """Coordinates of `length` voxels along one axis of a block: equally spaced from -1 to 1 (0 for a single one)."""
-    steps = np.zeros(1) if length == 1 else np.arange(length) * (2.0 / (length - 1)) - 1.0
-    result: NDArray[np.float32] = steps.astype(np.float32)
+    result = coordinates_at(np.arange(length), length)
     result.flags.writeable = False
+    return result
+
+
+def coordinates_at(places: NDArray[np.float64] | NDArray[np.intp], length: int) -> NDArray[np.float32]:
+    """Coordinates of some places, in voxels, along an axis of `length` voxels."""
+    result: NDArray[np.float32] = (places * (2.0 / max(length - 1, 1)) - (length > 1)).astype(np.float32)
     return result

@@ -21,7 +21,7 @@ from inr_codec.network import (
     FUNNEL_UNIT,
     NetworkShape,
     StartSequence,
-    coordinates,
+    coordinates_at,
     funnel_shape,
     initial_parameters,
     still_axes,
@@ -41,6 +41,8 @@ MAX_FREQUENCIES = 16
 MAX_SIZE = 4096
 MAX_BLOCKS = 4096
 MAX_PARAMETERS = 1 << 22
+FREE_PARAMETERS, PARAMETERS_PER_BYTE = 1 << 11, 1 << 3
+"""A layer has at most so many parameters, and so many more for each byte of its integers."""
 SERIAL = 1 << 15
 """Fewer voxels than this are evaluated on the caller's thread: handing them to others would take longer."""
 REMEMBERED = 32
@@ -157,7 +159,9 @@ def pack_network(layer: NetworkLayer, chunk_shape: Sequence[int]) -> bytes:
             code.put(FIRST_STEP + t, _one(network.steps[t] - steps[t]))
             code.put(FIRST_STEP + tensors + t, network.symbols[tensor])
         steps = list(network.steps)
-    out.raw(code.finish())
+    packed = code.finish()
+    total = sum(layer.shape_of(network, len(chunk_shape)).parameters for network in layer.networks if network.size)
+    out.raw(packed.ljust(-((FREE_PARAMETERS - total) // PARAMETERS_PER_BYTE), b"\0"))  # zeros are read past the end
     return out.getvalue()
 
 
@@ -210,7 +214,7 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
         std = _bounded(std + int(code.get(STD, 1)[0]), 0, 255, "a standard deviation's code")
         shape = funnel_shape(len(chunk_shape), size, depth, funnel_units, frequencies, still)
         total += shape.parameters
-        if total > min(MAX_PARAMETERS, 8192 * (len(rest) + 8)):
+        if total > min(MAX_PARAMETERS, FREE_PARAMETERS + PARAMETERS_PER_BYTE * len(rest)):
             raise CorruptChunk(
                 f"expected at most {MAX_PARAMETERS} parameters in {len(rest)} bytes, got {total}: the chunk is damaged"
             )
@@ -256,10 +260,7 @@ def evaluate_network_at(layer: NetworkLayer, positions: Sequence[NDArray[np.floa
             first, last = np.searchsorted(position, (start - 0.5, start + side - 0.5))
             window.append(slice(int(first), int(last)))
             inside = position[first:last]
-            if (inside == np.rint(inside)).all():
-                axes.append(coordinates(side)[inside.astype(np.intp) - start])
-            else:
-                axes.append(((inside - start) * (2.0 / max(side - 1, 1)) - (side > 1)).astype(np.float32))
+            axes.append(coordinates_at(inside - start, side))
         if all(w.stop > w.start for w in window):
             jobs.append((network, tuple(window), axes))
 

@@ -46,11 +46,14 @@ def _dequantise(levels, step, offsets, out):  # type: ignore[no-untyped-def]
             out[i] = (np.float32(m) + offsets[min(m, POINTS) - 1]) * step
         elif m < 0:
             out[i] = (np.float32(m) - offsets[min(-m, POINTS) - 1]) * step
+        else:
+            out[i] = 0
 
 
-def dequantise(levels: Levels, step: float, points: bytes) -> FloatArray:
-    """Weighted coefficients: sign x (magnitude + (point - 128) / 256) x step, zero for zero."""
-    out = np.zeros(levels.shape, np.float32)
+def dequantise(levels: Levels, step: float, points: bytes, out: FloatArray | None = None) -> FloatArray:
+    """Weighted coefficients: sign x (magnitude + (point - 128) / 256) x step, zero for zero; `out`: may be the levels'
+    own memory."""
+    out = np.empty(levels.shape, np.float32) if out is None else out
     offsets = ((np.frombuffer(points, np.uint8).astype(np.float32) - _ZERO_POINT) / _POINT_UNIT).astype(np.float32)
     _dequantise(levels.reshape(-1), np.float32(step), offsets, out.reshape(-1))
     return out

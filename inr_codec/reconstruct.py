@@ -4,14 +4,16 @@ Layers act in the order of the stream. Each is asked for its output on some voxe
 along each axis) and asks the layers before it for what it needs: the same voxels, or a few more around them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.bitstream import Layer, LayerType
 from inr_codec.blocks import Block
-from inr_codec.correction import decode_correction
+from inr_codec.boxes import Box, boxes
+from inr_codec.correction import fill_corrected
 from inr_codec.deblock import apply_deblock, face_positions, faces, halo_indices
 from inr_codec.errors import CorruptChunk
 from inr_codec.filter_layer import REACH, apply_filter
@@ -21,38 +23,97 @@ from inr_codec.residual import decode_residual
 from inr_codec.selection import Indices
 
 ADDITIVE = (LayerType.NETWORK, LayerType.DEBLOCK, LayerType.RESIDUAL, LayerType.FILTER)
+AT_ONCE, LONGEST = 1 << 21, 1 << 16
+"""Voxels that layers are added up for at a time (a chunk of 128 a side), and the longest side of such a box."""
 
 
 def chunk_values(
     layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices, intensity: Intensity, dtype: np.dtype[np.generic]
 ) -> NDArray[np.generic]:
     """Values at the outer product of `indices`, before the mask, in native `dtype`."""
+    out: NDArray[np.generic] = np.zeros([len(index) for index in indices], dtype.newbyteorder("="))
+    fill_values(out, layers, shape, indices, intensity, dtype)
+    return out
+
+
+def fill_values(
+    out: NDArray[np.generic],
+    layers: Sequence[Layer],
+    shape: tuple[int, ...],
+    indices: Indices,
+    intensity: Intensity,
+    dtype: np.dtype[np.generic],
+) -> None:
+    """out, which holds zeros, <- values at the outer product of `indices`, box by box, in any order of memory."""
     kinds = [layer.type for layer in layers if layer.type != LayerType.MASK]
+    if intensity.constant:
+        if np.asarray(intensity.lo, dtype).tobytes().strip(b"\0"):
+            out[...] = intensity.lo
+        return
     if LayerType.CORRECTION not in kinds:
-        return restore(unit_values(layers, shape, indices), intensity, dtype)
+        for box, unit in _unit_boxes(layers, shape, indices):
+            out[box] = restore(unit, intensity, dtype)
+        return
     if kinds not in ([LayerType.CORRECTION], [LayerType.RESIDUAL, LayerType.CORRECTION]):
         names = [kind.name.lower() for kind in kinds]
         raise CorruptChunk(f"expected a correction, alone or of a residual layer, got {names}: the chunk is damaged")
     payloads = {layer.type: layer.payload for layer in layers}
     residual = payloads.get(LayerType.RESIDUAL)
-    return decode_correction(payloads[LayerType.CORRECTION], shape, indices, intensity, dtype, residual)
+    fill_corrected(out, payloads[LayerType.CORRECTION], shape, indices, intensity, dtype, residual)
 
 
 def unit_values(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:
     """Unit intensities at the outer product of `indices`; CorruptChunk when the layers do not fit together."""
-    if any(len(index) == 0 for index in indices):
-        return np.zeros([len(index) for index in indices], np.float32)
+    out = np.zeros([len(index) for index in indices], np.float32)
+    for box, unit in _unit_boxes(layers, shape, indices):
+        out[box] = unit
+    return out
+
+
+def _unit_boxes(
+    layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices
+) -> Iterator[tuple[Box, NDArray[np.float32]]]:
+    """Boxes of the outer product of `indices`, and the unit intensities there."""
     active = [layer for layer in layers if layer.type in ADDITIVE]
     order = [ADDITIVE.index(layer.type) for layer in active]
     if order != sorted(set(order)):
         raise CorruptChunk(
             f"expected each layer once and in order, got {[layer.type.name for layer in active]}: the chunk is damaged"
         )
-    return _after(active, shape, indices)
+    if any(len(index) == 0 for index in indices):
+        return
+    reach = REACH if LayerType.FILTER in [layer.type for layer in active] else 0
+    residual = None
+    for layer in active:
+        if layer.type == LayerType.RESIDUAL:
+            ends = tuple(
+                (max(int(index[0]) - reach, 0), min(int(index[-1]) + reach + 1, n))
+                for index, n in zip(indices, shape, strict=True)
+            )
+            residual = Part(decode_residual(layer.payload, shape, ends), tuple(start for start, _ in ends))
+    for box in boxes([len(index) for index in indices], AT_ONCE, LONGEST):
+        yield box, _after(active, shape, [index[side] for index, side in zip(indices, box, strict=True)], residual)
 
 
-def _after(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:
-    """The output of the last of `layers`."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Values of a box of the chunk that starts at `start`."""
+
+    values: NDArray[np.float32]
+    start: tuple[int, ...]
+
+    def at(self, indices: Indices) -> NDArray[np.float32]:
+        """Those at the outer product of indices of the chunk."""
+        places = [index - start for index, start in zip(indices, self.start, strict=True)]
+        if all(place[-1] - place[0] == len(place) - 1 for place in places):
+            return self.values[tuple(slice(int(place[0]), int(place[-1]) + 1) for place in places)]
+        return self.values[np.ix_(*places)]
+
+
+def _after(
+    layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices, residual: Part | None
+) -> NDArray[np.float32]:
+    """The output of the last of `layers`, a new array."""
     if not layers:
         return np.zeros([len(index) for index in indices], np.float32)
     *before, layer = layers
@@ -60,14 +121,12 @@ def _after(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices) ->
         return evaluate_network(unpack_network(layer.payload, shape), indices)
     if layer.type == LayerType.DEBLOCK:
         return _deblocked(before, layer, shape, indices)
-    if layer.type == LayerType.RESIDUAL:
-        box = tuple((int(index[0]), int(index[-1]) + 1) for index in indices)
-        residual = decode_residual(layer.payload, shape, box)
-        added = _take(residual, [np.arange(*ends) for ends in box], indices)
-        return added + _after(before, shape, indices) if before else np.ascontiguousarray(added)
     if layer.type == LayerType.FILTER:
-        return _filtered(before, layer, shape, indices)
-    raise CorruptChunk(f"expected a known layer, got {layer.type.name}: the chunk is damaged")
+        return _filtered(before, layer, shape, indices, residual)
+    assert layer.type == LayerType.RESIDUAL and residual is not None
+    values = _after(before, shape, indices, None)
+    values += residual.at(indices)
+    return values
 
 
 def _deblocked(before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:
@@ -79,17 +138,19 @@ def _deblocked(before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], in
         halo_indices(index, face_positions(blocks, bits, axis), n).astype(np.intp)
         for axis, (index, n) in enumerate(zip(indices, shape, strict=True))
     ]
-    values = _after(before, shape, needed)
+    values = _after(before, shape, needed, None)
     apply_deblock(values, blocks, bits, strength, needed)
     return _take(values, needed, indices)
 
 
-def _filtered(before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], indices: Indices) -> NDArray[np.float32]:
+def _filtered(
+    before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], indices: Indices, residual: Part | None
+) -> NDArray[np.float32]:
     grown: Indices = [
         np.arange(max(int(index[0]) - REACH, 0), min(int(index[-1]) + REACH + 1, n))
         for index, n in zip(indices, shape, strict=True)
     ]
-    return _take(apply_filter(_after(before, shape, grown), layer.payload), grown, indices)
+    return _take(apply_filter(_after(before, shape, grown, residual), layer.payload), grown, indices)
 
 
 def _take(values: NDArray[np.float32], have: Sequence[NDArray[np.intp]], want: Indices) -> NDArray[np.float32]:

@@ -67,16 +67,18 @@ def residual_step(payload: bytes) -> float:
 
 
 def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = None) -> FloatArray:
-    """The float32 array of a payload; with `box` = (start, stop) per axis only that part, with the same values.
+    """The float32 array of a payload, to be read only; with `box` = (start, stop) per axis that part, the same values.
 
     The coefficients of payloads read in part are remembered, up to `REMEMBERED` of them: what is read by planes is
     unpacked once.
     """
     inside = tuple(slice(a, b) for a, b in box) if box is not None else ()
     if not payload:
-        return np.zeros(shape, np.float32)[inside].copy()
+        return _filled(np.float32(0), shape, box)
     residual_step(payload)
     mean, part = _unpack24(payload[3:6]), box
+    if len(payload) == HEADER + payload[9]:
+        return _filled(np.float32(mean), shape, box)
     if box is not None and all(ends == (0, n) for ends, n in zip(box, shape, strict=True)):
         part = None
     if part is None or math.prod(shape) > LARGE:
@@ -89,8 +91,15 @@ def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = No
     elif part is not None and len(shape) == 4:
         part = ((part[0][0] * shape[1], part[0][1] * shape[1]), *part[2:])
     wavelet.inverse(values, steps, part)
+    out = np.ascontiguousarray(values.reshape(shape)[inside])
     with np.errstate(all="ignore"):
-        return np.add(values.reshape(shape)[inside], np.float32(mean))
+        out += np.float32(mean)
+    return out
+
+
+def _filled(value: np.float32, shape: tuple[int, ...], box: Box | None) -> FloatArray:
+    """One value everywhere; takes no memory and cannot be written to."""
+    return np.broadcast_to(value, shape if box is None else [stop - start for start, stop in box])
 
 
 def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], FloatArray]:
@@ -107,7 +116,7 @@ def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], F
         raise CorruptChunk(
             f"the coefficients of a residual layer go on past its end at {len(payload)}; the chunk is damaged"
         )
-    values = dequantise(q, residual_step(payload), payload[6:9])
+    values = dequantise(q, residual_step(payload), payload[6:9], q.view(np.float32))
     with np.errstate(all="ignore"):  # damaged bytes may mean any values
         weigh(values, bands, back=True)
     return steps, values

@@ -89,7 +89,8 @@ def _lift(low, high, n_low, n_high, width, transpose):  # type: ignore[no-untype
 def _forward_columns(flat, starts, stride, n, width, transpose):  # type: ignore[no-untyped-def]
     """Split lines of n samples, `stride` apart, for the `width` neighbours of every start."""
     n_low, n_high = (n + 1) // 2, n // 2
-    low, high = np.empty((n_low, _WIDTH), np.float32), np.empty((n_high, _WIDTH), np.float32)
+    together = min(_WIDTH, width)
+    low, high = np.empty((n_low, together), np.float32), np.empty((n_high, together), np.float32)
     for start in starts:
         for k in range(0, width, _WIDTH):
             w = min(_WIDTH, width - k)
@@ -118,7 +119,8 @@ def _inverse_columns(flat, starts, stride, n, width, first, last):  # type: igno
     n_low = (n + 1) // 2
     i0, i1 = max(0, first // 2 - _HALO), last // 2 + 1 + _HALO
     m_low, m_high = min(n_low, i1) - i0, min(n // 2, i1) - i0
-    low, high = np.empty((m_low, _WIDTH), np.float32), np.empty((m_high, _WIDTH), np.float32)
+    together = min(_WIDTH, width)
+    low, high = np.empty((m_low, together), np.float32), np.empty((m_high, together), np.float32)
     for start in starts:
         for k in range(0, width, _WIDTH):
             w = min(_WIDTH, width - k)
@@ -145,7 +147,8 @@ def _inverse_columns(flat, starts, stride, n, width, first, last):  # type: igno
 def _forward_rows(flat, starts, n, transpose):  # type: ignore[no-untyped-def]
     """Split contiguous lines of n samples."""
     n_low, n_high = (n + 1) // 2, n // 2
-    low, high = np.empty((n_low, 16), np.float32), np.empty((n_high, 16), np.float32)
+    together = min(16, starts.size)
+    low, high = np.empty((n_low, together), np.float32), np.empty((n_high, together), np.float32)
     for block in range(0, starts.size, 16):
         w = min(16, starts.size - block)
         for x in range(w):
@@ -169,7 +172,8 @@ def _inverse_rows(flat, starts, n, first, last):  # type: ignore[no-untyped-def]
     n_low = (n + 1) // 2
     i0, i1 = max(0, first // 2 - _HALO), last // 2 + 1 + _HALO
     m_low, m_high = min(n_low, i1) - i0, min(n // 2, i1) - i0
-    low, high = np.empty((m_low, 16), np.float32), np.empty((m_high, 16), np.float32)
+    together = min(16, starts.size)
+    low, high = np.empty((m_low, together), np.float32), np.empty((m_high, together), np.float32)
     for block in range(0, starts.size, 16):
         w = min(16, starts.size - block)
         for x in range(w):

@@ -1,9 +1,18 @@
 """Damaged bytes as a forger, or a bug in a writer, would make them: with a checksum that fits."""
 
 import zlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
 
 from inr_codec import CorruptChunk, UnsupportedFormat, decode, inspect
-from inr_codec.bitstream import unpack_stream
+from inr_codec.bitstream import Header, Reached, unpack_stream
+from inr_codec.integers import IntegerEncoder
+from inr_codec.intensity import Intensity
+from inr_codec.prior import remember
+
+FOLDER = Path(__file__).parent / "golden" / "v1"
 
 LARGEST = 2**22
 """Voxels of arrays that are decoded here."""
@@ -28,3 +37,26 @@ def reads_or_refuses(data: bytes) -> str:
     except (CorruptChunk, UnsupportedFormat):
         return "refused"
     return "read"
+
+
+@cache
+def golden(name: str) -> bytes:
+    """A stream of the golden files."""
+    prior = FOLDER / f"{name}.prior"
+    if prior.exists():
+        remember(prior.read_text())
+    return (FOLDER / f"{name}.inr").read_bytes()
+
+
+def header_of(shape: tuple[int, ...], dtype: str = "f4") -> Header:
+    """A plain header."""
+    return Header(shape, np.dtype(dtype), False, False, Intensity(0.0, 100.0), Reached(30.0, 0.1))
+
+
+def network_of(depth: int, *integers: tuple[int, int]) -> bytes:
+    """A payload of integers by slot; the tree of a chunk of less than 16 voxels a side takes none."""
+    tensors = 2 * depth
+    code = IntegerEncoder(5 + 2 * tensors, np.array([0] * (5 + tensors) + [1] * tensors, np.int64))
+    for slot, value in integers:
+        code.put(slot, np.array([value], np.int64))
+    return bytes([depth, 16]) + (240).to_bytes(2, "little") + code.finish()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inr_codec import decode, inspect
-from inr_codec.bitstream import LayerType, unpack_stream
+from inr_codec.bitstream import PADDING, LayerType, unpack_stream
 from inr_codec.prior import remember
 
 FOLDER = Path(__file__).parent / "golden" / "v1"
@@ -47,6 +47,8 @@ def test_every_feature_is_among_them() -> None:
     layers = {what.layers for what in told.values()}
     assert {layer for found in layers for layer in found} == {kind.name.lower() for kind in LayerType}
     assert layers >= {("network", "deblock", "residual", "filter", "mask"), ("residual", "correction"), ("correction",)}
+    padded = [data for data in streams.values() if data.endswith(bytes([PADDING, 20]) + bytes(20))]
+    assert len(padded) == 1
     dtypes = {what.dtype.newbyteorder("=").str[1:] for what in told.values()}
     assert dtypes >= {"u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8", "b1", "M8[D]", "c16", "U7"}
     assert {(what.order, what.dtype.byteorder == ">") for what in told.values()} >= {

@@ -7,6 +7,7 @@ the option `prior` of the codec that wrote it.
 """
 
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from samples import field
 
 from inr_codec import INRCodec, decode
-from inr_codec.bitstream import Layer, LayerType, pack_stream, unpack_stream
+from inr_codec.bitstream import PADDING, Layer, LayerType, pack_stream, unpack_stream
 from inr_codec.choose import Candidate, with_residual
 from inr_codec.config import Config
 from inr_codec.filter_layer import FilterLayer, pack_filter
@@ -73,8 +74,11 @@ def together(values: np.ndarray, **options: Any) -> bytes:
 def assembled() -> dict[str, bytes]:
     """Streams of several layers."""
     four = masked()[:, :12].reshape(4, 4, 12, 24)
+    short = INRCodec(lossless=True).encode(field((6, 10, 11), "u1"))
+    body = short[8:] + bytes([PADDING, 20]) + bytes(20)
     equal = {"layers": "network", "partition": "equal", "max_blocks": 8}
     return {
+        "bounded-padded": short[:4] + zlib.crc32(body).to_bytes(4, "little") + body,
         "all-layers": together(np.asfortranarray(masked().astype(">f4")), ratio=24, **equal),
         "all-layers-nerf": together(four, bpv=1, architecture="nerf", max_blocks=8, partition="equal"),
     }
@@ -111,11 +115,11 @@ def cases() -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
         "lossless-table": (np.cumsum(np.arange(90, 346))[field((9, 10, 11), "u1")].astype("u2"), {"lossless": True}),
         "lossless-floats": (np.float32(0.25) * np.rint(field((10, 14, 16), "f4", 0.01)), {"lossless": True}),
         "lossless-noise": (field((6, 10, 11), "f4"), {"lossless": True}),
-        "bounded-levels": (np.asfortranarray(field((2, 6, 10, 12), "u4", 0.2)), {"max_error": 3e7} | QUICK),
-        "bounded-base": (field((24, 32, 32), "u2", 0.05), {"max_error": 1500} | QUICK),
-        "bounded-floats": (field((24, 32, 32), "f4", 0.05), {"max_error": 2.5} | QUICK),
-        "bounded-mask": (masked(), {"max_error": 0.5} | QUICK),
-        "bounded-order": (np.asfortranarray(field((12, 20, 24), ">f8", 0.05)), {"max_error": 2.5} | QUICK),
+        "bounded-levels": (np.asfortranarray(field((2, 6, 10, 12), "u4", 0.2)), {"max_error": 3e7, "effort": "fast"}),
+        "bounded-base": (field((24, 32, 32), "u2", 0.05), {"max_error": 1500, "effort": "fast"}),
+        "bounded-floats": (field((24, 32, 32), "f4", 0.05), {"max_error": 2.5, "effort": "fast"}),
+        "bounded-mask": (masked(), {"max_error": 0.5, "effort": "fast"}),
+        "bounded-order": (np.asfortranarray(field((12, 20, 24), ">f8", 0.05)), {"max_error": 2.5, "effort": "fast"}),
         "lossless-bool": (field((12, 16, 20), "f4") > 0, {"ratio": 12}),
         "lossless-time": (np.arange("2024-01-01", "2024-02-01", dtype="M8[D]"), {"ratio": 12}),
         "lossless-0d": (np.array(2.5), {"ratio": 12}),

@@ -1,0 +1,38 @@
+"""Work on large arrays box by box, so that what it takes beside the array does not grow with it."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+Box = tuple[slice, ...]
+
+
+def boxes(shape: Sequence[int], most: int, longest: int | None = None) -> Iterator[Box]:
+    """Boxes of at most `most` voxels, no side above `longest`, that tile an array of that shape, in C order.
+
+    They are compact: the longest side is halved first.
+    """
+    sides = [max(n, 1) for n in shape]
+    while math.prod(sides) > most or max(sides, default=0) > (longest or most):
+        axis = sides.index(max(sides))
+        sides[axis] = (sides[axis] + 1) // 2
+    return _tiles(shape, sides)
+
+
+def runs(shape: Sequence[int], most: int) -> Iterator[Box]:
+    """Boxes of at most `most` voxels that tile an array, each of voxels that follow upon another in C order."""
+    sides: list[int] = []
+    for n in reversed(shape):
+        sides.insert(0, max(min(n, most), 1))
+        most //= sides[0]
+    return _tiles(shape, sides)
+
+
+def _tiles(shape: Sequence[int], sides: Sequence[int]) -> Iterator[Box]:
+    for start in itertools.product(*(range(0, n, side) for n, side in zip(shape, sides, strict=True))):
+        yield tuple(slice(a, min(a + side, n)) for a, side, n in zip(start, sides, shape, strict=True))
+
+
+def extent(box: Box) -> tuple[int, ...]:
+    """Its sides."""
+    return tuple(side.stop - side.start for side in box)
