@@ -5,7 +5,7 @@ import struct
 import zlib
 
 import numpy as np
-from plain_residual import Bits, Mixer
+from plain_bits import Bits, Bytes, Mixer, at, octaves, three, unshuffled
 
 BEFORE = [(0, 0, -2), (0, -1, 0), (0, -2, 0), (0, -1, -1), (0, -1, 1), (0, -1, -2), (0, -2, 1), (-1, 0, 0), (-1, 0, -1)]
 BEFORE += [(-1, 0, 1), (-1, -1, 0), (-1, 1, 0), (-1, -1, -1), (-1, -1, 1), (-1, 1, -1), (-1, 1, 1), (-2, 0, 0)]
@@ -19,8 +19,7 @@ AROUND |= {(-1, 0, 0): 2, (-1, 0, -1): 1, (-1, 0, 1): 1, (-1, -1, 0): 1, (-1, 1,
 
 def bins(v: int) -> int:
     """Quarter octaves of v + 1."""
-    v, o = v + 1, (v + 1).bit_length() - 1
-    return min(4 * o + ((v >> (o - 2)) & 3), 95) if o >= 2 else 4 + 2 * (v & 1) if o else 0
+    return min(octaves(v + 1, 4), 95)
 
 
 def octave(v: int, n: int) -> int:
@@ -82,11 +81,6 @@ class Reader:
         self.mixer, self.weights, self.squares = Mixer(Bits(data)), {}, squares
         self.t, self.e, self.low, self.high = np.zeros(shape, np.int64), np.zeros(shape, np.int64), low, high
 
-    def error(self, place, step) -> int:
-        """An earlier error."""
-        at = [a + b for a, b in zip(place, step)]
-        return int(self.e[tuple(at)]) if all(0 <= a < n for a, n in zip(at, self.e.shape)) else 0
-
     def bit(self, decision: int, keys: list, group: int) -> int:
         """One modelled bit."""
         weights = self.weights.setdefault((decision, group), [19660] * 5 + [0])
@@ -98,10 +92,10 @@ class Reader:
         m = math.floor(min(max(offset + rise, float(self.low)), float(self.high)) * 16 + 0.5)
         c = (m + 8) >> 4
         s = -1 if m < 16 * c else 1
-        total = sum(n * abs(self.error(place, d)) for d, n in AROUND.items())
+        total = sum(n * abs(at(self.e, place, d)) for d, n in AROUND.items())
         a = bins(total)
         k = max((27 * (total // 13) >> 10).bit_length() - 1, 0)
-        signs = [third(s * self.error(place, d)) for d in ((0, 0, -1), (0, -1, 0), (-1, 0, 0))]
+        signs = [third(s * at(self.e, place, d)) for d in ((0, 0, -1), (0, -1, 0), (-1, 0, 0))]
         keys = [(0, a, abs(m - 16 * c)), (1, *signs, a >> 1)]
         keys += [(2 + i, *key) for i, key in enumerate(contexts(c, m, s, a >> 1))]
         t = min(max(c + s * self.read(k, keys, min(a >> 2, 23)), self.low), self.high)
@@ -167,16 +161,12 @@ def read_corrections(data: bytes, base: np.ndarray, span: int, bottom: int, top:
     shape = base.shape
     reader = Reader(data, shape, bottom, top, LeastSquares({}))
 
-    def q(place, step) -> int:
-        at = [a + b for a, b in zip(place, step)]
-        return int(reader.t[tuple(at)]) if all(0 <= a < n for a, n in zip(at, shape)) else 0
-
     for place in np.ndindex(*shape):
         here = int(base[place])
         sides = [tuple(min(max(a + b, 0), n - 1) for a, b, n in zip(place, step, shape)) for step in FACES]
         rises = [int(base[side]) - here for side in sides]
-        before = [q(place, d) for d in NEAR]
-        busy = sum(value != 0 for value in before + [q(place, d) for d in FAR])
+        before = [at(reader.t, place, d) for d in NEAR]
+        busy = sum(value != 0 for value in before + [at(reader.t, place, d) for d in FAR])
 
         def contexts(c, m, s, r, rises=rises, busy=busy, here=here):
             return [
@@ -191,39 +181,22 @@ def read_corrections(data: bytes, base: np.ndarray, span: int, bottom: int, top:
 
 def decode(payload: bytes, shape, lo: float, hi: float, dtype, base: np.ndarray | None = None) -> np.ndarray:
     """Values of a payload; `base`: what the residual layer before it decodes to."""
-    dtype, at = np.dtype(dtype), 9
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = payload[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    flat = (1,) * (3 - len(shape)) + tuple(shape)
-    flat = (math.prod(flat[:-2]), *flat[-2:])
-    kind = payload[8]
+    dtype, flat, kind, data = np.dtype(dtype), three(shape), payload[8], Bytes(payload[9:])
     if kind == 1:
-        count, length = varint(), varint()
-        gaps = np.frombuffer(zlib.decompress(payload[at : at + length]), np.uint8).reshape(4, -1).T
-        at += length
-        table = np.cumsum(gaps.astype(np.int64) @ (256 ** np.arange(4)))
-        values = lo + table[read_levels(payload[at:], flat, count - 1) if count > 1 else np.zeros(flat, int)]
+        count = data.varint()
+        gaps = unshuffled(zlib.decompress(data.take(data.varint())), 4)
+        table = np.cumsum(np.frombuffer(gaps, "<u4").astype(np.int64))
+        values = lo + table[read_levels(data.rest(), flat, count - 1) if count > 1 else np.zeros(flat, int)]
     else:
-        step = struct.unpack("<d", payload[at : at + 8])[0]
-        at += 8
-        bottom = -varint() if kind == 2 else 0
-        top = varint()
-        t = np.zeros(flat, int)
+        step = struct.unpack("<d", data.take(8))[0]
+        bottom = -data.varint() if kind == 2 else 0
+        top = data.varint()
+        t, start = np.zeros(flat, int), lo if kind == 0 else base.reshape(flat).astype(float)
         if kind == 0 and top:
-            t = read_levels(payload[at:], flat, top)
+            t = read_levels(data.rest(), flat, top)
         elif top > bottom:
-            sixteenths = np.floor((base.reshape(flat).astype(float) - lo) * (16 / step) + 0.5).astype(int)
-            t = read_corrections(payload[at:], sixteenths, int((hi - lo) * (16 / step) + 0.5), bottom, top)
-        values = (lo if kind == 0 else base.reshape(flat).astype(float)) + step * t
+            sixteenths = np.floor((start - lo) * (16 / step) + 0.5).astype(int)
+            t = read_corrections(data.rest(), sixteenths, int((hi - lo) * (16 / step) + 0.5), bottom, top)
+        values = start + step * t
     values = np.minimum(np.maximum(values, lo), hi).reshape(shape)
     return values.astype(dtype) if dtype.kind == "f" else np.rint(values).astype(dtype)

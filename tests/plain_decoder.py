@@ -11,49 +11,18 @@ import zlib
 
 import numpy as np
 import plain_correction
-import plain_residual
+from plain_bits import Bits, Bytes, unshuffled
+from plain_residual import decode as residual
 
 CODES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
 ONE = 1 << 64
-
-
-class Bytes:
-    """A cursor."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def take(self, n: int) -> bytes:
-        """The next n bytes."""
-        if self.at + n > len(self.data):
-            raise ValueError("bytes end early")
-        self.at += n
-        return self.data[self.at - n : self.at]
-
-    def byte(self) -> int:
-        """The next byte."""
-        return self.take(1)[0]
-
-    def varint(self) -> int:
-        """LEB128."""
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    def rest(self) -> bytes:
-        """What is left."""
-        return self.take(len(self.data) - self.at)
 
 
 class Integers:
     """Section 3.1; `group` names the table of a slot."""
 
     def __init__(self, data: bytes, group) -> None:
-        self.bits, self.group, self.mean, self.table = plain_residual.Bits(data), group, {}, {}
+        self.bits, self.group, self.mean, self.table = Bits(data), group, {}, {}
 
     def start(self, c: int, kind: str, e: int) -> int:
         """P of an entry before any observation."""
@@ -313,11 +282,6 @@ def filtered(payload: bytes, u: np.ndarray) -> np.ndarray:
     return (u + scale * h.reshape(u.shape)).astype(np.float32).reshape(shape)
 
 
-def unshuffled(data: bytes, itemsize: int) -> bytes:
-    """Byte planes back into elements."""
-    return np.frombuffer(data, np.uint8).reshape(itemsize, -1).T.tobytes() if itemsize else b""
-
-
 def rounded(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """float64 to the dtype."""
     if dtype.kind != "f":
@@ -371,7 +335,7 @@ def decode(stream: bytes, prior: str | None = None) -> np.ndarray:
     if 6 in layers:
         deblock(layers[6], u, blocks)
     if 4 in layers:
-        u = u + plain_residual.decode(layers[4], shape)
+        u = u + residual(layers[4], shape)
     if 5 in layers:
         u = filtered(layers[5], u)
     values = rounded(lo + (hi - lo) * np.clip(np.nan_to_num(u.astype(float)), 0, 1), dtype)

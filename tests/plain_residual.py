@@ -2,92 +2,9 @@
 
 import math
 import struct
-from fractions import Fraction
 
 import numpy as np
-
-LIMIT = 2839
-
-
-def _exp_table() -> list[int]:
-    base, term = Fraction(1), Fraction(1)
-    for n in range(1, 30):
-        term /= 256 * n
-        base += term
-    one = 1 << 200
-    step, power, upper = int(base * one), one, []
-    for _ in range(LIMIT + 1):
-        upper.append(min(65535, (2 * 65536 * power + one + power) // (2 * (one + power))))
-        power = power * step // one
-    return upper
-
-
-UPPER = _exp_table()
-
-
-def squash(k: int) -> int:
-    """The probability of a logit."""
-    return UPPER[k] if k >= 0 else 65536 - UPPER[-k]
-
-
-STRETCH: list[int] = []
-for _i in range(4096):
-    _k = STRETCH[-1] if STRETCH else -LIMIT
-    while squash(_k) < 16 * _i + 8:
-        _k += 1
-    STRETCH.append(_k)
-
-
-class Bits:
-    """The range decoder."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.range, self.code, self.next = data, 1 << 48, 0, 0
-        for _ in range(6):
-            self._byte()
-
-    def _byte(self) -> None:
-        self.code = self.code << 8 | (self.data[self.next] if self.next < len(self.data) else 0)
-        self.next += 1
-
-    def bit(self, p: int) -> int:
-        """One bit of probability p / 65536 to be 1."""
-        bound = (self.range >> 16) * p
-        one = self.code < bound
-        if one:
-            self.range = bound
-        else:
-            self.code -= bound
-            self.range -= bound
-        while self.range < 1 << 40:
-            self.range <<= 8
-            self._byte()
-        return int(one)
-
-
-class Mixer:
-    """Counted probabilities by any key, mixed."""
-
-    def __init__(self, bits: Bits) -> None:
-        self.bits, self.counted = bits, {}
-
-    def bit(self, keys: list, weights: list[int], extra: int) -> tuple[int, int]:
-        """One bit from its contexts; everything learns."""
-        inputs = []
-        for key in keys:
-            p, n = self.counted.get(key, (1 << 21, 0))
-            inputs.append((STRETCH[p >> 10] * ((256 * (2 * n + 1) + n + 2) // (2 * n + 4))) >> 8)
-        inputs.append(extra)
-        total = sum(w * s for w, s in zip(weights, inputs, strict=True)) >> 16
-        p = squash(min(max(total, -LIMIT), LIMIT))
-        bit = self.bits.bit(p)
-        for i, s in enumerate(inputs):
-            weights[i] += (((bit << 16) - p) * 20 * s + (1 << 19)) >> 20
-        for key in keys:
-            q, n = self.counted.get(key, (1 << 21, 0))
-            q += (((4194303 if bit else 0) - q) * (131072 // (2 * n + 3))) >> 16
-            self.counted[key] = (q, min(n + 1, 400))
-        return bit, p
+from plain_bits import Bits, Mixer, at, octaves, squash, three
 
 
 class Band:
@@ -101,21 +18,16 @@ class Band:
 
     def m(self, z: int, y: int, x: int) -> int:
         """Magnitude as the contexts see it."""
-        if min(z, y, x) < 0 or z >= self.size[0] or y >= self.size[1] or x >= self.size[2]:
-            return 0
-        a = min(abs(int(self.level[z, y, x])), 599)
+        a = min(abs(at(self.level, (z, y, x))), 599)
         return min(a, 20) + math.isqrt(max(a - 20, 0))
 
     def s(self, z: int, y: int, x: int) -> int:
         """Sign as the contexts see it."""
-        if min(z, y, x) < 0 or z >= self.size[0] or y >= self.size[1] or x >= self.size[2]:
-            return 0
-        return min(max(int(self.level[z, y, x]), -4), 4)
+        return min(max(at(self.level, (z, y, x)), -4), 4)
 
     def cell(self, z: int, y: int, x: int) -> int:
         """Bit of a cell."""
-        inside = min(z, y, x) >= 0 and all(i < n for i, n in zip((z, y, x), self.cells.shape))
-        return int(self.cells[z, y, x]) if inside else 0
+        return at(self.cells, (z, y, x))
 
 
 def tree(shape, data: bytes):
@@ -151,16 +63,12 @@ def tree(shape, data: bytes):
 
 def coarse(v: int) -> int:
     """Two bins per octave, at most 15."""
-    v = min(v, 2047) + 1
-    e = v.bit_length() - 1
-    return min(2 * e + ((2 * v) >> e) - 2, 15)
+    return min(octaves(min(v, 2047) + 1, 2), 15)
 
 
 def fine(v: int) -> int:
     """Four bins per octave."""
-    v = min(max(v, 0), 8191) + 8
-    e = v.bit_length() - 1
-    return min(4 * e + ((4 * v) >> e) - 16, 39)
+    return min(octaves(min(max(v, 0), 8191) + 8, 4) - 12, 39)
 
 
 def levels_of(bands: list[Band], data: bytes) -> None:
@@ -337,8 +245,7 @@ def decode(payload: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """The array of a payload."""
     if not payload:
         return np.zeros(shape, np.float32)
-    padded = (1,) * (3 - len(shape)) + tuple(shape)
-    flat = (math.prod(padded[:-2]), *padded[-2:])
+    flat = three(shape)
     step, mean = (struct.unpack(">f", payload[i : i + 3] + b"\0")[0] for i in (0, 3))
     splits, bands = tree(flat, payload[10 : 10 + payload[9]])
     if payload[10 + payload[9] :]:

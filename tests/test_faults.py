@@ -212,10 +212,13 @@ def resident() -> int:
 def test_memory_does_not_grow() -> None:
     """Cycles of encoding, decoding in whole and in part, and refusing: after the first ones the peak stays."""
     quick = FAST | {"steps": 20}
-    codecs = [INRCodec(**(OPTIONS | quick)), INRCodec(max_error=2.0, effort="fast"), INRCodec(ratio=30, **quick)]
+    network = INRCodec(ratio=12, layers="network", partition="none", **quick)
+    bounds = [INRCodec(max_error=2.0, effort="fast"), INRCodec(max_error=9.0, effort="fast"), INRCodec(lossless=True)]
+    codecs = [network, *bounds] * 5  # cheap ones mostly
+    codecs.append(INRCodec(ratio=30, **quick))
 
     def cycle(n: int) -> None:
-        codec = codecs[n % 3]
+        codec = codecs[n % len(codecs)]
         data = codec.encode(field((8, 8, 10), seed=n))
         codec.decode(data)
         decode(data, selection=np.s_[n % 8])

@@ -31,8 +31,8 @@ def test_a_second_decoder_agrees(name: str) -> None:
 
 
 def test_it_is_plain_and_another_one() -> None:
-    """It imports numpy and the standard library only, and each of its three files is short."""
-    for name in ("plain_decoder.py", "plain_residual.py", "plain_correction.py"):
+    """It imports numpy and the standard library only, and each of its four files is short."""
+    for name in ("plain_bits.py", "plain_decoder.py", "plain_residual.py", "plain_correction.py"):
         text = (Path(__file__).parent / name).read_text()
         assert "inr_codec" not in text and "numba" not in text
         assert text.count("\n") < LINES
