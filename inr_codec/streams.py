@@ -71,7 +71,8 @@ def streams_of_key(array: Any, index: tuple[int, ...], data: bytes) -> Iterator[
         return
     counts = tuple(side // chunk for side, chunk in zip(array.shards, array.chunks))
     size = 16 * int(np.prod(counts)) + 4
-    table = data[-size:] if array.metadata.codecs[0].index_location.value == "end" else data[:size]
+    place = array.metadata.codecs[0].index_location  # an enumeration in zarr 3.1, text in zarr 3.4
+    table = data[:size] if getattr(place, "value", place) == "start" else data[-size:]
     if len(table) < size or _crc32c(table[:-4]) != table[-4:]:
         raise CorruptChunk(f"expected a sound shard index of {size} bytes, got {len(data)} bytes in all: copy it again")
     entries = np.frombuffer(table[:-4], "<u8").reshape(*counts, 2)
