@@ -40,7 +40,7 @@ METHODS: dict[str, tuple[dict[str, Any], str | None]] = {
 SMALL, SMALL_W0 = 128, 15.0
 """SIRENs of smaller slices have so few parameters that the codec's w0 for pictures costs decibels."""
 QUICK = {"bpp": [0.6], "seeds": 3, "effort": "fast", "methods": [name for name in METHODS if "INR" not in name]}
-"""NeRFs of the 150 parameters that such a slice leaves room for hold nothing (SINCO.md)."""
+"""NeRFs of the few parameters that such a slice leaves room for hold nothing (SINCO.md)."""
 TRAINING = ["--rate", "4e-3", "--epochs", "40"]
 KEEP_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 """Freed memory stays with the process: returning 9 MB a tensor to the system takes a third of a step's time."""
