@@ -68,7 +68,8 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     """Layers of at most `n_bytes` bytes in all, framing included; none if nothing fits.
 
     Without networks first; then, unless a short fit shows that they lose, with networks of more and more bytes, as long
-    as that lowers the error. The best effort finds the bytes for networks with fits of the default effort.
+    as that lowers the error. The best effort finds the bytes for networks with fits of the default effort, and keeps
+    those networks where the long fit diverges.
     """
     if config.layers == "network":
         return list(with_networks(chunk, n_bytes, config).layers)
@@ -80,8 +81,12 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         budgets = []
     elif config.effort == "best":
         quick = replace(config, effort="default")
-        tried = [with_residual(chunk, with_networks(chunk, b, quick), n_bytes - reserve, quick).error for b in budgets]
-        budgets = [budgets[tried.index(min(tried))]]
+        bases = [with_networks(chunk, budget, quick) for budget in budgets]
+        tried = [with_residual(chunk, networks, n_bytes - reserve, config) for networks in bases]
+        k = min(range(len(tried)), key=lambda k: tried[k].error)
+        budgets = [budgets[k]]
+        if tried[k].error < best.error:
+            base, best = bases[k], tried[k]
     for budget in budgets:
         networks = with_networks(chunk, budget, config)
         if not networks.layers:
