@@ -37,6 +37,8 @@ FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
 CATCH_UP = 0.3, 2.0
 """Decibels that a long fit may gain on a short one: at least so many, and so many times the networks' share of all
 bytes more (FIDELITY.md)."""
+PROMISING = -0.1
+"""Decibels after a short fit from which on the second amount of networks was always better than the first."""
 SHORT_SHARE = 0.1
 """Steps of the short fit, as a share of the long one's."""
 LONG_FIT = 2000
@@ -68,8 +70,8 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     """Layers of at most `n_bytes` bytes in all, framing included; none if nothing fits.
 
     Without networks first; then, unless a short fit shows that they lose, with networks of more and more bytes, as long
-    as that lowers the error. The best effort finds the bytes for networks with fits of the default effort, and keeps
-    those networks where the long fit diverges.
+    as that lowers the error; where the short fit promises much, from the second amount on. The best effort finds the
+    bytes for networks with fits of the default effort, and keeps those networks where the long fit diverges.
     """
     if config.layers == "network":
         return list(with_networks(chunk, n_bytes, config).layers)
@@ -77,7 +79,8 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     base = Candidate((), np.zeros_like(chunk.unit), math.inf)
     best = with_residual(chunk, base, n_bytes - reserve, config)
     budgets = network_budgets(chunk, n_bytes, reserve, config)
-    if best.step and hopeless(chunk, best.step, budgets[0], n_bytes, config):
+    promise = gain_of_networks(chunk, best.step, budgets[0], config) if best.step else PROMISING
+    if promise < -CATCH_UP[0] - CATCH_UP[1] * budgets[0] / n_bytes:
         budgets = []
     elif config.effort == "best":
         quick = replace(config, effort="default")
@@ -87,6 +90,8 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         budgets = [budgets[k]]
         if tried[k].error < best.error:
             base, best = bases[k], tried[k]
+    elif promise > PROMISING:
+        budgets = budgets[1:] or budgets
     for budget in budgets:
         networks = with_networks(chunk, budget, config)
         if not networks.layers:
@@ -105,25 +110,24 @@ def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config
     return useful or [n_bytes // 2, n_bytes - reserve]
 
 
-def hopeless(chunk: UnitChunk, step: float, budget: int, n_bytes: int, config: Config) -> bool:
-    """Whether networks of `budget` of the `n_bytes` lose so much after a short fit that a long one is not worth while.
+def gain_of_networks(chunk: UnitChunk, step: float, budget: int, config: Config) -> float:
+    """Decibels that networks of `budget` bytes gain on none after a short fit; PROMISING where all fits are short.
 
-    Compared with none at the residual layer's `step`, where both streams have about the same error, so that their bytes
-    tell; the difference of the errors and that of the bytes are put together by a usual rate-distortion slope.
+    Compared at the residual layer's `step`, where both streams have about the same error, so that their bytes tell; the
+    difference of the errors and that of the bytes are put together by a usual rate-distortion slope.
     """
     steps = plan_network(chunk, budget, config).settings.schedule.steps
     if steps < LONG_FIT:
-        return False
+        return PROMISING
     networks = with_networks(chunk, budget, replace(config, steps=int(steps * SHORT_SHARE)))
     if not networks.layers:
-        return True
+        return -math.inf
     seen = []
     for base in (Candidate((), np.zeros_like(chunk.unit), math.inf), networks):
         coded = ResidualEncoder(chunk.unit - base.decoded, effort=0, weights=chunk.weights).encode_at_step(step)
         seen.append((chunk.squared_error(base.decoded + coded.decoded), base.bytes + len(coded.payload)))
     (error, size), (with_error, with_size) = seen
-    gain = 10 * math.log10(error / max(with_error, 1e-30)) + DECIBELS_PER_OCTAVE * math.log2(size / with_size)
-    return gain < -CATCH_UP[0] - CATCH_UP[1] * budget / n_bytes
+    return 10 * math.log10(error / max(with_error, 1e-30)) + DECIBELS_PER_OCTAVE * math.log2(size / with_size)
 
 
 def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Config) -> Candidate:
