@@ -51,6 +51,8 @@ PICTURE_SIDE = 128
 SINE_RATE, NERF_RATE = 1.5e-3, 1e-2
 WIDE_SINES, WIDE_NERF = 1.35, 0.52
 """Networks of P parameters take rates of at most these / sqrt(P) (sines: / w0 as well) (benchmarks/NETWORKS.md)."""
+WIDE_BLOCKS = 0.9
+"""The same for the blocks of a chunk, each by its own P: 3500 parameters of a sparse block diverge at 1.5e-3."""
 WHOLE_CHUNK = 4
 """Networks that hold a whole chunk each get as many times the effort's fewest steps."""
 
@@ -64,6 +66,8 @@ class Settings:
     w0: float
     schedule: Schedule
     frequencies: int = 0
+    free_rate: bool = True
+    """Whether wide networks may take a lower rate than the schedule's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def plan_network(
         masses.append(mass)
     w0 = _frequency_factor(config, unit.shape)
     schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks), w0)
-    settings = Settings(depth, units, w0, schedule, frequencies)
+    settings = Settings(depth, units, w0, schedule, frequencies, config.learning_rate is None)
     return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(picks), tuple(masses), settings, parameters, prior)
 
 
@@ -275,4 +279,7 @@ def make_task(plan: NetworkPlan, k: int, size: int, schedule: Schedule, seed: in
         start = initial_parameters(shape, settings.w0, StartSequence(k))
     else:
         start = plan.prior.starts[size]
+    if settings.free_rate and not settings.frequencies and len(plan.blocks) > 1:
+        limit = WIDE_BLOCKS / (settings.w0 * math.sqrt(shape.parameters))
+        schedule = replace(schedule, rate=min(schedule.rate, limit))
     return FitTask(targets(plan, k), block.shape, shape, settings.w0, start, schedule, seed * 1009 + k, plan.picks[k])
