@@ -127,7 +127,8 @@ def gain_of_networks(chunk: UnitChunk, step: float, budget: int, config: Config)
         coded = ResidualEncoder(chunk.unit - base.decoded, effort=0, weights=chunk.weights).encode_at_step(step)
         seen.append((chunk.squared_error(base.decoded + coded.decoded), base.bytes + len(coded.payload)))
     (error, size), (with_error, with_size) = seen
-    return 10 * math.log10(error / max(with_error, 1e-30)) + DECIBELS_PER_OCTAVE * math.log2(size / with_size)
+    less_error = 10 * math.log10(max(error, 1e-30) / max(with_error, 1e-30))
+    return less_error + DECIBELS_PER_OCTAVE * math.log2(size / with_size)
 
 
 def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Config) -> Candidate:

@@ -23,11 +23,11 @@ def sealed(data: bytes) -> bytes:
     return data[:4] + zlib.crc32(data[8:]).to_bytes(4, "little") + data[8:]
 
 
-def reads_or_refuses(data: bytes) -> str:
+def reads_or_refuses(data: bytes, largest: int = LARGEST) -> str:
     """Decode, inspect and decode a part: each gives an array of the header's shape or one of the two errors."""
     try:
         header, _ = unpack_stream(data)
-        if header.size > LARGEST:
+        if header.size > largest:
             return "too large to try"
         told = inspect(data)
         values = decode(data)
