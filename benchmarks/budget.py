@@ -18,8 +18,8 @@ import numpy as np
 from inr_codec import decode
 from inr_codec.batch.budget import Curve, allocate, config_within, measure_chunk
 from inr_codec.config import Config
+from inr_codec.encode_residual import ResidualEncoder
 from inr_codec.encoder import encode
-from inr_codec.residual import ResidualEncoder
 from inr_codec.runtime import threads
 
 STREAM = 30

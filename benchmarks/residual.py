@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from inr_codec.encode_residual import ResidualEncoder
 from inr_codec.metrics import psnr
-from inr_codec.residual import HEADER, ResidualEncoder, decode_residual
+from inr_codec.residual import HEADER, decode_residual
 from inr_codec.splitting import unpack_tree
 
 

@@ -36,3 +36,9 @@ def _tiles(shape: Sequence[int], sides: Sequence[int]) -> Iterator[Box]:
 def extent(box: Box) -> tuple[int, ...]:
     """Its sides."""
     return tuple(side.stop - side.start for side in box)
+
+
+def as_3d(shape: Sequence[int]) -> tuple[int, int, int]:
+    """One to four axes as three: axes of 1 in front where there are fewer, the first two of four merged."""
+    padded = (1,) * (3 - len(shape)) + tuple(shape)
+    return (math.prod(padded[:-2]), padded[-2], padded[-1])

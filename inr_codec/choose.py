@@ -11,12 +11,12 @@ from inr_codec.config import Config
 from inr_codec.deblock import STRENGTHS, choose_faces, faces
 from inr_codec.encode_filter import encode_filter
 from inr_codec.encode_network import FittedNetworks, encode_network, fit_networks
+from inr_codec.encode_residual import ResidualEncoder
 from inr_codec.filter_layer import apply_filter
 from inr_codec.intensity import UnitChunk
 from inr_codec.network_layer import evaluate_network, unpack_network
 from inr_codec.plan import plan_network
 from inr_codec.reconstruct import deblock_strength, pack_deblock
-from inr_codec.residual import ResidualEncoder
 from inr_codec.search import DECIBELS_PER_OCTAVE
 from inr_codec.selection import all_indices
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.boxes import boxes
+from inr_codec.boxes import as_3d, boxes
 from inr_codec.bytestream import ByteReader, ByteWriter
 from inr_codec.corrective import MOST_BASE, decode_corrections
 from inr_codec.errors import CorruptChunk
@@ -64,12 +64,6 @@ class Lattice:
                 np.rint(values, out=values)
             half = native.itemsize == 2 and dtype.kind == "f"
             return values.astype(np.float32 if half else native).astype(native, copy=False)
-
-
-def as_3d(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Three axes: leading axes of 1 where there are fewer, the first two merged where there are four."""
-    padded = (1,) * (3 - len(shape)) + tuple(shape)
-    return (math.prod(padded[:-2]), padded[-2], padded[-1])
 
 
 def pack_correction(bound: float, lattice: Lattice, data: bytes) -> bytes:

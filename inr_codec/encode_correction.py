@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from inr_codec.bitstream import Layer, LayerType
-from inr_codec.correction import MOST_LEVELS, Lattice, as_3d, base_levels, base_values, pack_correction
+from inr_codec.boxes import as_3d
+from inr_codec.correction import MOST_LEVELS, Lattice, base_levels, base_values, pack_correction
 from inr_codec.corrective import MOST_BASE, encode_corrections
+from inr_codec.encode_residual import ResidualEncoder
 from inr_codec.intensity import Intensity, normalise
 from inr_codec.prediction_errors import Levels
 from inr_codec.predictive import encode_levels
-from inr_codec.residual import ResidualEncoder
 from inr_codec.selection import all_indices
 
 FIRST, RATIO = 3.0, 1.5

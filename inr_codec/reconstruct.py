@@ -4,8 +4,9 @@ Layers act in the order of the stream. Each is asked for its output on some voxe
 along each axis) and asks the layers before it for what it needs: the same voxels, or a few more around them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from inr_codec.errors import CorruptChunk
 from inr_codec.filter_layer import REACH, apply_filter
 from inr_codec.intensity import Intensity, restore
 from inr_codec.network_layer import evaluate_network, unpack_network
-from inr_codec.residual import decode_residual
+from inr_codec.residual import begin_residual
 from inr_codec.selection import Indices
 
 ADDITIVE = (LayerType.NETWORK, LayerType.DEBLOCK, LayerType.RESIDUAL, LayerType.FILTER)
@@ -83,14 +84,14 @@ def _unit_boxes(
     if any(len(index) == 0 for index in indices):
         return
     reach = REACH if LayerType.FILTER in [layer.type for layer in active] else 0
-    residual = None
+    residual: Callable[[], Part] | None = None
     for layer in active:
-        if layer.type == LayerType.RESIDUAL:
+        if layer.type == LayerType.RESIDUAL:  # the layers before it are evaluated meanwhile
             ends = tuple(
                 (max(int(index[0]) - reach, 0), min(int(index[-1]) + reach + 1, n))
                 for index, n in zip(indices, shape, strict=True)
             )
-            residual = Part(decode_residual(layer.payload, shape, ends), tuple(start for start, _ in ends))
+            residual = _begin_part(layer.payload, shape, ends)
     for box in boxes([len(index) for index in indices], AT_ONCE, LONGEST):
         yield box, _after(active, shape, [index[side] for index, side in zip(indices, box, strict=True)], residual)
 
@@ -110,8 +111,13 @@ class Part:
         return self.values[np.ix_(*places)]
 
 
+def _begin_part(payload: bytes, shape: tuple[int, ...], ends: tuple[tuple[int, int], ...]) -> Callable[[], Part]:
+    finish = begin_residual(payload, shape, ends)
+    return cache(lambda: Part(finish(), tuple(start for start, _ in ends)))
+
+
 def _after(
-    layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices, residual: Part | None
+    layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices, residual: Callable[[], Part] | None
 ) -> NDArray[np.float32]:
     """The output of the last of `layers`, a new array."""
     if not layers:
@@ -125,7 +131,7 @@ def _after(
         return _filtered(before, layer, shape, indices, residual)
     assert layer.type == LayerType.RESIDUAL and residual is not None
     values = _after(before, shape, indices, None)
-    values += residual.at(indices)
+    values += residual().at(indices)
     return values
 
 
@@ -144,7 +150,7 @@ def _deblocked(before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], in
 
 
 def _filtered(
-    before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], indices: Indices, residual: Part | None
+    before: Sequence[Layer], layer: Layer, shape: tuple[int, ...], indices: Indices, residual: Callable[[], Part] | None
 ) -> NDArray[np.float32]:
     grown: Indices = [
         np.arange(max(int(index[0]) - REACH, 0), min(int(index[-1]) + REACH + 1, n))

@@ -6,48 +6,34 @@ coder. `step` and `mean` are the upper 24 bits of a float32, big endian. An empt
 
 import math
 import struct
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 
 from inr_codec import coefficients, wavelet
-from inr_codec.bands import Bands, bands_table
+from inr_codec.bands import bands_table
+from inr_codec.boxes import as_3d
 from inr_codec.errors import CorruptChunk
-from inr_codec.kernels import kernel
-from inr_codec.quantised import centroids, dequantise, spread_weights, weigh
-from inr_codec.splitting import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
+from inr_codec.quantised import dequantise, weigh
+from inr_codec.runtime import begin
+from inr_codec.splitting import unpack_tree
 from inr_codec.wavelet import Box, FloatArray, Step
 
 REMEMBERED = 8
 """Payloads whose coefficients are kept for the next part that is read: at most 4 LARGE bytes each."""
 LARGE = 1 << 22
 HEADER = 10
-LAMBDA = 0.1  # distortion in squared steps that one bit is worth
-TRIALS = (1.0, 0.75, 1.35)  # of the first guess: steps that trees are chosen for, all but the first at effort 2 and up
-FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay within what the coder holds
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedResidual:
-    """A payload, the array that `decode_residual` gives for it and its quantiser step."""
-
-    payload: bytes
-    decoded: FloatArray
-    step: float
-
-
-def _as_3d(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    padded = (1,) * (3 - len(shape)) + tuple(shape)
-    return (math.prod(padded[:-2]), padded[-2], padded[-1])
-
-
-def _pack24(value: float) -> bytes:
+def pack24(value: float) -> bytes:
+    """The nearest float32 of 24 bits, and not beyond the largest."""
     bits = struct.unpack(">I", struct.pack(">f", value))[0]
     return struct.pack(">I", min(bits + 128, 0xFF7FFFFF if value < 0 else 0x7F7FFFFF) & 0xFFFFFF00)[:3]
 
 
-def _unpack24(data: bytes) -> float:
+def unpack24(data: bytes) -> float:
+    """The number in three bytes; CorruptChunk if it is not finite."""
     value = float(struct.unpack(">f", data + b"\0")[0])
     if not math.isfinite(value):
         raise CorruptChunk(f"the residual layer holds finite numbers, got {value!r}; the chunk is damaged")
@@ -60,7 +46,7 @@ def residual_step(payload: bytes) -> float:
         return 0.0
     if len(payload) < HEADER:
         raise CorruptChunk(f"a residual layer has at least {HEADER} bytes, got {len(payload)}; the chunk is cut short")
-    step = _unpack24(payload[0:3])
+    step = unpack24(payload[0:3])
     if not 1e-37 < step < 1e37:
         raise CorruptChunk(f"the step of a residual layer is a positive number, got {step!r}; the chunk is damaged")
     return step
@@ -72,28 +58,42 @@ def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = No
     The coefficients of payloads read in part are remembered, up to `REMEMBERED` of them: what is read by planes is
     unpacked once.
     """
-    inside = tuple(slice(a, b) for a, b in box) if box is not None else ()
+    return begin_residual(payload, shape, box)()
+
+
+def begin_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = None) -> Callable[[], FloatArray]:
+    """Begin `decode_residual` on another thread, as coefficients can only be read one after the other; call for it."""
     if not payload:
-        return _filled(np.float32(0), shape, box)
+        return partial(_filled, np.float32(0), shape, box)
     residual_step(payload)
-    mean, part = _unpack24(payload[3:6]), box
+    mean = np.float32(unpack24(payload[3:6]))
     if len(payload) == HEADER + payload[9]:
-        return _filled(np.float32(mean), shape, box)
+        return partial(_filled, mean, shape, box)
     if box is not None and all(ends == (0, n) for ends, n in zip(box, shape, strict=True)):
-        part = None
-    if part is None or math.prod(shape) > LARGE:
-        steps, values = _coefficients(payload, shape)
-    else:
-        steps, remembered = _remembered_coefficients(payload, shape)
-        values = remembered.copy()
-    if part is not None and len(shape) < 3:
-        part = ((0, 1),) * (3 - len(shape)) + part
-    elif part is not None and len(shape) == 4:
-        part = ((part[0][0] * shape[1], part[0][1] * shape[1]), *part[2:])
+        box = None
+    once = box is None or math.prod(shape) > LARGE
+    coefficients = begin(partial(_coefficients if once else _remembered_coefficients, payload, shape))
+
+    def finish() -> FloatArray:
+        steps, values = coefficients()
+        return _synthesis(values if once else values.copy(), steps, mean, shape, box)
+
+    return finish
+
+
+def _synthesis(
+    values: FloatArray, steps: list[Step], mean: np.float32, shape: tuple[int, ...], box: Box | None
+) -> FloatArray:
+    """Invert the transform in place; the part `box` of the array."""
+    part = box
+    if box is not None and len(shape) < 3:
+        part = ((0, 1),) * (3 - len(shape)) + box
+    elif box is not None and len(shape) == 4:
+        part = ((box[0][0] * shape[1], box[0][1] * shape[1]), *box[2:])
     wavelet.inverse(values, steps, part)
-    out = np.ascontiguousarray(values.reshape(shape)[inside])
+    out = np.ascontiguousarray(values.reshape(shape)[tuple(slice(a, b) for a, b in box or ())])
     with np.errstate(all="ignore"):
-        out += np.float32(mean)
+        out += mean
     return out
 
 
@@ -104,7 +104,7 @@ def _filled(value: np.float32, shape: tuple[int, ...], box: Box | None) -> Float
 
 def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], FloatArray]:
     """The splitting and the dequantised coefficients of a payload."""
-    flat, start = _as_3d(shape), HEADER + payload[9]
+    flat, start = as_3d(shape), HEADER + payload[9]
     if len(payload) < start:
         raise CorruptChunk(
             f"the tree of a residual layer ends at byte {start}, got {len(payload)}; the chunk is cut short"
@@ -123,185 +123,3 @@ def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], F
 
 
 _remembered_coefficients = lru_cache(maxsize=REMEMBERED)(_coefficients)
-
-
-def _synthesis(weighted: FloatArray, bands: Bands, steps: list[Step]) -> FloatArray:
-    values = weighted.copy()
-    weigh(values, bands, back=True)
-    wavelet.inverse(values, steps)
-    return values
-
-
-@kernel()
-def _move(values, decoded, gradient, share):  # type: ignore[no-untyped-def]
-    """decoded + (1 - share) (values - decoded) + share gradient"""
-    out = np.empty_like(values)
-    a, b, c, d = values.reshape(-1), decoded.reshape(-1), gradient.reshape(-1), out.reshape(-1)
-    for i in range(d.size):
-        d[i] = b[i] + (1 - share) * (a[i] - b[i]) + share * c[i]
-    return out
-
-
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """One coding pass: its bytes, reconstruction points, step and the squared error of the decoded residual."""
-
-    data: bytes
-    points: bytes
-    step: float
-    squares: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Transform:
-    """One splitting of a residual: coefficients times the norm of what they give, so that one step suits them all."""
-
-    tree: bytes
-    steps: list[Step]
-    bands: Bands
-    values: FloatArray
-    importance: FloatArray
-
-
-class ResidualEncoder:
-    """Transforms of one residual, prepared once, from which payloads of several sizes are made.
-
-    `effort` 0, 1, 2: 2, 8, 14 rounds against the transform's lack of orthogonality, and from 2 on several trees.
-    `weights`: what the squared error of each value counts (None: 1); a uniform step, but a higher price of bits where
-    weights are low.
-    """
-
-    def __init__(self, residual: FloatArray, *, effort: int = 1, weights: FloatArray | None = None) -> None:
-        self.shape = residual.shape
-        self._flat = _as_3d(residual.shape)
-        values = np.ascontiguousarray(residual, np.float32).reshape(self._flat)
-        self._mean = _unpack24(_pack24(float(values.mean(dtype=np.float64))))
-        self._centred = values - np.float32(self._mean)
-        self._peak = float(np.abs(self._centred).max(initial=0.0))
-        self._effort = effort
-        self._weights = None if weights is None else np.ascontiguousarray(weights).reshape(self._flat)
-        self._transforms: dict[bytes, _Transform] = {}
-
-    def _transform(self, choices: list[int]) -> _Transform:
-        tree = pack_tree(self._flat, choices)
-        if tree not in self._transforms:
-            steps, leaves = unpack_tree(self._flat, tree)
-            bands = bands_table(self._flat, leaves)
-            values = self._centred.copy()
-            wavelet.forward(values, steps)
-            weigh(values, bands)
-            importance = coefficients.NONE if self._weights is None else spread_weights(self._weights, steps)
-            self._transforms[tree] = _Transform(tree, steps, bands, values, importance)
-        return self._transforms[tree]
-
-    def _choose(self, step: float) -> _Transform:
-        return self._transform(choose_tree(self._centred, step, LAMBDA))
-
-    def _passes(self, plan: _Transform, step: float, budget: float, rounds: int, settle: int) -> _Pass | None:
-        """Code again and again: the step follows the budget, the values to quantise follow the error of the result.
-
-        The transform S of coefficients to values is not orthogonal. A round moves the values by a share of S'e, the
-        part of the decoded residual's error e within their reach: it takes out of the coefficients what they do to each
-        other. Then only the step settles. With an infinite budget it stays. The best pass within the budget counts.
-        """
-        values, before, best = plan.values, None, None
-        share, known = self._share(plan), list[tuple[float, float]]()
-        for i in range(rounds + 3 * settle):
-            if i >= rounds + settle and best is not None:
-                break
-            step = _unpack24(_pack24(max(step, self._peak * FINEST)))
-            data, levels = coefficients.encode(values, plan.bands, step, LAMBDA, before, plan.importance)
-            points = centroids(values, levels, step)
-            weighted = dequantise(levels, step, points)
-            error = self._centred - _synthesis(weighted, plan.bands, plan.steps)
-            squares = self._squares(error)
-            if len(data) <= budget and (best is None or squares < best.squares):
-                best = _Pass(data, points, step, squares)
-            if len(data) <= budget and (
-                (i >= rounds and len(data) >= 0.996 * budget) or step < self._peak * 2 * FINEST
-            ):
-                break
-            if i < rounds:
-                wavelet.forward(error, plan.steps, transpose=True)
-                weigh(error, plan.bands, back=True)
-                values, before = _move(values, weighted, error, share), levels
-            if math.isfinite(budget):
-                known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
-                step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:])
-            if i >= rounds + settle - 1:
-                step *= 1.1
-        return best
-
-    def _squares(self, error: FloatArray) -> float:
-        square = np.square(error)
-        return float((square if self._weights is None else square * self._weights).sum(dtype=np.float64))
-
-    def _share(self, plan: _Transform) -> np.float32:
-        """How far a round may move: 1.5 over the largest eigenvalue of S'S (2 diverges), found by power iteration."""
-        vector = np.random.default_rng(0).standard_normal(self._flat, np.float32)
-        norm = 1.0
-        for _ in range(8):
-            vector /= np.linalg.norm(vector)
-            vector = _synthesis(vector, plan.bands, plan.steps)
-            wavelet.forward(vector, plan.steps, transpose=True)
-            weigh(vector, plan.bands, back=True)
-            norm = float(np.linalg.norm(vector))
-        return np.float32(min(0.3, 1.5 / norm))
-
-    def _finish(self, plan: _Transform, result: _Pass) -> EncodedResidual:
-        payload = b"".join(
-            (_pack24(result.step), _pack24(self._mean), result.points, bytes([len(plan.tree)]), plan.tree, result.data)
-        )
-        return EncodedResidual(payload, decode_residual(payload, self.shape), result.step)
-
-    def encode_at_step(self, step: float) -> EncodedResidual:
-        """Quantise with one step (in the residual's units), with the splitting that suits it."""
-        plan = self._choose(step)
-        result = self._passes(plan, step, math.inf, 2 + 2 * self._effort, 0)
-        assert result is not None
-        return self._finish(plan, result)
-
-    def encode(self, n_bytes: int) -> EncodedResidual:
-        """The best payload of at most n_bytes."""
-        if n_bytes < HEADER:
-            return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
-        plan, result = self._transform([LEAF]), None
-        if n_bytes >= HEADER + 8 and self._peak > 1e-30:
-            first = self._first_step(n_bytes)
-            plans = [self._choose(first * factor) for factor in TRIALS[: 1 if self._effort < 2 else None]]
-            for candidate in dict.fromkeys(plans):
-                budget = max(n_bytes - HEADER - len(candidate.tree), 1)
-                coded = self._passes(candidate, first, budget, 2 + 6 * self._effort, 6)
-                if coded is not None and (result is None or coded.squares < result.squares):
-                    plan, result = candidate, coded
-        if result is None:  # the mean alone
-            plan = self._transform([LEAF])
-            result = _Pass(b"", bytes([128] * 3), _unpack24(_pack24(max(self._peak, 1e-30))), 0.0)
-        return self._finish(plan, result)
-
-    def _first_step(self, n_bytes: int) -> float:
-        """About 4.8 bits are spent on a coefficient that is not zero, most of them above 0.8 steps."""
-        values = np.abs(self._transform(mallat_tree(self._flat)).values).ravel()
-        count = min(max(int(n_bytes * 8 / 4.8), 1), values.size - 1)
-        return max(
-            float(np.partition(values, values.size - 1 - count)[values.size - 1 - count]) / 0.75, self._peak * 2.0**-12
-        )
-
-
-def _next_step(known: list[tuple[float, float]]) -> float:
-    """Logarithm of the next step from pairs (log2 step, log2 of bytes over budget): by the secant, in the bracket."""
-    goal = -0.002
-    over, under = [k for k in known if k[1] > 0], [k for k in known if k[1] <= 0]
-    if over and under and max(over)[0] < min(under)[0]:
-        (a, more), (b, less) = max(over), min(under)
-        return a + (b - a) * min(max((more - goal) / (more - less), 0.1), 0.9)
-    step, excess = known[-1]
-    slope = 0.8
-    if len(known) > 1 and abs(known[-2][1] - excess) > 1e-4:
-        slope = min(max((known[-2][0] - step) / (excess - known[-2][1]), 0.3), 8.0)
-    return step + max(-2.0, min(2.0, slope * (excess - goal)))
-
-
-def encode_residual(residual: FloatArray, n_bytes: int, *, effort: int = 1) -> bytes:
-    """The best payload of at most n_bytes for a finite float32 array of one to four dimensions."""
-    return ResidualEncoder(residual, effort=effort).encode(n_bytes).payload

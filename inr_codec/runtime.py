@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from inr_codec.errors import ConfigError
@@ -58,6 +59,21 @@ def cancelled() -> bool:
     return job is not None and job.stop
 
 
+def begin(function: Callable[[], R]) -> Callable[[], R]:
+    """Begin function() on one of the process's threads, if there are several; call what is returned for its result."""
+    if threads() == 1 or getattr(_inside, "job", None) is not None:
+        return function
+    return _shared_pool().submit(_work, _Job(), function).result
+
+
+def _work(job: _Job, function: Callable[[], R]) -> R:
+    _inside.job = job
+    try:
+        return function()
+    finally:
+        _inside.job = None
+
+
 def parallel_map(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """[function(item) for item in items], on the process's threads; in order. Safe to nest (inner calls run serially).
 
@@ -68,18 +84,10 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     if len(jobs) < 2 or threads() == 1 or getattr(_inside, "job", None) is not None:
         return [function(item) for item in jobs]
     job = _Job()
-
-    def work(item: T) -> R:
-        _inside.job = job
-        try:
-            return function(item)
-        finally:
-            _inside.job = None
-
     futures: list[Future[R]] = []
     try:
         for item in jobs:
-            futures.append(_shared_pool().submit(work, item))
+            futures.append(_shared_pool().submit(_work, job, partial(function, item)))
         return [future.result() for future in futures]
     except BaseException:
         job.stop = True

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 
 from inr_codec.bitstream import Reached
+from inr_codec.encode_residual import ResidualEncoder
 from inr_codec.intensity import UnitChunk
-from inr_codec.residual import ResidualEncoder
 
 ENOUGH = 0.25
 """dB above the target at which the search ends."""

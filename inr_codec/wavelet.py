@@ -12,11 +12,13 @@ with whole-sample symmetric ends. Every output is computed by the same roundings
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from inr_codec.kernels import kernel
+from inr_codec.runtime import parallel_map, threads
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -28,6 +30,7 @@ _C, _E = np.float32(0.882911075530934), np.float32(0.443506852043971)
 _LOW, _HIGH = np.float32(1.149604398860242), np.float32(-0.869864451624781)
 _LOW_BACK, _HIGH_BACK = np.float32(0.869864451624781), np.float32(-1.149604398860242)
 _HALO = 3  # samples of either half that an output needs on each side
+_SHARE = 1 << 16  # samples that are worth another thread
 _WIDTH = 64  # columns lifted at a time: their tile stays in the cache
 
 
@@ -208,17 +211,24 @@ def _starts(shape: tuple[int, ...], axis: int, needed: list[IntArray]) -> IntArr
     return np.ascontiguousarray(total)
 
 
+def _each(lift: Any, flat: FloatArray, starts: IntArray, samples: int, *rest: Any) -> None:
+    """Run a kernel on the lines from `starts`, each of so many samples, on as many threads as that is worth."""
+    parts = np.array_split(starts, min(threads(), 1 + starts.size * samples // _SHARE))
+    parallel_map(lambda part: lift(flat, part, *rest), parts)
+
+
 def forward(values: FloatArray, steps: list[Step], *, transpose: bool = False) -> None:
     """Transform a C-contiguous float32 array in place; `transpose`: apply the transpose of `inverse` instead."""
     flat = values.reshape(-1)
     last = values.ndim - 1
     for axis, offset, size in steps:
         starts = _starts(values.shape, axis, [np.arange(o, o + n) for o, n in zip(offset, size)])
+        n, width = size[axis], size[last]
         if axis == last:
-            _forward_rows(flat, starts, size[axis], transpose)
+            _each(_forward_rows, flat, starts, n, n, transpose)
         else:
             stride = int(np.prod(values.shape[axis + 1 :]))
-            _forward_columns(flat, starts, stride, size[axis], size[last], transpose)
+            _each(_forward_columns, flat, starts, n * width, stride, n, width, transpose)
 
 
 def _sources(first: int, stop: int, n: int) -> IntArray:
@@ -249,10 +259,10 @@ def inverse(values: FloatArray, steps: list[Step], box: Box | None = None) -> No
         inside[axis] = np.array([o])
         starts = _starts(values.shape, axis, inside)
         if axis == values.ndim - 1:
-            _inverse_rows(flat, starts, n, first, stop)
+            _each(_inverse_rows, flat, starts, n, n, first, stop)
         else:
             stride, width = int(np.prod(values.shape[axis + 1 :])), int(inside[-1][-1] - inside[-1][0]) + 1
-            _inverse_columns(flat, starts, stride, n, width, first, stop)
+            _each(_inverse_columns, flat, starts, n * width, stride, n, width, first, stop)
 
 
 @lru_cache(maxsize=256)

@@ -13,8 +13,8 @@ from samples import FAST, field
 from inr_codec import INRCodec, decode
 from inr_codec.batch.budget import CONSTANT_BYTES, NOTHING, Curve, allocate, config_within, measure_chunk
 from inr_codec.config import Config
+from inr_codec.encode_residual import ResidualEncoder
 from inr_codec.errors import ConfigError
-from inr_codec.residual import ResidualEncoder
 
 
 @st.composite

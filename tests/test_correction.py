@@ -16,10 +16,10 @@ from inr_codec.config import LIMITS, TARGETS
 from inr_codec.correction import Lattice, as_3d, base_levels, base_values, fill_corrected, pack_correction
 from inr_codec.corrective import encode_corrections
 from inr_codec.encode_correction import encode_correction
+from inr_codec.encode_residual import encode_residual
 from inr_codec.errors import ConfigError, CorruptChunk
 from inr_codec.intensity import Intensity, normalise
 from inr_codec.predictive import decode_levels, encode_levels
-from inr_codec.residual import encode_residual
 from inr_codec.selection import all_indices
 
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4"]

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_residual import decode as plain_decode
 
+from inr_codec.encode_residual import ResidualEncoder, encode_residual
 from inr_codec.errors import CorruptChunk
-from inr_codec.residual import ResidualEncoder, decode_residual, encode_residual, residual_step
+from inr_codec.residual import decode_residual, residual_step
 
 
 def smooth(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec import wavelet
+from inr_codec.boxes import as_3d
 from inr_codec.config import MAX_RATIO, Config
 from inr_codec.encoder import fits_networks
 from inr_codec.errors import ConfigError
@@ -107,7 +108,7 @@ def measure_chunk(values: NDArray[np.generic]) -> Curve:
     unit -= unit.mean(dtype=np.float64, where=True if valid is None else valid)
     if valid is not None:
         unit[~valid] = 0
-    bits, errors = _estimate(unit.reshape(_as_3d(unit.shape)))
+    bits, errors = _estimate(unit.reshape(as_3d(unit.shape)))
     variance = float(np.square(unit, dtype=np.float64).sum())
     sizes = np.concatenate([[CONSTANT_BYTES], LAYERS_BYTES + bits / 8])
     squares = np.concatenate([[variance], np.minimum(errors, variance)])
@@ -125,11 +126,6 @@ def _valid(chunk: NDArray[np.generic]) -> NDArray[np.bool_] | None:
     valid = np.zeros(chunk.shape, np.bool_)
     valid[mask.slices] = True if mask.classes is None else mask.classes == 0
     return valid
-
-
-def _as_3d(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    padded = (1,) * (3 - len(shape)) + tuple(shape)
-    return (math.prod(padded[:-2]), padded[-2], padded[-1])
 
 
 @lru_cache(maxsize=64)
