@@ -9,7 +9,7 @@ from inr_codec import coefficients, wavelet
 from inr_codec.bands import Bands, bands_table
 from inr_codec.boxes import as_3d
 from inr_codec.kernels import kernel
-from inr_codec.quantised import centroids, dequantise, spread_weights, weigh
+from inr_codec.quantised import centroids, dequantise, restored, spread_weights, weigh
 from inr_codec.residual import HEADER, decode_residual, pack24, unpack24
 from inr_codec.splitting import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
 from inr_codec.wavelet import FloatArray, Step
@@ -26,13 +26,6 @@ class EncodedResidual:
     payload: bytes
     decoded: FloatArray
     step: float
-
-
-def _invert(weighted: FloatArray, bands: Bands, steps: list[Step]) -> FloatArray:
-    values = weighted.copy()
-    weigh(values, bands, back=True)
-    wavelet.inverse(values, steps)
-    return values
 
 
 @kernel()
@@ -115,8 +108,10 @@ class ResidualEncoder:
             step = unpack24(pack24(max(step, self._peak * FINEST)))
             data, levels = coefficients.encode(values, plan.bands, step, LAMBDA, before, plan.importance)
             points = centroids(values, levels, step)
-            weighted = dequantise(levels, step, points)
-            error = self._centred - _invert(weighted, plan.bands, plan.steps)
+            error = np.zeros(levels.shape, np.float32)
+            restored(levels, plan.bands, step, points, error)
+            wavelet.inverse(error, plan.steps)
+            np.subtract(self._centred, error, out=error)
             squares = self._squares(error)
             if len(data) <= budget and (best is None or squares < best.squares):
                 best = _Pass(data, points, step, squares)
@@ -127,7 +122,7 @@ class ResidualEncoder:
             if i < rounds:
                 wavelet.forward(error, plan.steps, transpose=True)
                 weigh(error, plan.bands, back=True)
-                values, before = _move(values, weighted, error, share), levels
+                values, before = _move(values, dequantise(levels, step, points), error, share), levels
             if math.isfinite(budget):
                 known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
                 step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:])
@@ -145,7 +140,8 @@ class ResidualEncoder:
         norm = 1.0
         for _ in range(8):
             vector /= np.linalg.norm(vector)
-            vector = _invert(vector, plan.bands, plan.steps)
+            weigh(vector, plan.bands, back=True)
+            wavelet.inverse(vector, plan.steps)
             wavelet.forward(vector, plan.steps, transpose=True)
             weigh(vector, plan.bands, back=True)
             norm = float(np.linalg.norm(vector))

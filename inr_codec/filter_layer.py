@@ -8,6 +8,7 @@ with the features of local_features.py; the network has one or two hidden layers
 w0 = `W0`. It learns how blocks and wavelets fail on this chunk: deblocking, deringing and denoising in one.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,8 @@ from inr_codec.errors import CorruptChunk
 from inr_codec.forward import count_activations, forward
 from inr_codec.integers import IntegerDecoder, IntegerEncoder
 from inr_codec.kernels import kernel
-from inr_codec.local_features import REACH, count_features, make_slab, slab_rows, tile_features
+from inr_codec.local_features import REACH, Slab, count_features, over_slabs, tile_features
 from inr_codec.network import NetworkShape, layer_table
-from inr_codec.runtime import parallel_map
 from inr_codec.tiles import TILE
 
 __all__ = ["REACH", "FilterLayer", "apply_filter", "filter_values", "gather_features", "pack_filter", "unpack_filter"]
@@ -163,8 +163,7 @@ def gather_features(values: Array, layer: FilterLayer, wanted: NDArray[np.bool_]
     """Features, (n, inputs), of the n voxels of the chunk `values` where `wanted`, in C order."""
     chunk = _squeezed(values, layer)
     wanted = wanted.reshape(chunk.shape)
-    rows = slab_rows(chunk.shape)
-    return np.concatenate(parallel_map(lambda at: make_slab(chunk, at).features(layer.settings, wanted[at]), rows))
+    return np.concatenate(over_slabs(chunk, lambda slab, rows: slab.features(layer.settings, wanted[rows])))
 
 
 def filter_values(values: Array, layer: FilterLayer) -> Array:
@@ -173,16 +172,14 @@ def filter_values(values: Array, layer: FilterLayer) -> Array:
     parameters, layers = layer.parameters(), layer_table(layer.shape)
     out = np.empty(chunk.shape, np.float32)
 
-    def work(rows: slice) -> None:
-        slab = make_slab(chunk, rows)
-        corrected = np.empty(slab.shape, np.float32)
+    def work(slab: Slab, rows: slice) -> None:
         _correct(
             slab.values, slab.small, slab.large, slab.steps, slab.near, layer.settings, slab.first, slab.last,
-            parameters, layers, np.float32(W0), np.float32(layer.scale), corrected.reshape(-1),
+            parameters, layers, np.float32(W0), np.float32(layer.scale), slab.out,
         )  # fmt: skip
-        out[rows] = corrected[slab.inside]
+        out[rows] = slab.out[: math.prod(slab.shape)].reshape(slab.shape)[slab.inside]
 
-    parallel_map(work, slab_rows(chunk.shape))
+    over_slabs(chunk, work)
     return out.reshape(values.shape)
 
 

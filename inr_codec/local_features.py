@@ -15,20 +15,25 @@ whatever the number of axes.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.kernels import kernel
+from inr_codec.runtime import parallel_map, threads
 from inr_codec.tiles import TILE
 
 REACH = 3
 """How far along each axis the features of a voxel depend on other voxels."""
 SLAB = 1 << 18  # voxels of a slab, about
+CACHED = 1 << 15  # voxels whose box means are made at a time, about
 
 Array = NDArray[np.float32]
+T = TypeVar("T")
 
 
 def neighbours(dims: int) -> list[tuple[int, ...]]:
@@ -44,29 +49,34 @@ def count_features(dims: int) -> int:
 
 
 @kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
-def _line_means(source, stride, small, large, target_small, target_large):  # type: ignore[no-untyped-def]
-    """One pass of both box means: means of three and of seven voxels `stride` apart."""
-    inside = len(source) - 6 * stride
+def _line_means(small, large, stride, to_small, to_large):  # type: ignore[no-untyped-def]
+    """One pass of both box means: of three and of seven voxels `stride` apart, from the first on."""
     third, seventh = np.float32(1 / 3), np.float32(1 / 7)
     a, b, c = small[2 * stride :], small[3 * stride :], small[4 * stride :]
-    to = target_small[3 * stride :]
-    for i in range(inside):
-        to[i] = ((a[i] + c[i]) + b[i]) * third
+    for i in range(len(to_small)):
+        to_small[i] = ((a[i] + c[i]) + b[i]) * third
     d, e, f, g = large, large[stride:], large[2 * stride :], large[3 * stride :]
     h, k, m = large[4 * stride :], large[5 * stride :], large[6 * stride :]
-    to = target_large[3 * stride :]
-    for i in range(inside):
-        to[i] = (((f[i] + h[i]) + (e[i] + k[i])) + ((d[i] + m[i]) + g[i])) * seventh
+    for i in range(len(to_large)):
+        to_large[i] = (((f[i] + h[i]) + (e[i] + k[i])) + ((d[i] + m[i]) + g[i])) * seventh
 
 
-def _box_means(values: Array, strides: Sequence[int]) -> tuple[Array, Array]:
-    """Means over the boxes of 3 and of 7 voxels a side, by one pass per axis; true where a box lies inside."""
-    small = large = values
-    for stride in strides:
-        targets = np.zeros_like(values), np.zeros_like(values)
-        _line_means(values, stride, small, large, *targets)
-        small, large = targets
-    return small, large
+def _box_means(values: Array, small: Array, large: Array, rows: int, strides: Sequence[int]) -> None:
+    """small, large <- means over the boxes of 3 and of 7 voxels a side, by one pass per axis; true where a box fits.
+
+    Some rows of the slab at a time: the second and later passes find what they need in the cache.
+    """
+    together = max(1, CACHED // strides[0])
+    spare = np.zeros((2, 2, together * strides[0]), np.float32)
+    for row in range(REACH, rows - REACH, together):
+        begin, end = row * strides[0], min(row + together, rows - REACH) * strides[0]
+        sources = [values[begin - REACH * strides[0] : end + REACH * strides[0]]] * 2
+        for k, stride in enumerate(strides):
+            last = k == len(strides) - 1
+            targets = [small[begin:end], large[begin:end]] if last else list(spare[k % 2, :, : end - begin])
+            edge = REACH * stride if k else 0
+            _line_means(*sources, stride, *(target[edge : len(target) - edge] for target in targets))
+            sources = targets
 
 
 @kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never", error_model="numpy")
@@ -127,15 +137,16 @@ def _gather(values, small, large, steps, near, settings, first, last, wanted, ou
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """Some rows of a chunk with `REACH` voxels around them, flat, with `TILE` zeros behind.
+    """Some rows of a chunk with `REACH` voxels around them, flat, with room for a tile behind.
 
-    values, small, large: the voxels and the two box means. steps: how far away the pairs' neighbours are. The rows
-    lie between `first` and `last`, and at `inside` when `values` takes on `shape`.
+    values, small, large: the voxels and the two box means. out: room for as many. steps: how far away the pairs'
+    neighbours are. The rows lie between `first` and `last`, and at `inside` when `values` takes on `shape`.
     """
 
     values: Array
     small: Array
     large: Array
+    out: Array
     steps: NDArray[np.int64]
     near: int
     shape: tuple[int, ...]
@@ -159,23 +170,52 @@ class Slab:
         return out
 
 
-def make_slab(chunk: Array, rows: slice) -> Slab:
-    """Rows start .. stop of a chunk, ready for the kernels."""
-    start, stop = max(rows.start - REACH, 0), min(rows.stop + REACH, len(chunk))
-    widths = [(REACH - rows.start + start, REACH + rows.stop - stop)] + [(REACH, REACH)] * (chunk.ndim - 1)
-    padded = np.pad(chunk[start:stop], widths, mode="edge")
-    values = np.zeros(padded.size + TILE, np.float32)
-    values[: padded.size] = padded.reshape(-1)
-    strides = [n // padded.itemsize for n in padded.strides]
-    small, large = _box_means(values, strides)
-    steps = np.array(neighbours(chunk.ndim), np.int64) @ np.array(strides, np.int64)
-    near = len(steps) - 2 * chunk.ndim
-    first = REACH * sum(strides)
-    return Slab(values, small, large, steps, near, padded.shape, first, padded.size - first)
+class Slabs:
+    """The slabs of a chunk, one at a time: each takes the memory of the one before, as new memory is slow."""
+
+    def __init__(self, chunk: Array) -> None:
+        self._chunk = chunk
+        self._sides = tuple(n + 2 * REACH for n in chunk.shape[1:])
+        self._row = math.prod(self._sides)
+        self._memory = np.zeros((4, (_thickness(chunk.shape) + 2 * REACH) * self._row + TILE), np.float32)
+
+    def at(self, rows: slice) -> Slab:
+        """Rows start .. stop of the chunk, ready for the kernels."""
+        values, small, large, out = self._memory
+        shape = (rows.stop - rows.start + 2 * REACH, *self._sides)
+        size = math.prod(shape)
+        self._fill(values[:size].reshape(shape), rows)
+        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        _box_means(values, small, large, shape[0], strides)
+        steps = np.array(neighbours(len(shape)), np.int64) @ np.array(strides, np.int64)
+        first = REACH * sum(strides)
+        return Slab(values, small, large, out, steps, len(steps) - 2 * len(shape), shape, first, size - first)
+
+    def _fill(self, padded: Array, rows: slice) -> None:
+        """padded <- the rows and what is around them, continued beyond the chunk by its outermost voxels."""
+        start, stop = max(rows.start - REACH, 0), min(rows.stop + REACH, len(self._chunk))
+        filled = [slice(start - rows.start + REACH, stop - rows.start + REACH)]
+        filled += [slice(REACH, n - REACH) for n in self._sides]
+        padded[tuple(filled)] = self._chunk[start:stop]
+        for axis, side in enumerate(filled):
+            line = np.moveaxis(padded, axis, 0)
+            line[: side.start] = line[side.start]
+            line[side.stop :] = line[side.stop - 1]
 
 
-def slab_rows(shape: tuple[int, ...]) -> Iterator[slice]:
-    """The rows of a chunk's slabs, in order."""
-    thick = max(SLAB // max(int(np.prod(shape[1:])), 1), 2 * REACH)
-    for start in range(0, shape[0], thick):
-        yield slice(start, min(start + thick, shape[0]))
+def _thickness(shape: tuple[int, ...]) -> int:
+    """Rows of a chunk's slabs, but for the last one."""
+    return min(max(SLAB // max(math.prod(shape[1:]), 1), 2 * REACH), shape[0])
+
+
+def over_slabs(chunk: Array, work: Callable[[Slab, slice], T]) -> list[T]:
+    """work(slab, rows) for the slabs of a chunk, in order; on all threads."""
+    thick = _thickness(chunk.shape)
+    rows = [slice(start, min(start + thick, len(chunk))) for start in range(0, len(chunk), thick)]
+    each = -(-len(rows) // threads())
+
+    def run(first: int) -> list[T]:
+        slabs = Slabs(chunk)
+        return [work(slabs.at(these), these) for these in rows[first : first + each]]
+
+    return list(itertools.chain.from_iterable(parallel_map(run, range(0, len(rows), each))))

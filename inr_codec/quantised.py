@@ -24,6 +24,35 @@ def weigh(values: FloatArray, bands: Bands, *, back: bool = False) -> None:
             box *= factor
 
 
+def restored(levels: Levels, bands: Bands, step: float, points: bytes, out: FloatArray) -> None:
+    """The coefficients of levels, `dequantise` and `weigh` back in one: out, which holds zeros where levels do, and may
+    be their own memory."""
+    factors = []
+    for band in bands.order:
+        for n, level, offset, size in zip(levels.shape, band.levels, band.offset, band.size, strict=True):
+            factors.append(1 / norms(n, level)[offset:][:size] if level else np.ones(size, np.float32))
+    along, flat = np.concatenate(factors), levels.reshape(-1)
+    _restored(flat, bands.table, along, np.float32(step), _offsets(points), out.reshape(-1))
+
+
+@kernel()
+def _restored(levels, table, factors, step, offsets, out):  # type: ignore[no-untyped-def]
+    along_z = 0
+    for b in range(table.shape[0]):
+        band = table[b]
+        along_y = along_z + band[NZ]
+        along_x = along_y + band[NY]
+        for z in range(band[NZ]):
+            for y in range(band[NY]):
+                o = band[OFFSET] + z * band[STRIDE_Z] + y * band[STRIDE_Y]
+                for x in range(band[NX]):
+                    m = levels[o + x]
+                    if m != 0:
+                        value = _value(m, offsets, step)
+                        out[o + x] = value * factors[along_z + z] * factors[along_y + y] * factors[along_x + x]
+        along_z = along_x + band[NX]
+
+
 def centroids(values: FloatArray, levels: Levels, step: float) -> bytes:
     """Where coefficients of each magnitude lie on average: one byte per point, 128 + 256 (mean - magnitude)."""
     flat, level = values.reshape(-1), levels.reshape(-1)
@@ -39,24 +68,29 @@ def centroids(values: FloatArray, levels: Levels, step: float) -> bytes:
 
 
 @kernel()
+def _value(m, offsets, step):  # type: ignore[no-untyped-def]
+    """What a level that is not zero stands for."""
+    if m > 0:
+        return (np.float32(m) + offsets[min(m, POINTS) - 1]) * step
+    return (np.float32(m) - offsets[min(-m, POINTS) - 1]) * step
+
+
+@kernel()
 def _dequantise(levels, step, offsets, out):  # type: ignore[no-untyped-def]
     for i in range(levels.size):
         m = levels[i]
-        if m > 0:
-            out[i] = (np.float32(m) + offsets[min(m, POINTS) - 1]) * step
-        elif m < 0:
-            out[i] = (np.float32(m) - offsets[min(-m, POINTS) - 1]) * step
-        else:
-            out[i] = 0
+        out[i] = _value(m, offsets, step) if m != 0 else np.float32(0)
 
 
-def dequantise(levels: Levels, step: float, points: bytes, out: FloatArray | None = None) -> FloatArray:
-    """Weighted coefficients: sign x (magnitude + (point - 128) / 256) x step, zero for zero; `out`: may be the levels'
-    own memory."""
-    out = np.empty(levels.shape, np.float32) if out is None else out
-    offsets = ((np.frombuffer(points, np.uint8).astype(np.float32) - _ZERO_POINT) / _POINT_UNIT).astype(np.float32)
-    _dequantise(levels.reshape(-1), np.float32(step), offsets, out.reshape(-1))
+def dequantise(levels: Levels, step: float, points: bytes) -> FloatArray:
+    """Weighted coefficients: sign x (magnitude + (point - 128) / 256) x step, zero for zero."""
+    out = np.empty(levels.shape, np.float32)
+    _dequantise(levels.reshape(-1), np.float32(step), _offsets(points), out.reshape(-1))
     return out
+
+
+def _offsets(points: bytes) -> FloatArray:
+    return ((np.frombuffer(points, np.uint8).astype(np.float32) - _ZERO_POINT) / _POINT_UNIT).astype(np.float32)
 
 
 def spread_weights(weights: FloatArray, steps: list[Step]) -> FloatArray:

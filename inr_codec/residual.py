@@ -15,7 +15,7 @@ from inr_codec import coefficients, wavelet
 from inr_codec.bands import bands_table
 from inr_codec.boxes import as_3d
 from inr_codec.errors import CorruptChunk
-from inr_codec.quantised import dequantise, weigh
+from inr_codec.quantised import restored
 from inr_codec.runtime import begin
 from inr_codec.splitting import unpack_tree
 from inr_codec.wavelet import Box, FloatArray, Step
@@ -116,9 +116,8 @@ def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], F
         raise CorruptChunk(
             f"the coefficients of a residual layer go on past its end at {len(payload)}; the chunk is damaged"
         )
-    values = dequantise(q, residual_step(payload), payload[6:9], q.view(np.float32))
-    with np.errstate(all="ignore"):  # damaged bytes may mean any values
-        weigh(values, bands, back=True)
+    values = q.view(np.float32)
+    restored(q, bands, residual_step(payload), payload[6:9], values)
     return steps, values
 
 
