@@ -114,6 +114,14 @@ class Recipe:
         options = ", ".join(f"{name}={value!r}" for name, value in self.config.to_dict().items())
         return f"{type(self).__name__}({options})"
 
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return False
+        return self.config == other.config and np.array_equal(self.weights, other.weights)  # type: ignore[arg-type]
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.config))
+
 
 class INRCodec(Recipe, Codec):  # type: ignore[misc]
     """A numcodecs codec that stores a chunk as small neural networks: `INRCodec(ratio=100)`.
@@ -156,12 +164,6 @@ class INRCodec(Recipe, Codec):  # type: ignore[misc]
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A codec from `get_config()`; ConfigError for an option that this release does not know."""
         return cls(**make_config({name: value for name, value in config.items() if name != "id"}).to_dict())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, INRCodec) and self.config == other.config
-
-    def __hash__(self) -> int:
-        return hash((self.codec_id, self.config))
 
 
 def as_array(buf: Any) -> NDArray[Any]:

@@ -5,14 +5,15 @@ its network has size 0. All integers go through one range-coded string (integers
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.blocks import Block, pack_tree, unpack_tree
+from inr_codec.boxes import Box, boxes
 from inr_codec.bytestream import ByteReader, ByteWriter
 from inr_codec.errors import CorruptChunk
 from inr_codec.evaluate import evaluate_grid
@@ -43,6 +44,7 @@ MAX_BLOCKS = 4096
 MAX_PARAMETERS = 1 << 22
 FREE_PARAMETERS, PARAMETERS_PER_BYTE = 1 << 11, 1 << 3
 """A layer has at most so many parameters, and so many more for each byte of its integers."""
+AT_ONCE = 1 << 17  # voxels of a block that one thread evaluates at a time
 SERIAL = 1 << 15
 """Fewer voxels than this are evaluated on the caller's thread: handing them to others would take longer."""
 REMEMBERED = 32
@@ -252,33 +254,40 @@ def evaluate_network(layer: NetworkLayer, indices: Sequence[NDArray[np.intp]]) -
 def evaluate_network_at(layer: NetworkLayer, positions: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:
     """The same at any positions (sorted, in voxels; each belongs to the block of the nearest voxel)."""
     out = np.empty(tuple(len(p) for p in positions), np.float32)
-    jobs = []
+    jobs: list[Callable[[], None]] = []
     for block, network in zip(layer.blocks, layer.networks, strict=True):
-        window = []
-        axes = []
+        window, axes = [], []
         for start, side, position in zip(block.offset, block.shape, positions, strict=True):
             first, last = np.searchsorted(position, (start - 0.5, start + side - 0.5))
             window.append(slice(int(first), int(last)))
-            inside = position[first:last]
-            axes.append(coordinates_at(inside - start, side))
+            axes.append(coordinates_at(position[first:last] - start, side))
         if all(w.stop > w.start for w in window):
-            jobs.append((network, tuple(window), axes))
-
-    def work(job: tuple[NetworkBlock, tuple[slice, ...], list[NDArray[np.float32]]]) -> None:
-        network, window, axes = job
-        std, mean = affine_of(network)
-        if network.size == 0:
-            out[window] = mean
-            return
-        shape = layer.shape_of(network, len(positions))
-        out[window] = evaluate_grid(dequantise(layer, network, shape), shape, layer.w0, axes, std, mean)
-
+            jobs += _evaluations(layer, network, out[tuple(window)], axes)
     if out.size < SERIAL:
         for job in jobs:
-            work(job)
+            job()
     else:
-        parallel_map(work, jobs)
+        parallel_map(lambda job: job(), jobs)
     return out
+
+
+def _evaluations(
+    layer: NetworkLayer, network: NetworkBlock, out: NDArray[np.float32], axes: Sequence[NDArray[np.float32]]
+) -> Iterator[Callable[[], None]]:
+    """The work of filling a block's part of the result, in pieces for several threads."""
+    std, mean = affine_of(network)
+    if network.size == 0:
+        out[...] = mean
+        return
+    shape = layer.shape_of(network, len(axes))
+    parameters = cache(lambda: dequantise(layer, network, shape))
+
+    def fill(box: Box) -> None:
+        sides = [axis[side] for axis, side in zip(axes, box, strict=True)]
+        out[box] = evaluate_grid(parameters(), shape, layer.w0, sides, std, mean)
+
+    for box in boxes(out.shape, AT_ONCE):
+        yield partial(fill, box)
 
 
 def funnel_units(ratio: float) -> int:

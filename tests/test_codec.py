@@ -73,6 +73,9 @@ def test_codecs_differ_when_an_option_does() -> None:
     assert INRCodec(ratio=100) == INRCodec(ratio=100.0)
     assert INRCodec(ratio=100) != INRCodec(ratio=101)
     assert INRCodec(ratio=8) != INRCodec(bpv=8)
+    ones, twos = np.ones((4, 4)), np.full((4, 4), 2.0)
+    assert INRCodec(ratio=8, weights=ones) == INRCodec(ratio=8, weights=ones.copy())
+    assert INRCodec(ratio=8, weights=ones) != INRCodec(ratio=8, weights=twos)
     assert INRCodec(ratio=100) != numcodecs.Zlib()
 
 
