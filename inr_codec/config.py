@@ -134,6 +134,10 @@ def make_config(options: dict[str, Any], owner: str = "inr_codec") -> Config:
             near = difflib.get_close_matches(name, known, 1)
             advice = f"did you mean {near[0]}=?" if near else "leave it out, or install a release that knows it"
             raise ConfigError(f"expected an option of {owner}, got {name}={options[name]!r:.40}: {advice}")
+    for name in CUTTING:
+        if options.get("partition") == "none" and options.get(name) is not None:
+            wanted = f"no {name}= beside partition='none', which cuts nothing"
+            raise ConfigError(f"expected {wanted}, got {options[name]!r}: leave one of the two out")
     return Config(**options)
 
 

@@ -62,12 +62,13 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "funnel_ratio": {"architecture": "siren", "funnel_ratio": 2.2},
     "max_blocks": {"architecture": "siren", "max_blocks": 8},
     "allocation": {"architecture": "siren", "allocation": "size"},
+    "levels": {"partition": "none", "levels": 2},
 }
 
 
 @pytest.mark.parametrize("option", CONTRADICTIONS)
 def test_contradictions_are_refused(option: str) -> None:
-    """An option that the architecture excludes is named, in one line."""
+    """An option that the architecture or the partition excludes is named, in one line."""
     with pytest.raises(ConfigError, match=rf"expected .*{option}=.*, got {option}=.*: .*") as caught:
         INRCodec(ratio=10, **CONTRADICTIONS[option])
     assert "\n" not in str(caught.value)

@@ -28,7 +28,7 @@ OPTIONS = st.fixed_dictionaries(
         "seed": st.integers(0, 2**32 - 1),
         "preset": st.just("paper"),
         "architecture": st.just("funnel"),
-        "partition": st.sampled_from(["spectrum", "equal", "none"]),
+        "partition": st.sampled_from(["spectrum", "equal"]),
         "max_blocks": st.integers(1, 64),
         "depth": st.integers(2, 16),
         "w0": st.floats(1, 100),
