@@ -137,7 +137,7 @@ def make_config(options: dict[str, Any], owner: str = "inr_codec") -> Config:
     for name in CUTTING:
         if options.get("partition") == "none" and options.get(name) is not None:
             wanted = f"no {name}= beside partition='none', which cuts nothing"
-            raise ConfigError(f"expected {wanted}, got {options[name]!r}: leave one of the two out")
+            raise ConfigError(f"expected {wanted}, got {name}={options[name]!r}: leave one of the two out")
     return Config(**options)
 
 
