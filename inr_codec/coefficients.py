@@ -62,7 +62,7 @@ from inr_codec.entropy import (
     encoder_finish,
     encoder_init,
 )
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner, kernel
 from inr_codec.mixing import ONE_WEIGHT, learn, predict
 from inr_codec.quantised import Levels, live_cells
 from inr_codec.wavelet import FloatArray
@@ -105,7 +105,7 @@ def new_model() -> Model:
     )
 
 
-@kernel()
+@inner()
 def _code(encoding, state, buffer, p, bit):
     if encoding:
         encode_bit(state, buffer, p, bit)
@@ -113,7 +113,7 @@ def _code(encoding, state, buffer, p, bit):
     return decode_bit(state, buffer, p)
 
 
-@kernel()
+@inner()
 def _code_large(encoding, state, buffer, excess):
     """Exponential Golomb code of excess >= 1."""
     bits = 0
@@ -125,7 +125,7 @@ def _code_large(encoding, state, buffer, excess):
     return value
 
 
-@kernel()
+@inner()
 def _best_level(a, lam, sign_cost, model, contexts, inputs, set_of_zero):
     """The magnitude of least distortion + lam x cost (2^-16 bit) for a coefficient of a steps, a >= 1/2."""
     high = int(min(a + np.float32(0.5), np.float32(1 << GOLOMB_BITS)))
@@ -146,7 +146,7 @@ def _best_level(a, lam, sign_cost, model, contexts, inputs, set_of_zero):
     return best if high < UNARY else high
 
 
-@kernel()
+@inner()
 def _code_cells(encoding, table, b, state, buffer, live, model, work, contexts, inputs):
     band = table[b]
     weights = model.cell_mixers[band[LEVEL]]

@@ -32,7 +32,7 @@ from inr_codec.bands import (
     SHIFT_Y,
     SHIFT_Z,
 )
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner
 
 Table = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int64]
@@ -109,18 +109,18 @@ def new_work(magnitudes: int, cells: int) -> Work:
     )
 
 
-@kernel()
+@inner()
 def at(i: int, shift: int) -> int:
     """The index in a band coarser by `shift` levels that covers index i; finer: its first."""
     return i >> shift if shift >= 0 else i << -shift
 
 
-@kernel()
+@inner()
 def _coarse(v: int, most: int) -> int:
     return min(int(COARSE[min(v, 2047)]), most)
 
 
-@kernel()
+@inner()
 def cell_contexts(table: Table, b: int, work: Work, z: int, y: int, x: int, contexts: Ints) -> int:
     """Contexts of the bit that tells whether cell (z, y, x) of band b holds anything; returns the place of the cell."""
     band, cells, magnitudes = table[b], work.cells, work.magnitudes
@@ -153,7 +153,7 @@ def cell_contexts(table: Table, b: int, work: Work, z: int, y: int, x: int, cont
     return int(c)
 
 
-@kernel()
+@inner()
 def coefficient_contexts(
     table: Table, b: int, work: Work, z: int, y: int, x: int, seen: int, weights: Ints, contexts: Ints
 ) -> int:
@@ -216,7 +216,7 @@ def coefficient_contexts(
     return mean
 
 
-@kernel()
+@inner()
 def learn_magnitude(work: Work, weights: Ints, mean: int, magnitude: int) -> None:
     """Move the weights of the magnitude predictor by normalised least mean squares."""
     f = work.features
@@ -229,7 +229,7 @@ def learn_magnitude(work: Work, weights: Ints, mean: int, magnitude: int) -> Non
         weights[i] += step * f[i]
 
 
-@kernel()
+@inner()
 def sign_contexts(
     table: Table, b: int, work: Work, z: int, y: int, x: int, weights: Ints, contexts: Ints
 ) -> tuple[int, int]:
@@ -272,7 +272,7 @@ def sign_contexts(
     return logit, n
 
 
-@kernel()
+@inner()
 def learn_sign(work: Work, weights: Ints, n: int, error: int) -> None:
     """Move the weights of the sign predictor; error = bit - its own probability, in units of 2^-16."""
     for i in range(n):

@@ -7,9 +7,9 @@ A bit is coded with p1 = P(bit = 1) in units of 2^-16, an integer in [1, 65535].
     bit 1: range = bound              bit 0: low += bound, range -= bound
     while range < 2^40: emit the top byte of low (its carry goes into the bytes before it), low <<= 8, range <<= 8
 
-All functions are numba kernels without Python objects and inline into the loops that call them. States are small
-integer arrays (`STATE_SIZE` entries). Nothing here raises: writing past the end of a buffer only counts, reading past
-it gives zeros.
+All functions are compiled into the kernels that call them, and work in plain Python too. States are small integer arrays
+or lists (`STATE_SIZE` entries). Nothing here raises: writing past the end of a buffer only counts, reading past it gives
+zeros.
 """
 
 import bisect
@@ -17,10 +17,11 @@ import bisect
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner
 
-IntArray = npt.NDArray[np.int64]
-ByteArray = npt.NDArray[np.uint8]
+State = npt.NDArray[np.int64] | list[int]
+Written = npt.NDArray[np.uint8] | bytearray
+Read = npt.NDArray[np.uint8] | bytes
 
 STATE_SIZE = 4
 HALF = 1 << 15
@@ -65,8 +66,8 @@ RATES = np.array([2 * 65536 // (2 * n + 3) for n in range(MAX_COUNT + 1)], np.in
 """Share (2^-16) of the error that a probability takes after n observations: floor(2^16 / (n + 1.5))."""
 
 
-@kernel()
-def encoder_init(state: IntArray) -> None:
+@inner()
+def encoder_init(state: State) -> None:
     """Start an encoder: state is int64[STATE_SIZE] = (low, range, bytes emitted, unused)."""
     state[0] = 0
     state[1] = _TOP
@@ -74,11 +75,11 @@ def encoder_init(state: IntArray) -> None:
     state[3] = 0
 
 
-@kernel()
-def _carry(buffer: ByteArray, position: int) -> None:
+@inner()
+def _carry(buffer: Written, position: int) -> None:
     """Add one to the number that ends at buffer[position - 1]; only bytes that fitted exist."""
     i = position - 1
-    while i >= buffer.size:
+    while i >= len(buffer):
         i -= 1  # these bytes were only counted: the stream is too long to be used anyway
     while i >= 0:
         if buffer[i] != 255:
@@ -88,23 +89,23 @@ def _carry(buffer: ByteArray, position: int) -> None:
         i -= 1
 
 
-@kernel()
-def encode_bit(state: IntArray, buffer: ByteArray, p1: int, bit: int) -> None:
-    """Write one bit; p1 = P(bit = 1) in [1, 65535]. Bytes past buffer.size are counted in state[2] and not stored."""
-    low = int(np.int64(state[0]))
-    width = int(np.int64(state[1]))
-    bound = (width >> 16) * int(np.int64(p1))
+@inner()
+def encode_bit(state: State, buffer: Written, p1: int, bit: int) -> None:
+    """Write one bit; p1 = P(bit = 1) in [1, 65535]. Bytes past len(buffer) are counted in state[2] and not stored."""
+    low = int(state[0])
+    width = int(state[1])
+    bound = (width >> 16) * p1
     if bit:
         width = bound
     else:
         low += bound
         width -= bound
     while width < _LEAST:
-        position = int(np.int64(state[2]))
+        position = int(state[2])
         if low >= _TOP:
             _carry(buffer, position)
             low &= _MASK48
-        if position < buffer.size:
+        if position < len(buffer):
             buffer[position] = low >> 40
         state[2] = position + 1
         low = (low & _MASK40) << 8
@@ -113,37 +114,37 @@ def encode_bit(state: IntArray, buffer: ByteArray, p1: int, bit: int) -> None:
     state[1] = width
 
 
-@kernel()
-def encoder_finish(state: IntArray, buffer: ByteArray) -> int:
+@inner()
+def encoder_finish(state: State, buffer: Written) -> int:
     """Write the last byte and drop trailing zeros, which a decoder reads anyway; return the number of bytes.
 
-    More than buffer.size means that the buffer was too small: it then holds no stream.
+    More than len(buffer) means that the buffer was too small: it then holds no stream.
     """
-    low = int(np.int64(state[0])) + _MASK40
-    position = int(np.int64(state[2]))
+    low = int(state[0]) + _MASK40
+    position = int(state[2])
     if low >= _TOP:
         _carry(buffer, position)
         low &= _MASK48
-    if position < buffer.size:
+    if position < len(buffer):
         buffer[position] = low >> 40
     position += 1
-    if position > buffer.size:
+    if position > len(buffer):
         return position
     while position > 0 and buffer[position - 1] == 0:
         position -= 1
     return position
 
 
-@kernel()
-def decoder_init(state: IntArray, buffer: ByteArray, start: int, stop: int) -> None:
+@inner()
+def decoder_init(state: State, buffer: Read, start: int, stop: int) -> None:
     """Start a decoder on buffer[start:stop]: state is int64[STATE_SIZE] = (code - low, range, next byte, stop)."""
-    stop = min(max(stop, 0), buffer.size)
+    stop = min(max(stop, 0), len(buffer))
     position = max(start, 0)
     code = 0
     for _ in range(6):
         code <<= 8
         if position < stop:
-            code |= int(np.int64(buffer[position]))
+            code |= int(buffer[position])
         position += 1
     state[0] = code
     state[1] = _TOP
@@ -151,12 +152,12 @@ def decoder_init(state: IntArray, buffer: ByteArray, start: int, stop: int) -> N
     state[3] = stop
 
 
-@kernel()
-def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
+@inner()
+def decode_bit(state: State, buffer: Read, p1: int) -> int:
     """Read one bit coded with p1 = P(bit = 1); past the end zeros are read, which always gives some bit."""
-    code = int(np.int64(state[0]))
-    width = int(np.int64(state[1]))
-    bound = (width >> 16) * int(np.int64(p1))
+    code = int(state[0])
+    width = int(state[1])
+    bound = (width >> 16) * p1
     bit = 0
     if code < bound:
         width = bound
@@ -165,10 +166,10 @@ def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
         code -= bound
         width -= bound
     while width < _LEAST:
-        position = int(np.int64(state[2]))
+        position = int(state[2])
         code <<= 8
-        if position < int(np.int64(state[3])):
-            code |= int(np.int64(buffer[position]))
+        if position < int(state[3]):
+            code |= int(buffer[position])
         state[2] = position + 1
         width <<= 8
     state[0] = code
@@ -176,7 +177,7 @@ def decode_bit(state: IntArray, buffer: ByteArray, p1: int) -> int:
     return bit
 
 
-@kernel()
+@inner()
 def adapt(p: int, bit: int, rate: int) -> int:
     """The probability p in [1, 65535] after one bit: moves by 2^-rate of the error, 1 <= rate <= 15; stays in range."""
     if bit:
@@ -184,15 +185,15 @@ def adapt(p: int, bit: int, rate: int) -> int:
     return p - (p >> rate)
 
 
-@kernel()
+@inner()
 def adapt_counted(entry: int, bit: int, limit: int) -> int:
     """The counted probability after one bit; entry = p (2^-22) << 10 | n, below 2^32.
 
     p moves by 1 / (n + 1.5) of its error; n grows up to limit <= MAX_COUNT, so young contexts learn fast and
     old ones slowly. `probability` reads p.
     """
-    n = int(np.int64(entry)) & 1023
-    p = int(np.int64(entry)) >> 10
+    n = int(entry) & 1023
+    p = int(entry) >> 10
     target = 4194303 if bit else 0
     p += ((target - p) * int(RATES[n])) >> 16
     if n < limit:
@@ -200,7 +201,7 @@ def adapt_counted(entry: int, bit: int, limit: int) -> int:
     return (p << 10) | n
 
 
-@kernel()
+@inner()
 def probability(entry: int) -> int:
     """P(bit = 1) of a counted probability in units of 2^-16, kept in [1, 65535]."""
-    return min(max(int(np.int64(entry)) >> 16, 1), 65535)
+    return min(max(int(entry) >> 16, 1), 65535)

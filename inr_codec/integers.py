@@ -19,7 +19,7 @@ from inr_codec.entropy import (
     encoder_init,
     probability,
 )
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner, kernel
 
 HALF = 1 << 15  # probability of a plain bit
 CLASSES = 40
@@ -69,7 +69,7 @@ def _starting_contexts() -> NDArray[np.int64]:
 _START = _starting_contexts()
 
 
-@kernel()
+@inner()
 def _context(mean):
     """Class of a running mean (in 1/16): two per octave."""
     octave = 0
@@ -83,14 +83,14 @@ def _context(mean):
     return min(2 * octave + upper, CLASSES - 1)
 
 
-@kernel()
+@inner()
 def _encode_modelled(state, buffer, contexts, c, at, bit):
     entry = contexts[c, at]
     encode_bit(state, buffer, probability(entry), bit)
     contexts[c, at] = adapt_counted(entry, bit, LIMIT)
 
 
-@kernel()
+@inner()
 def _decode_modelled(state, buffer, contexts, c, at):
     entry = contexts[c, at]
     bit = decode_bit(state, buffer, probability(entry))
@@ -174,7 +174,7 @@ class IntegerDecoder:
 
     def __init__(self, data: bytes, slots: int, groups: NDArray[np.int64] | None = None) -> None:
         self._state = np.zeros(STATE_SIZE, np.int64)
-        self._buffer = np.frombuffer(data, np.uint8)
+        self._buffer = np.frombuffer(bytearray(data), np.uint8)
         self._contexts = np.repeat(_START[None], 1 if groups is None else int(groups.max()) + 1, axis=0)
         self._groups = np.zeros(slots, np.int64) if groups is None else groups
         self._means = np.full(slots, FIRST_MEAN, np.int64)

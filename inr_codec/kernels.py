@@ -1,4 +1,7 @@
-"""Compiling numba kernels, with a cache that no upgrade can leave stale.
+"""Compiling numba kernels: what a first call costs, and a cache that no upgrade can leave stale.
+
+A `kernel` is called from Python: it has a wrapper for that, and is kept on disk. What only kernels call is `inner`: it is
+compiled into them, at a third of the cost, and remains a plain function to Python.
 
 numba keeps a compiled function as long as the file that defines it is the same, although it contains what it calls from
 other files. Here a cached kernel depends on the sources of its module and of all that this imports from the package.
@@ -9,9 +12,12 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numba import njit
+from numba.extending import register_jitable
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 PACKAGE = Path(__file__).parent
 IMPORT = re.compile(r"^ *from inr_codec((?:\.\w+)*) import (\([^)]*\)|.*)", re.MULTILINE)
@@ -55,3 +61,12 @@ def kernel(**flags: Any) -> Callable[[Callable[..., Any]], Any]:
         return compiled
 
     return compile_lazily
+
+
+def inner(**flags: Any) -> Callable[[Function], Function]:
+    """For what kernels call: without wrappers and a cache of its own; division by zero gives what numpy gives.
+
+    numba compiles such a function once for each set of flags that it is called under: best always from other `inner`.
+    """
+    decorator: Callable[[Function], Function] = register_jitable(no_cfunc_wrapper=True, error_model="numpy", **flags)
+    return decorator

@@ -12,7 +12,7 @@ and where x says nothing new it is left alone.
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,7 +25,7 @@ BROKEN = -0.5
 """Of h, which is never negative but for rounding."""
 
 
-@kernel()
+@inner()
 def restart(weights: Floats, inverse: Floats) -> None:
     """Forget everything: w = 0, P = I."""
     n = weights.size
@@ -36,7 +36,7 @@ def restart(weights: Floats, inverse: Floats) -> None:
         inverse[i, i] = 1.0
 
 
-@kernel()
+@inner()
 def dot(a: Floats, b: Floats) -> float:
     """Sum of products, first to last."""
     total = 0.0
@@ -45,7 +45,7 @@ def dot(a: Floats, b: Floats) -> float:
     return total
 
 
-@kernel()
+@inner()
 def learn(weights: Floats, inverse: Floats, x: Floats, error: float, p: Floats) -> None:
     """One step towards d = error + w' x; `p` is scratch."""
     n = x.size

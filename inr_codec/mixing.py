@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inr_codec.entropy import SQUASH, STRETCH, STRETCH_LIMIT, adapt_counted
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner
 
 IntArray = npt.NDArray[np.int64]
 
@@ -23,7 +23,7 @@ ONE_WEIGHT = 1 << 16
 CONFIDENCE = np.array([(256 * (2 * n + 1) + n + 2) // (2 * n + 4) for n in range(1024)], np.int32)
 
 
-@kernel()
+@inner()
 def predict(
     tables: npt.NDArray[np.uint32], base: int, contexts: IntArray, weights: npt.NDArray[np.int32], inputs: IntArray
 ) -> int:
@@ -39,7 +39,7 @@ def predict(
     return int(SQUASH[total + STRETCH_LIMIT])
 
 
-@kernel()
+@inner()
 def learn(
     tables: npt.NDArray[np.uint32],
     base: int,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inr_codec.entropy import COUNTED_HALF, HALF, decode_bit, encode_bit
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner
 from inr_codec.mixing import ONE_WEIGHT
 from inr_codec.mixing import learn as learn_bit
 from inr_codec.mixing import predict as predict_bit
@@ -32,7 +32,7 @@ OVERRUN = 64
 """Bytes past the end that a reader takes for trailing zeros."""
 
 
-@kernel()
+@inner()
 def bins(v):
     """Quarter octaves of v + 1, v >= 0, at most BINS - 1."""
     v += 1
@@ -44,20 +44,20 @@ def bins(v):
     return 4 + 2 * (v & 1) if octave else 0
 
 
-@kernel()
+@inner()
 def signed_octave(v, limit):
     """Octave of |v| with the sign of v, both limited, from 0 on."""
     a = min(bins(abs(v)) >> 2, limit)
     return limit + a if v >= 0 else limit - a
 
 
-@kernel()
+@inner()
 def third(v):
     """0, 1, 2 for v near zero, above, below."""
     return 1 if v > 4 else 2 if v < -4 else 0
 
 
-@kernel()
+@inner()
 def _bit(encoding, state, buffer, p, bit):
     if encoding:
         encode_bit(state, buffer, p, bit)
@@ -65,7 +65,7 @@ def _bit(encoding, state, buffer, p, bit):
     return decode_bit(state, buffer, p)
 
 
-@kernel()
+@inner()
 def _modelled(encoding, state, buffer, tables, weights, decision, contexts, inputs, bit):
     base = decision * PART
     p = predict_bit(tables, base, contexts, weights, inputs)
@@ -74,7 +74,7 @@ def _modelled(encoding, state, buffer, tables, weights, decision, contexts, inpu
     return bit
 
 
-@kernel()
+@inner()
 def _golomb(encoding, state, buffer, value):
     """Exponential Golomb code of value >= 1."""
     count = 0
@@ -86,7 +86,7 @@ def _golomb(encoding, state, buffer, value):
     return out
 
 
-@kernel()
+@inner()
 def code_error(encoding, state, buffer, tables, mixers, around, shift, contexts, inputs, e):
     """Code the error e of a prediction, whose expected size is 2^shift or so."""
     group = min(around >> 2, SETS - 1)

@@ -173,7 +173,7 @@ def _put(triple: tuple[int, int, int], axis: int, value: int) -> tuple[int, int,
 
 def pack_tree(shape: tuple[int, int, int], choices: list[int]) -> bytes:
     """A tree as bytes: per node that can be split one bit for a leaf, then the axis among those that can be split."""
-    state, buffer, model = np.zeros(STATE_SIZE, np.int64), np.zeros(4096, np.uint8), _model()
+    state, buffer, model = [0] * STATE_SIZE, bytearray(4096), _model()
     remaining = iter(choices)
     encoder_init(state)
 
@@ -193,18 +193,18 @@ def pack_tree(shape: tuple[int, int, int], choices: list[int]) -> bytes:
         return choice
 
     _walk(shape, choose)
-    return buffer[: encoder_finish(state, buffer)].tobytes()
+    return bytes(buffer[: encoder_finish(state, buffer)])
 
 
 def unpack_tree(shape: tuple[int, int, int], data: bytes) -> tuple[list[Step], list[Band]]:
     """The lifting steps and bands of packed bytes; any bytes give some tree of at most 216 bands."""
-    state, buffer, model = np.zeros(STATE_SIZE, np.int64), np.frombuffer(data, np.uint8), _model()
-    decoder_init(state, buffer, 0, buffer.size)
+    state, model = [0] * STATE_SIZE, _model()
+    decoder_init(state, data, 0, len(data))
 
     def code(context: int) -> int:
-        bit = decode_bit(state, buffer, model[context])
+        bit = decode_bit(state, data, model[context])
         model[context] = adapt(model[context], bit, 4)
-        return int(bit)
+        return bit
 
     def choose(band: Band, axes: list[int], last: int) -> int:
         if not axes or code(4 * sum(band.high) + last):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from inr_codec import evaluate, kernels, tiles
-from inr_codec.kernels import digest, kernel
+from inr_codec.kernels import digest, inner, kernel
 
 
 def test_cached_kernels_depend_on_what_their_module_imports() -> None:
@@ -48,3 +48,18 @@ def test_kernels_are_compiled_functions() -> None:
         return 2 * x
 
     assert double(21) == 42
+
+
+def test_inner_functions_are_plain_python_outside_of_kernels() -> None:
+    """What a kernel calls gives the same from Python, where nothing is compiled."""
+
+    @inner()
+    def halves(x):  # type: ignore[no-untyped-def]
+        return x // 2
+
+    @kernel()
+    def run(x):  # type: ignore[no-untyped-def]
+        return halves(x)
+
+    assert run(-7) == halves(-7) == -4
+    assert not hasattr(halves, "py_func")
