@@ -7,9 +7,9 @@ A bit is coded with p1 = P(bit = 1) in units of 2^-16, an integer in [1, 65535].
     bit 1: range = bound              bit 0: low += bound, range -= bound
     while range < 2^40: emit the top byte of low (its carry goes into the bytes before it), low <<= 8, range <<= 8
 
-All functions are compiled into the kernels that call them, and work in plain Python too. States are small integer arrays
-or lists (`STATE_SIZE` entries). Nothing here raises: writing past the end of a buffer only counts, reading past it gives
-zeros.
+All functions are compiled into the kernels that call them, and work in plain Python too. States are small integer
+arrays or lists (`STATE_SIZE` entries). Nothing here raises: writing past the end of a buffer only counts, reading past
+it gives zeros.
 """
 
 import bisect

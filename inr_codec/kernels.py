@@ -1,7 +1,7 @@
 """Compiling numba kernels: what a first call costs, and a cache that no upgrade can leave stale.
 
-A `kernel` is called from Python: it has a wrapper for that, and is kept on disk. What only kernels call is `inner`: it is
-compiled into them, at a third of the cost, and remains a plain function to Python.
+A `kernel` is called from Python: it has a wrapper for that, and is kept on disk. What only kernels call is `inner`: it
+is compiled into them, for less, and remains a plain function to Python.
 
 numba keeps a compiled function as long as the file that defines it is the same, although it contains what it calls from
 other files. Here a cached kernel depends on the sources of its module and of all that this imports from the package.

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inr_codec.bands import CELL_Y, CELL_Z, CELLS, NX, NY, NZ, OFFSET, STRIDE_Y, STRIDE_Z, Bands
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner, kernel
 from inr_codec.wavelet import FloatArray, Step, norms
 
 Levels = npt.NDArray[np.int32]
@@ -67,12 +67,12 @@ def centroids(values: FloatArray, levels: Levels, step: float) -> bytes:
     return bytes(out)
 
 
-@kernel()
-def _value(m, offsets, step):  # type: ignore[no-untyped-def]
+@inner()
+def _value(m: int, offsets: FloatArray, step: np.float32) -> np.float32:
     """What a level that is not zero stands for."""
-    if m > 0:
-        return (np.float32(m) + offsets[min(m, POINTS) - 1]) * step
-    return (np.float32(m) - offsets[min(-m, POINTS) - 1]) * step
+    offset = offsets[min(abs(m), POINTS) - 1]
+    value: np.float32 = (np.float32(m) + offset if m > 0 else np.float32(m) - offset) * step
+    return value
 
 
 @kernel()
