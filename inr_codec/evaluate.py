@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from inr_codec.forward import count_activations, forward
 from inr_codec.kernels import kernel
 from inr_codec.network import NetworkShape, encoded_axes, encoded_points, layer_table
-from inr_codec.tiles import TILE, sine_cosine
+from inr_codec.tiles import TILE, scratch, sine_cosine
 
 Array = NDArray[np.float32]
 
@@ -32,14 +32,14 @@ def _fused_grid(parameters, layers, w0, axes, sides, gain, lift, out):
     rows = 1
     for a in range(dims - 1):
         rows *= sides[a]
-    activations = np.zeros(count_activations(layers) * TILE, np.float32)
+    activations = scratch(count_activations(layers) * TILE)
     sines = np.empty(first * last, np.float32)
     cosines = np.empty(first * last, np.float32)
     for o in range(first):
         weight = parameters[o * dims + dims - 1]
         for x in range(last):
             sines[o * last + x] = weight * axes[dims - 1, x]
-    sine_cosine(sines, cosines, 0, first * last, w0)
+    sine_cosine(sines, cosines, np.int64(0), first * last, w0)
     inverse = np.float32(1) / w0
     for k in range(first * last):
         cosines[k] *= inverse
@@ -62,7 +62,7 @@ def _fused_grid(parameters, layers, w0, axes, sides, gain, lift, out):
                     for o in range(first):
                         phase[o] += parameters[o * dims + a] * at
                     rest = above
-                sine_cosine(phase, quarter, 0, first, w0)
+                sine_cosine(phase, quarter, np.int64(0), first, w0)
             count = min(TILE - filled, last - x)
             for o in range(first):
                 s = phase[o]
@@ -88,7 +88,7 @@ def _encoded_grid(parameters, layers, w0, axes, sides, gain, lift, out):
     """The same for a NeRF network; axes: as network.encoded_axes."""
     dims = len(sides)
     rows = len(axes) // dims
-    activations = np.zeros(count_activations(layers) * TILE, np.float32)
+    activations = scratch(count_activations(layers) * TILE)
     index = np.zeros(TILE, np.int64)
     for start in range(0, len(out), TILE):
         count = min(TILE, len(out) - start)
@@ -142,7 +142,7 @@ def evaluate_grid_reference(
 @kernel(fastmath=True, boundscheck=False)
 def _fused_points(parameters, layers, w0, relu, points, out):
     """out <- network(points[:, k]), tile by tile; points: what the first layer sees."""
-    activations = np.zeros(count_activations(layers) * TILE, np.float32)
+    activations = scratch(count_activations(layers) * TILE)
     total = len(out)
     for start in range(0, total, TILE):
         count = min(TILE, total - start)

@@ -22,17 +22,19 @@ def count_activations(layers):
 @kernel(fastmath=True, boundscheck=False)
 def append_inputs(activations, row, outputs, inputs):
     """Behind `outputs` neurons at `row`, copy the first ones of the tile, up to `inputs` in all."""
-    behind = row + outputs * TILE
-    for j in range((inputs - outputs) * TILE):
-        activations[behind + j] = activations[j]
+    count = (inputs - outputs) * TILE
+    there = activations[row + outputs * TILE : row + outputs * TILE + count]
+    for j in range(count):
+        there[j] = activations[j]
 
 
 @kernel(boundscheck=False)
 def activate(values, start, count, w0, relu):
     """values <- max(values, 0) or sin(w0 * values) on `count` entries from `start`."""
     if relu:
-        for j in range(start, start + count):
-            values[j] = max(values[j], values.dtype.type(0))
+        x = values[start : start + count]
+        for j in range(count):
+            x[j] = max(x[j], np.float32(0))
     else:
         sine(values, start, count, w0)
 
@@ -41,9 +43,10 @@ def activate(values, start, count, w0, relu):
 def activate_with_slope(values, slopes, start, count, w0, relu):
     """The same, and slopes <- its derivative."""
     if relu:
-        for j in range(start, start + count):
-            slopes[j] = values.dtype.type(values[j] > 0)
-            values[j] = max(values[j], values.dtype.type(0))
+        x, slope = values[start : start + count], slopes[start : start + count]
+        for j in range(count):
+            slope[j] = np.float32(x[j] > 0)
+            x[j] = max(x[j], np.float32(0))
     else:
         sine_cosine(values, slopes, start, count, w0)
 
@@ -57,7 +60,7 @@ def forward(parameters, at, layers, first, activations, w0, relu):
     source = np.int64(0)  # a plain 0 would have the kernels below compiled once more, for that constant
     for k in range(first, len(layers)):
         n, m = layers[k, 0], layers[k, 1]
-        affine(parameters, at, n, 1, at + n * m, activations, source, activations, source + n * TILE, n, m)
+        affine(parameters, at, activations, source, activations, source + n * TILE, n, m)
         source += n * TILE
         if k < len(layers) - 1:
             activate(activations, source, m * TILE, w0, relu)

@@ -78,7 +78,7 @@ def test_fused_gradients_are_those_of_torch_in_float64(dims: int, hidden: list[i
 
     sides = {1: (128,), 2: (8, 16), 3: (4, 8, 4), 4: (2, 4, 4, 4)}[dims]
     task = make_task(sides, (dims, *hidden, 1), Schedule(1, 64, 1e-3), seed, octaves)
-    neurons, widest = count_activations(layer_table(task.shape)), max(task.shape.widths)
+    neurons = count_activations(layer_table(task.shape))
     axes = encoded_axes(task.shape, [coordinates(n) for n in sides])
     gradient = np.zeros(task.shape.parameters, np.float32)
     picks = np.arange(128, dtype=np.int32)
@@ -86,7 +86,7 @@ def test_fused_gradients_are_those_of_torch_in_float64(dims: int, hidden: list[i
     total = fused_gradient(
         task.values, picks, 0, 128 // TILE, np.array(sides), axes, np.zeros((0, 0), np.float32), task.parameters,
         layer_table(task.shape), np.float32(15.0), octaves > 0, *scratch,
-        np.zeros(2 * widest * TILE, np.float32), gradient,
+        gradient,
     )  # fmt: skip
     expected = torch_gradient(task)
     np.testing.assert_allclose(gradient * 2 / 128, expected, atol=2e-5 * np.abs(expected).max(), rtol=1e-4)

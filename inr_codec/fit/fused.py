@@ -10,7 +10,7 @@ from inr_codec.fit.task import FitOutcome, FitTask
 from inr_codec.forward import activate_with_slope, append_inputs, count_activations
 from inr_codec.kernels import kernel
 from inr_codec.network import coordinates, encoded_axes, layer_table
-from inr_codec.tiles import TILE, affine, outer_sum
+from inr_codec.tiles import TILE, affine, outer_sum, scratch, transposed
 
 ADAM, ADAMAX = 0, 1
 OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
@@ -18,20 +18,19 @@ OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
 
 @kernel(fastmath=True, boundscheck=False)
 def fused_gradient(
-    values, picks, first, tiles, sides, axes, features, parameters, layers, w0, relu, activations, slopes, deltas,
-    gradient,
+    values, picks, first, tiles, sides, axes, features, parameters, layers, w0, relu, activations, slopes, gradient,
 ):  # fmt: skip
     """Add the gradient of sum (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return the sum of squares.
 
     values: (n,) targets of the block, flat. picks: flat voxel indices. sides: (d,) block sides. axes: what the first
     layer sees, as network.encoded_axes. features: (n, inputs), seen in the place of coordinates if d is 0. layers: as
-    network.layer_table. Scratch: activations, slopes (count_activations * TILE), deltas (2 * widest * TILE).
+    network.layer_table. Scratch: activations, slopes (count_activations * TILE), where the slopes of a layer's outputs
+    turn into the gradient by what goes into them.
     """
     depth = len(layers)
     dims = len(sides)
     rows = len(axes) // max(dims, 1)
     index = np.empty(TILE, np.uint32)
-    half = len(deltas) // 2
     total = 0.0
     for t in range(tiles):
         start = first + t * TILE
@@ -56,32 +55,28 @@ def fused_gradient(
         at = row = np.int64(0)
         for k in range(depth):
             n, m = layers[k, 0], layers[k, 1]
-            affine(parameters, at, n, 1, at + n * m, activations, row, activations, row + n * TILE, n, m)
+            affine(parameters, at, activations, row, activations, row + n * TILE, n, m)
             row += n * TILE
             if k < depth - 1:
                 activate_with_slope(activations, slopes, row, m * TILE, w0, relu)
                 append_inputs(activations, row, m, layers[k + 1, 0])
             at += n * m + m
-        d, other = np.int64(0), half
+        output, error, here = activations[row : row + TILE], slopes[row : row + TILE], picks[start : start + TILE]
         for j in range(TILE):
-            e = activations[row + j] - values[picks[start + j]]
-            total += e * e
-            deltas[d + j] = e
+            error[j] = output[j] - values[here[j]]
+            total += error[j] * error[j]
         for k in range(depth - 1, -1, -1):
             n, m = layers[k, 0], layers[k, 1]
             at -= n * m + m
+            delta = row
             row -= n * TILE
-            outer_sum(deltas, d, activations, row, gradient, at, at + n * m, n, m)
+            outer_sum(slopes, delta, activations, row, gradient, at, n, m)
             if k > 0:
-                before = layers[k - 1, 1]
-                affine(parameters, at, 1, n, -1, deltas, d, deltas, other, m, before)
-                for j in range(before * TILE):
-                    deltas[other + j] *= slopes[row + j]
-                d, other = other, d
+                transposed(parameters, at, slopes, delta, slopes, row, m, layers[k - 1, 1], n)
     return total
 
 
-@kernel(fastmath=True, boundscheck=False)
+@kernel(fastmath=True, boundscheck=False, error_model="numpy")
 def fused_fit(
     values,
     picks,
@@ -107,13 +102,7 @@ def fused_fit(
     picks (int32) is shuffled in place at each epoch. state (uint64): [random state, next pick, step number]. The rate
     falls from `rate` to 0 as a half cosine over `horizon` steps. Parameters with frozen != 0 stay.
     """
-    neurons = count_activations(layers)
-    widest = 0
-    for k in range(len(layers)):
-        widest = max(widest, layers[k, 1])
-    activations = np.zeros(neurons * TILE, np.float32)
-    slopes = np.zeros(neurons * TILE, np.float32)
-    deltas = np.zeros(2 * widest * TILE, np.float32)
+    activations, slopes = scratch(count_activations(layers) * TILE), scratch(count_activations(layers) * TILE)
     gradient = np.zeros(len(parameters), np.float32)
     beta1, beta2 = np.float32(0.9), np.float32(0.99 if kind == ADAM else 0.999)
     total = 0.0
@@ -149,7 +138,6 @@ def fused_fit(
                 relu,
                 activations,
                 slopes,
-                deltas,
                 gradient,
             )
             / batch
