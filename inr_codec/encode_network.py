@@ -140,7 +140,7 @@ def assemble(
     parameters = [outcome.parameters for outcome in fitted]
     gains = []
     for k, gain in zip(live, all_sensitivities(tasks, parameters), strict=True):
-        gains.append(gain * max(plan.masses[k], LEAST_MASS) * std_size(plan.empty[k].std_code) ** 2)
+        gains.append(gain * max(plan.samples[k].mass, LEAST_MASS) * std_size(plan.empty[k].std_code) ** 2)
 
     def layer_of(codes: list[tuple[int, ...]], values: list[NDArray[np.float32]]) -> NetworkLayer:
         networks = [_flat_block(plan, k) for k in range(len(plan.blocks))]

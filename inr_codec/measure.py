@@ -41,7 +41,7 @@ def probe(plan: NetworkPlan, sizes: list[int], config: Config) -> list[float]:
     outcomes = fit_blocks([make_task(plan, k, sizes[k], short, config.seed) for k in probed], engine())
     errors = [0.0] * len(sizes)
     for k, outcome in zip(probed, outcomes, strict=True):
-        errors[k] = outcome.loss * plan.masses[k] * std_size(plan.empty[k].std_code) ** 2
+        errors[k] = outcome.loss * plan.samples[k].mass * std_size(plan.empty[k].std_code) ** 2
     return errors
 
 

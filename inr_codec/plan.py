@@ -24,6 +24,7 @@ from inr_codec.network import (
 from inr_codec.network_layer import FLAT_UNIT, MEAN_UNIT, W0_UNIT, NetworkBlock, funnel_units, std_code, std_size
 from inr_codec.partition import plan_partition
 from inr_codec.prior import Prior, read_prior
+from inr_codec.sampling import Sample, sample_by_structure, sample_evenly
 from inr_codec.spectrum import spectrum_concentration
 
 FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
@@ -78,9 +79,8 @@ class NetworkPlan:
     blocks: tuple[Block, ...]
     empty: tuple[NetworkBlock, ...]
     """Per block: its mean and std code with size 0; the network comes later."""
-    picks: tuple[NDArray[np.int32] | None, ...]
-    masses: tuple[float, ...]
-    """Per block: what all its voxels count together (their number, where there are no weights)."""
+    samples: tuple[Sample, ...]
+    """Per block: which voxels to learn from."""
     settings: Settings
     parameters: int
     prior: Prior | None = None
@@ -101,7 +101,7 @@ def plan_network(
     chunk: UnitChunk, n_bytes: int, config: Config, blocks: Sequence[Block] | None = None
 ) -> NetworkPlan:
     """Plan a network layer of `n_bytes` bytes, on `blocks` if they are known already."""
-    unit, valid = chunk.unit, chunk.valid
+    unit = chunk.unit
     prior = prior_for(config, unit.ndim)
     if prior is not None:
         ratio, w0 = prior.funnel_units / FUNNEL_UNIT, prior.w0_units / W0_UNIT
@@ -126,18 +126,17 @@ def plan_network(
             form=config.concentration or "centred",
         )
     parameters = max(0, int((room - len(blocks) * BLOCK_BYTES) * 8 / bits))
-    empty, picks, masses = [], [], []
+    empty, samples = [], []
     for block in blocks:
         inside = unit[block.slices]
-        kept = None if valid is None or valid[block.slices].all() else valid[block.slices]
-        chosen, mass = _picks(kept, None if chunk.weights is None else chunk.weights[block.slices], block.size)
-        empty.append(_standardisation(inside if chosen is None else inside.reshape(-1)[chosen]))
-        picks.append(chosen)
-        masses.append(mass)
+        counts = _counts(chunk, block)
+        empty.append(_standardisation(inside, counts))
+        even = config.preset == "paper"
+        samples.append(sample_evenly(counts, block.size) if even else sample_by_structure(inside, counts))
     w0 = _frequency_factor(config, unit.shape)
     schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks), w0)
     settings = Settings(depth, units, w0, schedule, frequencies, config.learning_rate is None)
-    return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(picks), tuple(masses), settings, parameters, prior)
+    return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(samples), settings, parameters, prior)
 
 
 def prior_for(config: Config, dims: int) -> Prior | None:
@@ -146,22 +145,13 @@ def prior_for(config: Config, dims: int) -> Prior | None:
     return prior if prior is not None and prior.dims == dims else None
 
 
-def _picks(
-    kept: NDArray[np.bool_] | None, weights: NDArray[np.float32] | None, size: int
-) -> tuple[NDArray[np.int32] | None, float]:
-    """Flat indices of the voxels of a block to learn from (None: all), and what all its voxels count.
-
-    With weights a voxel is there as many times as it counts, relative to the others, up to rounding: systematic
-    resampling of the flat order.
-    """
-    if weights is None:
-        return (None, float(size)) if kept is None else (np.flatnonzero(kept).astype(np.int32), float(kept.sum()))
-    total = np.cumsum(weights.reshape(-1), dtype=np.float64)
-    count = size if kept is None else int(kept.sum())
-    if not total[-1] > 0:
-        return (None if kept is None else np.flatnonzero(kept).astype(np.int32)), 0.0
-    places = (np.arange(count) + 0.5) * (total[-1] / count)
-    return np.minimum(np.searchsorted(total, places), size - 1).astype(np.int32), float(total[-1])
+def _counts(chunk: UnitChunk, block: Block) -> NDArray[np.float32] | None:
+    """What each voxel of a block counts, 0 where it is masked; None where all count 1."""
+    if chunk.weights is not None:
+        return chunk.weights[block.slices]
+    if chunk.valid is None or chunk.valid[block.slices].all():
+        return None
+    return chunk.valid[block.slices].astype(np.float32)
 
 
 def _block_limit(room: int, bits: float, first_level: int) -> int:
@@ -196,10 +186,15 @@ def _frequency_factor(config: Config, sides: tuple[int, ...]) -> float:
     return round((config.w0 or (PICTURE_W0 if picture else W0)) * 16) / 16
 
 
-def _standardisation(values: NDArray[np.float32]) -> NetworkBlock:
+def _standardisation(values: NDArray[np.float32], counts: NDArray[np.float32] | None) -> NetworkBlock:
     """Stored mean and std of a block's values; std_code 255 when they do not vary."""
-    mean = float(values.mean(dtype=np.float64)) if values.size else 0.0
-    std = float(values.std(dtype=np.float64)) if values.size else 0.0
+    if counts is None:
+        mean, std = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+    elif counts.any():
+        mean = float(np.average(values, weights=counts.astype(np.float64)))
+        std = math.sqrt(np.average((values - mean) ** 2, weights=counts.astype(np.float64)))
+    else:
+        mean = std = 0.0
     if std < 2e-7:
         return NetworkBlock(0, round(mean / FLAT_UNIT), 255)
     code = std_code(std)
@@ -282,4 +277,8 @@ def make_task(plan: NetworkPlan, k: int, size: int, schedule: Schedule, seed: in
     if settings.free_rate and not settings.frequencies and len(plan.blocks) > 1:
         limit = WIDE_BLOCKS / (settings.w0 * math.sqrt(shape.parameters))
         schedule = replace(schedule, rate=min(schedule.rate, limit))
-    return FitTask(targets(plan, k), block.shape, shape, settings.w0, start, schedule, seed * 1009 + k, plan.picks[k])
+    sample = plan.samples[k]
+    return FitTask(
+        targets(plan, k), block.shape, shape, settings.w0, start, schedule, seed * 1009 + k, sample.picks,
+        weights=sample.weights,
+    )  # fmt: skip

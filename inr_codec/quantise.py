@@ -30,6 +30,7 @@ def sensitivities(task: FitTask, parameters: NDArray[np.float32]) -> NDArray[np.
     rng = np.random.default_rng(task.seed)
     learnt = np.arange(task.values.size) if task.picks is None else task.picks
     picks = rng.choice(learnt, min(SAMPLES, learnt.size), replace=False)
+    counts = None if task.weights is None else task.weights[picks]
     index = np.unravel_index(picks, task.sides)
     points = np.stack([coordinates(side)[i] for side, i in zip(task.sides, index, strict=True)])
     before = evaluate_points(parameters, task.shape, task.w0, points)
@@ -41,7 +42,8 @@ def sensitivities(task: FitTask, parameters: NDArray[np.float32]) -> NDArray[np.
         for _ in range(2):
             moved = parameters.copy()
             moved[tensor] += rng.choice(np.array([-nudge, nudge], np.float32), count)
-            squares += float(np.mean((evaluate_points(moved, task.shape, task.w0, points) - before) ** 2)) / 2
+            change = (evaluate_points(moved, task.shape, task.w0, points) - before) ** 2
+            squares += float(np.average(change, weights=counts)) / 2
         result.append(max(squares / (count * nudge**2), 1e-12))
     return np.array(result)
 

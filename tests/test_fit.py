@@ -50,14 +50,15 @@ def make_task(
     return FitTask(smooth_block(sides), sides, shape, 15.0, start, schedule, seed, **more)  # type: ignore[arg-type]
 
 
-def torch_gradient(task: FitTask) -> NDArray[np.float64]:
-    """Gradient of the mean squared error over the whole block, by autograd in float64."""
+def torch_gradient(task: FitTask, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gradient of the mean of weight times squared error over the whole block, by autograd in float64."""
     points = np.stack(np.meshgrid(*[coordinates(n) for n in task.sides], indexing="ij"), -1).reshape(
         1, -1, len(task.sides)
     )
     parameters = torch.tensor(task.parameters[None].astype(np.float64), requires_grad=True)
     output = forward(parameters, task.shape, task.w0, torch.tensor(points.astype(np.float64)))
-    ((output[0] - torch.tensor(task.values.astype(np.float64))) ** 2).mean().backward()  # type: ignore[no-untyped-call]
+    error = output[0] - torch.tensor(task.values.astype(np.float64))
+    (torch.tensor(weights) * error**2).mean().backward()  # type: ignore[no-untyped-call]
     assert parameters.grad is not None
     gradient: NDArray[np.float64] = parameters.grad[0].numpy()
     return gradient
@@ -71,7 +72,7 @@ def torch_gradient(task: FitTask) -> NDArray[np.float64]:
     st.sampled_from([0, 2, 12]),
 )
 def test_fused_gradients_are_those_of_torch_in_float64(dims: int, hidden: list[int], seed: int, octaves: int) -> None:
-    """Whatever architecture, widths, dimensions and start, every partial derivative agrees to float32 accuracy."""
+    """Whatever architecture, widths, dimensions, start and weights, each derivative agrees to float32 accuracy."""
     from inr_codec.fit.fused import fused_gradient
     from inr_codec.forward import count_activations
     from inr_codec.tiles import TILE
@@ -83,15 +84,16 @@ def test_fused_gradients_are_those_of_torch_in_float64(dims: int, hidden: list[i
     gradient = np.zeros(task.shape.parameters, np.float32)
     picks = np.arange(128, dtype=np.int32)
     scratch = [np.zeros(neurons * TILE, np.float32) for _ in range(2)]
+    weights = np.random.default_rng(seed).uniform(0.2, 2, 128 * (seed % 2)).astype(np.float32)
     total = fused_gradient(
-        task.values, picks, 0, 128 // TILE, np.array(sides), axes, np.zeros((0, 0), np.float32), task.parameters,
-        layer_table(task.shape), np.float32(15.0), octaves > 0, *scratch,
-        gradient,
+        task.values, weights, picks, 0, 128 // TILE, np.array(sides), axes, np.zeros((0, 0), np.float32),
+        task.parameters, layer_table(task.shape), np.float32(15.0), octaves > 0, *scratch, gradient,
     )  # fmt: skip
-    expected = torch_gradient(task)
+    counted = weights.astype(np.float64) if len(weights) else np.ones(128)
+    expected = torch_gradient(task, counted)
     np.testing.assert_allclose(gradient * 2 / 128, expected, atol=2e-5 * np.abs(expected).max(), rtol=1e-4)
     predicted = evaluate_grid(task.parameters, task.shape, 15.0, [coordinates(n) for n in sides]).reshape(-1)
-    assert total / 128 == pytest.approx(float(np.mean((predicted - task.values) ** 2)), rel=1e-4)
+    assert total / 128 == pytest.approx(float(np.mean(counted * (predicted - task.values) ** 2)), rel=1e-4)
 
 
 @pytest.mark.parametrize("engine", ["fused", "torch"])

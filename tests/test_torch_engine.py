@@ -65,13 +65,13 @@ def test_gradients_are_those_of_autograd(inputs, hidden, seed, octaves):
     """In float64 the gradient written by hand is autograd's, to rounding, for both architectures."""
     shape = NetworkShape((inputs, *hidden, 1), octaves)
     generator = torch.Generator().manual_seed(seed)
-    parameters, points, values = (
+    parameters, points, values, weights = (
         torch.rand(size, generator=generator, dtype=torch.float64) - 0.5
-        for size in ((3, shape.parameters), (3, 64, inputs), (3, 64))
+        for size in ((3, shape.parameters), (3, 64, inputs), (3, 64), (3, 64))
     )
-    losses, slope = torch_engine.gradient(parameters, shape, 15.0, encode(points, octaves), values)
+    losses, slope = torch_engine.gradient(parameters, shape, 15.0, encode(points, octaves), values, weights)
     parameters.requires_grad_()
-    expected = ((forward(parameters, shape, 15.0, points) - values) ** 2).mean(1)
+    expected = (weights * (forward(parameters, shape, 15.0, points) - values) ** 2).mean(1)
     expected.sum().backward()
     torch.testing.assert_close(losses, expected.detach())
     torch.testing.assert_close(slope, parameters.grad)

@@ -51,15 +51,15 @@ def test_gradients_are_those_of_torch(widths):
     sides = [(9,) * min(widths[0], 3) + (1,) * (widths[0] - 3)] * 2
     more = [{}, {"picks": np.arange(0, 9, 2, dtype=np.int32)}] if widths[0] == 1 else [{}, {}]
     tasks = [make_task(side, widths, schedule, seed, **extra) for seed, (side, extra) in enumerate(zip(sides, more))]
+    tasks[1] = replace(tasks[1], weights=np.linspace(0.5, 2, tasks[1].values.size, dtype=np.float32))
     if widths[0] == 7:
         features = np.random.default_rng(1).normal(size=(729, 7)).astype(np.float32)
         tasks = [replace(task, sides=(), features=features) for task in tasks]
     batch = make_batch(tasks)
     batch.step += 3
     rows = torch_engine.sample(batch)
-    losses, expected = torch_engine.gradient(
-        batch.parameters.double(), batch.kind.shape, 15.0, batch.points[rows].double(), batch.values[rows].double()
-    )
+    seen = (rows_of[rows].double() for rows_of in (batch.points, batch.values, batch.weights))
+    losses, expected = torch_engine.gradient(batch.parameters.double(), batch.kind.shape, 15.0, *seen)
     slopes, squares = triton_engine.gradients(batch, exact=True)
     torch.testing.assert_close(slopes.sum(1).double(), expected, rtol=1e-3, atol=2e-5)
     torch.testing.assert_close(squares.sum(1).double() / batch.kind.batch, losses, rtol=1e-4, atol=0)

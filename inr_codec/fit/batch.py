@@ -48,14 +48,14 @@ def bytes_of(task: FitTask, kind: Kind) -> int:
     neurons = 3 * (sum(inputs) + 1) + 2 * max(inputs)
     parameters = kind.shape.parameters
     return 4 * (
-        voxels_of(task) * (inputs[0] + 1) + kind.batch * (neurons + 16) + parameters * (10 + kind.batch // TILE)
+        voxels_of(task) * (inputs[0] + 2) + kind.batch * (neurons + 16) + parameters * (10 + kind.batch // TILE)
     )
 
 
 class Batch:
     """The state of a fit of N networks with P (padded) parameters each.
 
-    points (voxels, inputs) and values (voxels,): those of network k are rows starts[k] .. starts[k] + counts[k].
+    points (voxels, inputs), values, weights (voxels,): those of network k are rows starts[k] .. starts[k] + counts[k].
     parameters, first, second (moments), free (0 where frozen), all (N, P). rates, total (summed losses), seeds (N,).
     step (1,): steps made.
     """
@@ -68,6 +68,7 @@ class Batch:
         self.counts = torch.tensor(counts, device=where)
         self.starts = torch.tensor(np.cumsum([0, *counts])[:-1], device=where)
         self.values = _join([_picked(task.values, task) for task in tasks]).to(where)
+        self.weights = _join([_weights(task) for task in tasks]).to(where)
         self.points = _join([_points(task) for task in tasks]).to(where)
         self.seeds = torch.tensor([task.seed & 0xFFFFFFFF for task in tasks], device=where)
         self.rates = torch.tensor(rates, dtype=torch.float32, device=where)
@@ -113,6 +114,10 @@ def _picked(values: NDArray[np.float32], task: FitTask) -> NDArray[np.float32]:
         return values
     picked: NDArray[np.float32] = values[task.picks]
     return picked
+
+
+def _weights(task: FitTask) -> NDArray[np.float32]:
+    return np.ones(voxels_of(task), np.float32) if task.weights is None else _picked(task.weights, task)
 
 
 def _points(task: FitTask) -> NDArray[np.float32]:

@@ -18,14 +18,15 @@ OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
 
 @kernel(fastmath=True, boundscheck=False)
 def fused_gradient(
-    values, picks, first, tiles, sides, axes, features, parameters, layers, w0, relu, activations, slopes, gradient,
+    values, weights, picks, first, tiles, sides, axes, features, parameters, layers, w0, relu, activations, slopes,
+    gradient,
 ):  # fmt: skip
-    """Add the gradient of sum (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return the sum of squares.
+    """Add the gradient of sum weight (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return twice that.
 
-    values: (n,) targets of the block, flat. picks: flat voxel indices. sides: (d,) block sides. axes: what the first
-    layer sees, as network.encoded_axes. features: (n, inputs), seen in the place of coordinates if d is 0. layers: as
-    network.layer_table. Scratch: activations, slopes (count_activations * TILE), where the slopes of a layer's outputs
-    turn into the gradient by what goes into them.
+    values: (n,) targets of the block, flat; weights: as many, or none for 1. picks: flat voxel indices. sides: (d,)
+    block sides. axes: what the first layer sees, as network.encoded_axes. features: (n, inputs), seen in the place of
+    coordinates if d is 0. layers: as network.layer_table. Scratch: activations, slopes (count_activations * TILE),
+    where the slopes of a layer's outputs turn into the gradient by what goes into them.
     """
     depth = len(layers)
     dims = len(sides)
@@ -63,8 +64,9 @@ def fused_gradient(
             at += n * m + m
         output, error, here = activations[row : row + TILE], slopes[row : row + TILE], picks[start : start + TILE]
         for j in range(TILE):
-            error[j] = output[j] - values[here[j]]
-            total += error[j] * error[j]
+            difference = output[j] - values[here[j]]
+            error[j] = difference * weights[here[j]] if len(weights) else difference
+            total += difference * error[j]
         for k in range(depth - 1, -1, -1):
             n, m = layers[k, 0], layers[k, 1]
             at -= n * m + m
@@ -79,6 +81,7 @@ def fused_gradient(
 @kernel(fastmath=True, boundscheck=False, error_model="numpy")
 def fused_fit(
     values,
+    weights,
     picks,
     state,
     sides,
@@ -97,7 +100,7 @@ def fused_fit(
     rate,
     kind,
 ):
-    """Run `steps` optimiser steps; return the mean squared error over the batches they saw.
+    """Run `steps` optimiser steps; return the mean of weight times squared error over the batches they saw.
 
     picks (int32) is shuffled in place at each epoch. state (uint64): [random state, next pick, step number]. The rate
     falls from `rate` to 0 as a half cosine over `horizon` steps. Parameters with frozen != 0 stay.
@@ -126,6 +129,7 @@ def fused_fit(
         total += (
             fused_gradient(
                 values,
+                weights,
                 picks,
                 position,
                 tiles,
@@ -172,6 +176,7 @@ def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
     """Fit one network on one thread. Batches are whole tiles: the schedule's is rounded down, to one tile at least."""
     axes = encoded_axes(task.shape, [coordinates(side) for side in task.sides])
     features = np.zeros((0, 0), np.float32) if task.features is None else task.features
+    weights = np.zeros(0, np.float32) if task.weights is None else task.weights
     everything = np.arange(task.values.size, dtype=np.int32) if task.picks is None else task.picks
     if everything.size < TILE:
         everything = np.resize(everything, TILE)
@@ -191,8 +196,8 @@ def run(task: FitTask, cancelled: Callable[[], bool]) -> FitOutcome:
 
         def segment(steps: int) -> tuple[float, NDArray[np.float32]]:
             loss = fused_fit(
-                task.values, picks, state, sides, axes, features, parameters, moments[0], moments[1], frozen, layers,
-                np.float32(task.w0), task.shape.frequencies > 0, steps, task.schedule.steps, batch, rate,
+                task.values, weights, picks, state, sides, axes, features, parameters, moments[0], moments[1], frozen,
+                layers, np.float32(task.w0), task.shape.frequencies > 0, steps, task.schedule.steps, batch, rate,
                 OPTIMISERS[task.schedule.optimiser],
             )  # fmt: skip
             return float(loss), parameters

@@ -23,9 +23,10 @@ class FitTask:
     """One network to be fitted to one block.
 
     values: float32, flat, standardised targets of the whole block (C order); sides: the block's shape; picks: flat
-    indices of the voxels to learn from (None: all). parameters: float32 start. frozen: uint8, 1 where a parameter
-    must keep its value (None: nowhere). features: what the network sees instead of coordinates, float32 (n, inputs),
-    C order; `sides` is () then.
+    indices of the voxels to learn from, some more often than others (None: all, once); weights: float32, flat, what the
+    squared error of a voxel counts each time that it is picked (None: 1). parameters: float32 start. frozen: uint8, 1
+    where a parameter must keep its value (None: nowhere). features: what the network sees instead of coordinates,
+    float32 (n, inputs), C order; `sides` is () then.
     """
 
     values: NDArray[np.float32]
@@ -38,6 +39,7 @@ class FitTask:
     picks: NDArray[np.int32] | None = None
     frozen: NDArray[np.uint8] | None = None
     features: NDArray[np.float32] | None = None
+    weights: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

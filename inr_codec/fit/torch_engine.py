@@ -48,11 +48,11 @@ def sample(batch: Batch) -> Tensor:
 
 
 def gradient(
-    parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor, values: Tensor
+    parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor, values: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean squared error of each network (N,) and its gradient (N, P) for targets values (N, n).
+    """Mean of weight times squared error of each network (N,) and its gradient (N, P) for targets values (N, n).
 
-    points (N, n, inputs): what the first layer sees.
+    points (N, n, inputs): what the first layer sees. weights (N, n).
     """
     inputs, slopes, matrices = [points], [], []
     at = 0
@@ -73,13 +73,14 @@ def gradient(
         inputs.append(z)
         at += n * m + m
     error = inputs.pop() - values[..., None]
-    delta = error * (2 / values.shape[1])
+    counted = error * weights[..., None]
+    delta = counted * (2 / values.shape[1])
     parts: list[Tensor] = []
     for k in range(shape.depth - 1, -1, -1):
         parts = [torch.bmm(delta.transpose(1, 2), inputs[k]).flatten(1), delta.sum(1), *parts]
         if k:
             delta = torch.bmm(delta, matrices[k][..., : slopes[k - 1].shape[2]]).mul_(slopes[k - 1])
-    return (error * error).mean((1, 2)), torch.cat(parts, 1)
+    return (error * counted).mean((1, 2)), torch.cat(parts, 1)
 
 
 def step(batch: Batch) -> None:
@@ -87,7 +88,8 @@ def step(batch: Batch) -> None:
     kind = batch.kind
     batch.step += 1
     rows = sample(batch)
-    losses, slope = gradient(batch.parameters, kind.shape, kind.w0, batch.points[rows], batch.values[rows])
+    seen = batch.points[rows], batch.values[rows], batch.weights[rows]
+    losses, slope = gradient(batch.parameters, kind.shape, kind.w0, *seen)
     batch.total += losses
     made = batch.step.to(torch.float32)
     share = torch.clamp(made / kind.schedule.steps, max=1.0)

@@ -37,10 +37,10 @@ def mix(x):
 
 @triton.jit
 def _beyond(
-    h, target, parameters, gradient, w0, scale, AT: tl.constexpr, K: tl.constexpr, WIDTHS: tl.constexpr,
+    h, target, weight, parameters, gradient, w0, scale, AT: tl.constexpr, K: tl.constexpr, WIDTHS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The tile's sum of squares, given the activations h (TILE, n) that layer K sees, and its gradient by h.
+    """The tile's weighted sum of squares, given the activations h (TILE, n) that layer K sees, and its gradient by h.
 
     Writes the gradients of the layers K, K + 1, ..., whose parameters begin at AT.
     """
@@ -50,17 +50,18 @@ def _beyond(
     if K == len(WIDTHS) - 2:
         w = tl.load(parameters + AT + i)
         error = tl.sum(h * w[None, :], 1) + tl.load(parameters + AT + n) - target
-        delta = error * scale
+        counted = error * weight
+        delta = counted * scale
         tl.store(gradient + AT + i, tl.sum(h * delta[:, None], 0))
         tl.store(gradient + AT + n, tl.sum(delta, 0))
-        return tl.sum(error * error, 0), delta[:, None] * w[None, :]
+        return tl.sum(error * counted, 0), delta[:, None] * w[None, :]
     else:
         o = tl.arange(0, m)
         transposed = tl.load(parameters + AT + o[None, :] * n + i[:, None])
         z = tl.dot(h, transposed, input_precision=PRECISION) + tl.load(parameters + AT + n * m + o)[None, :]
         inner, slope = sine_cosine(z, w0)
         squares, delta = _beyond(
-            inner, target, parameters, gradient, w0, scale, AT + n * m + m, K + 1, WIDTHS, PRECISION
+            inner, target, weight, parameters, gradient, w0, scale, AT + n * m + m, K + 1, WIDTHS, PRECISION
         )
         delta *= slope
         weights = tl.dot(tl.trans(delta), h, input_precision=PRECISION)
@@ -71,7 +72,7 @@ def _beyond(
 
 @triton.jit
 def gradient_kernel(
-    points, values, starts, counts, seeds, step, parameters, gradients, squares, w0,
+    points, values, weights, starts, counts, seeds, step, parameters, gradients, squares, w0,
     WIDTHS: tl.constexpr, SIZE: tl.constexpr, BATCH: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """gradients (networks, tiles, SIZE), squares (networks, tiles) <- those of each tile's share of the batch."""
@@ -95,7 +96,8 @@ def gradient_kernel(
         z += tl.load(points + row * n + a)[:, None] * tl.load(own + o * n + a)[None, :]
     inner, slope = sine_cosine(z, w0)
     target = tl.load(values + row)
-    total, delta = _beyond(inner, target, own, gradient, w0, 2.0 / BATCH, n * m + m, 1, WIDTHS, PRECISION)
+    weight = tl.load(weights + row)
+    total, delta = _beyond(inner, target, weight, own, gradient, w0, 2.0 / BATCH, n * m + m, 1, WIDTHS, PRECISION)
     delta *= slope
     for a in tl.static_range(n):
         x = tl.load(points + row * n + a)
@@ -151,8 +153,8 @@ def gradients(batch: Batch, exact: bool = False) -> tuple[torch.Tensor, torch.Te
     slopes = torch.empty((networks, tiles, size), device=batch.where)
     squares = torch.empty((networks, tiles), device=batch.where)
     gradient_kernel[(networks, tiles)](
-        batch.points, batch.values, batch.starts, batch.counts, batch.seeds, batch.step, batch.parameters, slopes,
-        squares, kind.w0, WIDTHS=kind.shape.widths, SIZE=size, BATCH=kind.batch, TILE=TILE,
+        batch.points, batch.values, batch.weights, batch.starts, batch.counts, batch.seeds, batch.step,
+        batch.parameters, slopes, squares, kind.w0, WIDTHS=kind.shape.widths, SIZE=size, BATCH=kind.batch, TILE=TILE,
         PRECISION="ieee" if exact else precision(exact=False),
         num_warps=warps(kind.shape),
     )  # fmt: skip
