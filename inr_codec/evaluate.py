@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.forward import count_activations, forward
+from inr_codec.forward import count_activations, forward, look_up
 from inr_codec.kernels import kernel
 from inr_codec.network import NetworkShape, encoded_axes, encoded_points, layer_table
-from inr_codec.tiles import TILE, scratch, sine_cosine
+from inr_codec.tiles import TILE, scratch, sine_cosine, turn, whole_vectors
 
 Array = NDArray[np.float32]
 
@@ -27,82 +27,66 @@ Array = NDArray[np.float32]
 def _fused_grid(parameters, layers, w0, axes, sides, gain, lift, out):
     """out (flat, C order) <- gain * network(grid) + lift, for a sine network."""
     dims = len(sides)
-    first = layers[0, 1]
-    last = sides[dims - 1]
-    rows = 1
-    for a in range(dims - 1):
-        rows *= sides[a]
-    activations = scratch(count_activations(layers) * TILE)
-    sines = np.empty(first * last, np.float32)
-    cosines = np.empty(first * last, np.float32)
+    first, last = layers[0, 1], sides[dims - 1]
+    wide, across = whole_vectors(first), whole_vectors(last)
+    bias = parameters[first * dims : first * dims + first]
+    columns = np.zeros((dims, wide), np.float32)
     for o in range(first):
-        weight = parameters[o * dims + dims - 1]
+        for a in range(dims):
+            columns[a, o] = parameters[o * dims + a]
+    sines, cosines = scratch(first * across), scratch(first * across)
+    for o in range(first):
         for x in range(last):
-            sines[o * last + x] = weight * axes[dims - 1, x]
-    sine_cosine(sines, cosines, np.int64(0), first * last, w0)
-    inverse = np.float32(1) / w0
-    for k in range(first * last):
+            sines[o * across + x] = columns[dims - 1, o] * axes[dims - 1, x]
+    sine_cosine(sines, cosines, np.int64(0), first * across, w0)
+    inverse = np.float32(1) / w0  # each cosine has a factor w0, and each product in `turn` one of them
+    for k in range(first * across):
+        sines[k] *= inverse
         cosines[k] *= inverse
-    phase = np.empty(first, np.float32)
-    quarter = np.empty(first, np.float32)
-    row = 0
-    x = 0
-    done = 0
-    total = rows * last
-    while done < total:
-        filled = 0
-        while filled < TILE and row < rows:
-            if x == 0 or filled == 0:
-                rest = row
+    phase, quarter = scratch(wide), scratch(wide)
+    activations = scratch(count_activations(layers) * TILE)
+    row = x = np.int64(0)
+    for done in range(0, len(out), TILE):
+        size = min(TILE, len(out) - done)
+        filled = np.int64(0)
+        while filled < size:
+            if x == 0:
                 for o in range(first):
-                    phase[o] = parameters[first * dims + o]
+                    phase[o] = bias[o]
+                rest = row
                 for a in range(dims - 2, -1, -1):
                     above = rest // sides[a]
-                    at = axes[a, rest - above * sides[a]]
-                    for o in range(first):
-                        phase[o] += parameters[o * dims + a] * at
+                    at, column = axes[a, rest - above * sides[a]], columns[a]
+                    for o in range(wide):
+                        phase[o] += column[o] * at
                     rest = above
-                sine_cosine(phase, quarter, np.int64(0), first, w0)
-            count = min(TILE - filled, last - x)
-            for o in range(first):
-                s = phase[o]
-                c = quarter[o] * inverse
-                target = activations[o * TILE + filled : o * TILE + filled + count]
-                cx = cosines[o * last + x : o * last + x + count]
-                sx = sines[o * last + x : o * last + x + count]
-                for j in range(count):
-                    target[j] = s * cx[j] + c * sx[j]
+                sine_cosine(phase, quarter, np.int64(0), wide, w0)
+            count = min(size - filled, last - x)
+            turn(sines, cosines, x, across, phase, quarter, activations, filled, first, count)
             filled += count
             x += count
             if x == last:
                 x = 0
                 row += 1
         source = forward(parameters, first * dims + first, layers, np.int64(1), activations, w0, np.bool_(False))
-        for j in range(filled):
-            out[done + j] = gain * activations[source + j] + lift
-        done += filled
+        result, there = activations[source : source + size], out[done : done + size]
+        for j in range(size):
+            there[j] = gain * result[j] + lift
 
 
 @kernel(fastmath=True, boundscheck=False)
 def _encoded_grid(parameters, layers, w0, axes, sides, gain, lift, out):
     """The same for a NeRF network; axes: as network.encoded_axes."""
-    dims = len(sides)
-    rows = len(axes) // dims
     activations = scratch(count_activations(layers) * TILE)
-    index = np.zeros(TILE, np.int64)
+    places, index = np.empty(TILE, np.int64), np.empty(TILE, np.uint32)
     for start in range(0, len(out), TILE):
-        count = min(TILE, len(out) - start)
-        stride = 1
-        for a in range(dims - 1, -1, -1):
-            for j in range(count):
-                index[j] = (start + j) // stride % sides[a]
-            for row in range(a * rows, (a + 1) * rows):
-                for j in range(count):
-                    activations[row * TILE + j] = axes[row, index[j]]
-            stride *= sides[a]
+        for j in range(TILE):
+            places[j] = min(start + j, len(out) - 1)
+        look_up(places, sides, axes, index, activations)
         source = forward(parameters, np.int64(0), layers, np.int64(0), activations, w0, np.bool_(True))
-        for j in range(count):
-            out[start + j] = gain * activations[source + j] + lift
+        result, there = activations[source : source + TILE], out[start : start + TILE]
+        for j in range(len(there)):
+            there[j] = gain * result[j] + lift
 
 
 def evaluate_grid(
@@ -143,15 +127,16 @@ def evaluate_grid_reference(
 def _fused_points(parameters, layers, w0, relu, points, out):
     """out <- network(points[:, k]), tile by tile; points: what the first layer sees."""
     activations = scratch(count_activations(layers) * TILE)
-    total = len(out)
-    for start in range(0, total, TILE):
-        count = min(TILE, total - start)
+    for start in range(0, len(out), TILE):
+        there = out[start : start + TILE]
         for a in range(len(points)):
-            for j in range(count):
-                activations[a * TILE + j] = points[a, start + j]
+            here, tile = points[a, start : start + TILE], activations[a * TILE : a * TILE + TILE]
+            for j in range(len(there)):
+                tile[j] = here[j]
         source = forward(parameters, np.int64(0), layers, np.int64(0), activations, w0, relu)
-        for j in range(count):
-            out[start + j] = activations[source + j]
+        result = activations[source : source + TILE]
+        for j in range(len(there)):
+            there[j] = result[j]
 
 
 def evaluate_points(parameters: Array, shape: NetworkShape, w0: float, points: Array) -> Array:

@@ -6,11 +6,11 @@ and so on. A layer that sees the encoded coordinate again finds a copy of it beh
 
 import numpy as np
 
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner, kernel
 from inr_codec.tiles import TILE, affine, sine, sine_cosine
 
 
-@kernel(boundscheck=False)
+@inner()
 def count_activations(layers):
     """Values that a network's activations take for each voxel of a tile. layers: as network.layer_table."""
     count = 1
@@ -19,7 +19,27 @@ def count_activations(layers):
     return count
 
 
-@kernel(fastmath=True, boundscheck=False)
+@inner()
+def look_up(places, sides, axes, index, activations):
+    """The tile begins with what the first layer sees of the voxels at `places`: flat indices, one per voxel of a tile.
+
+    axes: as network.encoded_axes, as many rows for each of `sides`. index (uint32): scratch for a tile.
+    """
+    rows = len(axes) // len(sides)
+    stride = 1.0
+    for a in range(len(sides) - 1, -1, -1):
+        side, per_line, per_side = np.float64(sides[a]), 1.0 / stride, 1.0 / sides[a]
+        for j in range(TILE):
+            line = np.floor((places[j] + 0.5) * per_line)
+            index[j] = np.uint32(line - side * np.floor((line + 0.5) * per_side))
+        for row in range(a * rows, (a + 1) * rows):
+            values, there = axes[row], activations[row * TILE : row * TILE + TILE]
+            for j in range(TILE):
+                there[j] = values[index[j]]
+        stride *= side
+
+
+@inner()
 def append_inputs(activations, row, outputs, inputs):
     """Behind `outputs` neurons at `row`, copy the first ones of the tile, up to `inputs` in all."""
     count = (inputs - outputs) * TILE
@@ -28,7 +48,7 @@ def append_inputs(activations, row, outputs, inputs):
         there[j] = activations[j]
 
 
-@kernel(boundscheck=False)
+@inner()
 def activate(values, start, count, w0, relu):
     """values <- max(values, 0) or sin(w0 * values) on `count` entries from `start`."""
     if relu:
@@ -39,7 +59,7 @@ def activate(values, start, count, w0, relu):
         sine(values, start, count, w0)
 
 
-@kernel(boundscheck=False)
+@inner()
 def activate_with_slope(values, slopes, start, count, w0, relu):
     """The same, and slopes <- its derivative."""
     if relu:
@@ -51,7 +71,7 @@ def activate_with_slope(values, slopes, start, count, w0, relu):
         sine_cosine(values, slopes, start, count, w0)
 
 
-@kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
+@kernel(boundscheck=False)
 def forward(parameters, at, layers, first, activations, w0, relu):
     """Run a network's layers from `first` (counted from 0) to the last on one tile; return where its output starts.
 

@@ -10,10 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from inr_codec.kernels import kernel
+from inr_codec.kernels import inner, kernel
 from inr_codec.vectors import Vectors, in_vectors
 
 TILE = 128
+WIDEST = 16
+"""The most values in a vector, on any machine."""
 
 # sin(pi f) / f and cos(pi f), by powers of f^2, |f| <= 1/2; errors below 2e-8 and 5e-8
 SINE = (3.14159264, -5.16771009, 2.55007766, -0.59829216, 0.07765941)
@@ -22,7 +24,13 @@ NEAREST = 12582912.0
 """1.5 * 2^23. A float32 of this size is an integer, and its last bit tells whether it is odd."""
 
 
-@kernel()
+@inner()
+def whole_vectors(count):
+    """count, or the next multiple of WIDEST."""
+    return (count + WIDEST - 1) // WIDEST * WIDEST
+
+
+@inner()
 def scratch(count):
     """`count` zeros that begin where a cache line does: vectors that lie across two lines take twice as long."""
     room = np.zeros(count + 16, np.float32)
@@ -112,21 +120,22 @@ def outer_sum(delta, d, source, s, gradient, g, n_in, n_out):
 
 @in_vectors
 def _sine(v, values, start, count, high, low, slopes=None, w0=None):
-    for lanes, k in v.blocks(count, v.lanes, 1):
-        u = Vectors(v.context, v.builder, lanes)
-        place = u.at(values, start, k)
-        x, high_, low_ = u.load(place), u.spread(high), u.spread(low)
-        nearest = u.fma(x, high_, u.constant(NEAREST))
-        rest = u.fma(x, low_, u.fma(x, high_, v.builder.fsub(u.constant(NEAREST), nearest)))
-        square = v.builder.fmul(rest, rest)
-        value = v.builder.fmul(rest, u.polynomial(square, [u.constant(c) for c in SINE]))
-        u.store(u.negated_where_odd(value, nearest), place)
+    builder = v.builder
+    high, low = v.spread(high), v.spread(low)
+    for _, k in v.blocks(count, v.lanes):
+        place = v.at(values, start, k)
+        x = v.load(place)
+        nearest = v.fma(x, high, v.constant(NEAREST))
+        rest = v.fma(x, low, v.fma(x, high, builder.fsub(v.constant(NEAREST), nearest)))
+        square = builder.fmul(rest, rest)
+        value = builder.fmul(rest, v.polynomial(square, [v.constant(c) for c in SINE]))
+        v.store(v.negated_where_odd(value, nearest), place)
         if slopes is not None:
-            scaled = [v.builder.fmul(u.constant(c), u.spread(w0)) for c in COSINE]
-            u.store(u.negated_where_odd(u.polynomial(square, scaled), nearest), u.at(slopes, start, k))
+            scaled = [builder.fmul(v.constant(c), v.spread(w0)) for c in COSINE]
+            v.store(v.negated_where_odd(v.polynomial(square, scaled), nearest), v.at(slopes, start, k))
 
 
-@kernel(boundscheck=False)
+@inner()
 def _half_turns(w0):
     """w0 / pi, as the sum of two float32 numbers."""
     turns = np.float64(w0) / np.pi
@@ -136,17 +145,36 @@ def _half_turns(w0):
 
 @kernel(boundscheck=False)
 def sine(values, start, count, w0):
-    """values <- sin(w0 * values) on `count` entries from `start`; as `sine_cosine`, without the cosine."""
+    """values <- sin(w0 * values) on `count` entries from `start` (whole vectors), as `sine_cosine` does."""
     high, low = _half_turns(w0)
     _sine(values, start, count, high, low)
 
 
 @kernel(boundscheck=False)
 def sine_cosine(values, slopes, start, count, w0):
-    """values <- sin(w0 * values), slopes <- w0 * cos(w0 * values) on `count` entries from `start`.
+    """values <- sin(w0 * values), slopes <- w0 * cos(w0 * values) on `count` entries from `start` (whole vectors).
 
     w0 x / pi is the nearest integer plus a rest f; an odd integer flips the signs of sin(pi f) and cos(pi f), which are
     polynomials. Where products and sums are fused, within 3e-7 for |w0 x| < 10^6.
     """
     high, low = _half_turns(w0)
     _sine(values, start, count, high, low, slopes, w0)
+
+
+@in_vectors
+def _turn(v, sines, cosines, x, across, phase, quarter, target, t, rows, count):
+    for _, o in v.blocks(rows, 1):
+        for lanes, j in v.blocks(count, v.lanes, 1):
+            u = Vectors(v.context, v.builder, lanes)
+            s, c = (u.spread(v.builder.load(v.at(of, o))) for of in (phase, quarter))
+            sine, cosine = (u.load(v.at(of, (o, across), x, j)) for of in (sines, cosines))
+            u.store(u.fma(s, cosine, v.builder.fmul(c, sine)), v.at(target, (o, TILE), t, j))
+
+
+@kernel(boundscheck=False)
+def turn(sines, cosines, x, across, phase, quarter, target, t, rows, count):
+    """target[o, j] <- phase[o] * cosines[o, x + j] + quarter[o] * sines[o, x + j]: sines of sums of angles.
+
+    `count` voxels of a tile from `t` on; sines and cosines have `across` values in a row.
+    """
+    _turn(sines, cosines, x, across, phase, quarter, target, t, rows, count)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inr_codec.tiles import TILE, affine, outer_sum, scratch, sine, sine_cosine, transposed
+from inr_codec.tiles import TILE, affine, outer_sum, scratch, sine, sine_cosine, transposed, turn, whole_vectors
 
 Array = NDArray[np.float32]
 rows = st.integers(1, 21)
@@ -69,17 +69,34 @@ def test_outer_sum_adds_the_gradient_of_a_layer(n: int, m: int, seed: int) -> No
 @given(st.floats(0.1, 60), st.floats(0, 150), st.integers(0, 40))
 def test_sine_and_cosine_are_those_of_float64(w0: float, reach: float, start: int) -> None:
     """Within 3e-7, and what half a digit of the float32 argument makes; from `start` on, up to the count."""
-    values = np.linspace(-reach, reach, 257 + start).astype(np.float32)
-    argument = values[start:-1].astype(np.float64) * np.float32(w0)
+    count = whole_vectors(200)
+    inside = slice(start, start + count)
+    values = np.linspace(-reach, reach, start + count + MARGIN).astype(np.float32)
+    argument = values[inside].astype(np.float64) * np.float32(w0)
     sines, slopes, alone = values.copy(), np.full_like(values, 7), values.copy()
-    sine_cosine(sines, slopes, start, 256, np.float32(w0))
-    sine(alone, start, 256, np.float32(w0))
+    sine_cosine(sines, slopes, start, count, np.float32(w0))
+    sine(alone, start, count, np.float32(w0))
     slack = 3e-7 + np.abs(argument) * 2.0**-24
-    assert (np.abs(sines[start:-1] - np.sin(argument)) < slack).all()
-    assert (np.abs(slopes[start:-1] / np.float32(w0) - np.cos(argument)) < slack).all()
+    assert (np.abs(sines[inside] - np.sin(argument)) < slack).all()
+    assert (np.abs(slopes[inside] / np.float32(w0) - np.cos(argument)) < slack).all()
     np.testing.assert_array_equal(sines, alone)
-    np.testing.assert_array_equal(np.delete(sines, np.s_[start:-1]), np.delete(values, np.s_[start:-1]))
-    assert (np.delete(slopes, np.s_[start:-1]) == 7).all()
+    np.testing.assert_array_equal(np.delete(sines, inside), np.delete(values, inside))
+    assert (np.delete(slopes, inside) == 7).all()
+
+
+@given(st.integers(1, 9), st.integers(1, TILE), st.integers(0, 40), st.integers(0, 9))
+def test_turn_adds_angles(rows: int, count: int, x: int, seed: int) -> None:
+    """Some voxels at the end of a tile get the sines of sums, the others nothing."""
+    across, start = whole_vectors(x + count), TILE - count
+    angles = np.random.default_rng(seed).uniform(-3, 3, (rows, across + 1))
+    table, more = angles[:, :-1], angles[:, -1:]
+    target, before = random_rows(seed, rows)
+    flat = [np.ascontiguousarray(part, np.float32).reshape(-1) for part in (np.sin(table), np.cos(table))]
+    phase = [np.ascontiguousarray(part, np.float32).reshape(-1) for part in (np.sin(more), np.cos(more))]
+    turn(*flat, x, across, *phase, target, MARGIN + start, rows, count)
+    expected = before.copy()
+    expected[:, start:] = np.sin(table[:, x : x + count] + more)
+    np.testing.assert_allclose(target[MARGIN:-MARGIN].reshape(rows, TILE), expected, atol=1e-6)
 
 
 @given(st.integers(0, 1000))

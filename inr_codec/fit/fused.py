@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from inr_codec.fit.drive import Segment, drive
 from inr_codec.fit.task import FitOutcome, FitTask
-from inr_codec.forward import activate_with_slope, append_inputs, count_activations
+from inr_codec.forward import activate_with_slope, append_inputs, count_activations, look_up
 from inr_codec.kernels import kernel
 from inr_codec.network import coordinates, encoded_axes, layer_table
 from inr_codec.tiles import TILE, affine, outer_sum, scratch, transposed
@@ -30,7 +30,6 @@ def fused_gradient(
     """
     depth = len(layers)
     dims = len(sides)
-    rows = len(axes) // max(dims, 1)
     index = np.empty(TILE, np.uint32)
     total = 0.0
     for t in range(tiles):
@@ -41,18 +40,7 @@ def fused_gradient(
                 for a in range(layers[0, 0]):
                     activations[a * TILE + j] = features[here, a]
         else:
-            stride = 1.0
-            for a in range(dims - 1, -1, -1):
-                side, per_line, per_side = np.float64(sides[a]), 1.0 / stride, 1.0 / sides[a]
-                here = picks[start : start + TILE]
-                for j in range(TILE):
-                    line = np.floor((here[j] + 0.5) * per_line)
-                    index[j] = np.uint32(line - side * np.floor((line + 0.5) * per_side))
-                for row in range(a * rows, (a + 1) * rows):
-                    there = activations[row * TILE : row * TILE + TILE]
-                    for j in range(TILE):
-                        there[j] = axes[row, index[j]]
-                stride *= side
+            look_up(picks[start : start + TILE], sides, axes, index, activations)
         at = row = np.int64(0)
         for k in range(depth):
             n, m = layers[k, 0], layers[k, 1]
@@ -125,7 +113,8 @@ def fused_fit(
                 picks[i] = picks[j]
                 picks[j] = swap
             position = 0
-        gradient[:] = 0
+        for k in range(len(gradient)):
+            gradient[k] = 0
         total += (
             fused_gradient(
                 values,
