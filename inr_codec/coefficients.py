@@ -8,7 +8,6 @@ While writing, a coefficient of magnitude a (in steps) becomes the m of least (a
 round(a), round(a) - 1 and 0, the bits taken from the adaptive model as it stands.
 """
 
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from inr_codec.bands import (
     CELL_Y,
     CELL_Z,
     CELLS,
+    COUSIN,
     KIND,
     LEVEL,
     NX,
@@ -36,25 +36,20 @@ from inr_codec.contexts import (
     CLASSES,
     COEFFICIENT,
     ENTRIES,
-    FEATURES,
     KINDS,
     MAGNITUDE,
     PART,
     SIGN,
-    SLOTS,
     cell_contexts,
     coefficient_contexts,
     learn_magnitude,
     learn_sign,
-    new_work,
     sign_contexts,
 )
 from inr_codec.entropy import (
     COST_BITS,
-    COUNTED_HALF,
     HALF,
     SQUASH,
-    STATE_SIZE,
     STRETCH_LIMIT,
     decode_bit,
     decoder_init,
@@ -63,8 +58,9 @@ from inr_codec.entropy import (
     encoder_init,
 )
 from inr_codec.kernels import inner, kernel
-from inr_codec.mixing import ONE_WEIGHT, learn, predict
+from inr_codec.mixing import ONE_WEIGHT, code, new_coder, predict
 from inr_codec.quantised import Levels, live_cells
+from inr_codec.surroundings import FEATURES, SLOTS, know_band, know_cells, know_four, know_row, new_work
 from inr_codec.wavelet import FloatArray
 
 UNARY = 16  # magnitudes from here on are coded by exponential Golomb
@@ -75,181 +71,179 @@ NONE = np.zeros(0, np.float32)
 _SETS = 16  # of weights per class: by level, and apart for the lowest band
 
 
-class Model(NamedTuple):
-    """Everything that learns: counted probabilities, weights of the mixers and of the two predictors."""
-
-    tables: npt.NDArray[np.uint32]
-    mixers: npt.NDArray[np.int64]
-    cell_mixers: npt.NDArray[np.int64]
-    sign_mixers: npt.NDArray[np.int64]
-    magnitude_weights: npt.NDArray[np.int64]
-    sign_weights: npt.NDArray[np.int64]
+_INPUTS, _CELL_INPUTS, _SIGN_INPUTS = COEFFICIENT.size - 1, CELL.size - 1, SIGN.size - 1
+_MIXERS = 0
+_CELL_MIXERS = _MIXERS + CLASSES * _SETS * (_INPUTS + 1)
+_SIGN_MIXERS = _CELL_MIXERS + 8 * (_CELL_INPUTS + 1)
+_MAGNITUDES = _SIGN_MIXERS + 8 * (_SIGN_INPUTS + 1)
+_SIGNS = _MAGNITUDES + KINDS * FEATURES
+_WEIGHTS = _SIGNS + KINDS * SLOTS
 
 
-def new_model() -> Model:
-    """The model that every stream starts from."""
-    n, n_cell, n_sign = COEFFICIENT.size - 1, CELL.size - 1, SIGN.size - 1
-    mixers = np.full((CLASSES * _SETS, n + 1), ONE_WEIGHT * 3 // 20)
-    cell_mixers = np.full((8, n_cell + 1), ONE_WEIGHT * 2 // 5)
-    sign_mixers = np.full((8, n_sign + 1), ONE_WEIGHT // 4)
-    mixers[:, n] = cell_mixers[:, n_cell] = 0
-    magnitude_weights = np.full((KINDS, FEATURES), (1 << 20) * 2 // 25)
-    magnitude_weights[:, -1] = (1 << 20) // 250
-    return Model(
-        np.full(ENTRIES, COUNTED_HALF, np.uint32),
-        mixers,
-        cell_mixers,
-        sign_mixers,
-        magnitude_weights,
-        np.zeros((KINDS, SLOTS), np.int64),
-    )
+def _new_weights() -> npt.NDArray[np.int64]:
+    """Weights of mixers and predictors that streams start from, one after the other."""
+    weights = np.zeros(_WEIGHTS, np.int64)
+    mixers = ((_MIXERS, _CELL_MIXERS, _INPUTS, 3 / 20), (_CELL_MIXERS, _SIGN_MIXERS, _CELL_INPUTS, 2 / 5))
+    for start, stop, n, weight in (*mixers, (_MAGNITUDES, _SIGNS, FEATURES - 1, 32 / 25)):
+        weights[start:stop].reshape(-1, n + 1)[:, :n] = int(ONE_WEIGHT * weight)
+    weights[_SIGN_MIXERS:_MAGNITUDES] = ONE_WEIGHT // 4
+    weights[_MAGNITUDES + FEATURES - 1 : _SIGNS : FEATURES] = (1 << 20) // 250
+    return weights
 
 
 @inner()
-def _code(encoding, state, buffer, p, bit):
-    if encoding:
-        encode_bit(state, buffer, p, bit)
-        return bit
-    return decode_bit(state, buffer, p)
-
-
-@inner()
-def _code_large(encoding, state, buffer, excess):
-    """Exponential Golomb code of excess >= 1."""
+def _read_large(state, buffer):
+    """Exponential Golomb code of a number >= 1."""
     bits = 0
-    while bits < GOLOMB_BITS and _code(encoding, state, buffer, HALF, 1 if excess >> (bits + 1) else 0):
+    while bits < GOLOMB_BITS and decode_bit(state, buffer, HALF):
         bits += 1
     value = 1
-    for i in range(bits - 1, -1, -1):
-        value = 2 * value + _code(encoding, state, buffer, HALF, (excess >> i) & 1)
+    for _ in range(bits):
+        value = 2 * value + decode_bit(state, buffer, HALF)
     return value
 
 
 @inner()
-def _best_level(a, lam, sign_cost, model, contexts, inputs, set_of_zero):
+def _write_large(state, buffer, value):
+    bits = 0
+    while value >> (bits + 1):
+        encode_bit(state, buffer, HALF, 1)
+        bits += 1
+    if bits < GOLOMB_BITS:
+        encode_bit(state, buffer, HALF, 0)
+    for i in range(bits - 1, -1, -1):
+        encode_bit(state, buffer, HALF, (value >> i) & 1)
+
+
+@inner()
+def _best_level(a, lam, sign_cost, tables, weights, work, mixer):
     """The magnitude of least distortion + lam x cost (2^-16 bit) for a coefficient of a steps, a >= 1/2."""
     high = int(min(a + np.float32(0.5), np.float32(1 << GOLOMB_BITS)))
-    p = predict(model.tables, 0, contexts, model.mixers[set_of_zero], inputs)
-    spent = sign_cost + COST_BITS[p >> 4]
-    best, least = 0, a * a + lam * np.float32(COST_BITS[(65535 - p) >> 4])
-    last = 0
-    for m in range(1, min(high, UNARY - 1) + 1):
+    best, least, spent, p, last = 0, np.float32(0), 0, 0, -1
+    for m in range(min(high, UNARY - 1) + 1):
         c = _CLASS[m]
         if c != last:
-            p = predict(model.tables, c * PART, contexts, model.mixers[c * _SETS + set_of_zero], inputs)
+            first = _MIXERS + (c * _SETS + mixer) * (_INPUTS + 1)
+            p = predict(tables, c * PART, work.contexts, weights[first : first + _INPUTS + 1], work.inputs, _INPUTS)
             last = c
-        if m >= high - 1:
+        if m == 0 or m >= high - 1:
             cost = (a - np.float32(m)) ** 2 + lam * np.float32(spent + COST_BITS[(65535 - p) >> 4])
-            if cost < least:
+            if m == 0 or cost < least:
                 best, least = m, cost
-        spent += COST_BITS[p >> 4]
+        spent += COST_BITS[p >> 4] + (sign_cost if m == 0 else 0)
     return best if high < UNARY else high
 
 
 @inner()
-def _code_cells(encoding, table, b, state, buffer, live, model, work, contexts, inputs):
-    band = table[b]
-    weights = model.cell_mixers[band[LEVEL]]
-    inputs[contexts.size] = 64
-    for z in range((band[NZ] + 3) >> 2):
-        for y in range((band[NY] + 3) >> 2):
-            for x in range((band[NX] + 3) >> 2):
-                c = cell_contexts(table, b, work, z, y, x, contexts)
-                p = predict(model.tables, 0, contexts, weights, inputs)
-                bit = _code(encoding, state, buffer, p, int(live[c]) if encoding else 0)
-                learn(model.tables, 0, contexts, weights, inputs, p, bit)
-                work.cells[c] = bit
+def _start_predictors(weights, kind, work):
+    """Predictors go on from the next coarser level."""
+    if work.started[kind] == 0 and work.started[kind + 8]:
+        for first, n in ((_MAGNITUDES, FEATURES), (_SIGNS, SLOTS)):
+            for i in range(first + kind * n, first + (kind + 1) * n):
+                weights[i] = weights[i + 8 * n]
+    work.started[kind] = 1
 
 
 @kernel()
-def _run(encoding, table, values, scale, lam, importance, live, levels, buffer, model, work):
-    """Code all bands; returns the number of bytes written, or of those that were missing, at most, while reading."""
-    state = np.zeros(STATE_SIZE, np.int64)
-    if encoding:
-        encoder_init(state)
-    else:
+def _run(table, values, scale, lam, importance, live, levels, coder, weights, work):
+    """Code all bands; returns the number of bytes, or without `values` of those that were missing, at most, to read."""
+    state, buffer, tables = coder.state, coder.buffer, coder.tables
+    if values is None:
         decoder_init(state, buffer, 0, buffer.size)
-    contexts, inputs = np.zeros(COEFFICIENT.size - 1, np.int64), np.zeros(COEFFICIENT.size, np.int64)
-    cell_context, cell_input = np.zeros(CELL.size - 1, np.int64), np.zeros(CELL.size, np.int64)
-    sign_context, sign_input = np.zeros(SIGN.size - 1, np.int64), np.zeros(SIGN.size, np.int64)
-    started = np.zeros(KINDS + 8, np.uint8)
+    else:
+        encoder_init(state)
+    keys, inputs, sign_keys, sign_inputs = work.contexts, work.inputs, work.sign_contexts, work.sign_inputs
     for b in range(table.shape[0]):
         band = table[b]
-        kind, level = band[KIND], band[LEVEL]
-        if not started[kind]:  # predictors go on from the next coarser level
-            started[kind] = 1
-            if started[kind + 8]:
-                for i in range(FEATURES):
-                    model.magnitude_weights[kind, i] = model.magnitude_weights[kind + 8, i]
-                for i in range(SLOTS):
-                    model.sign_weights[kind, i] = model.sign_weights[kind + 8, i]
-        magnitude_weights, sign_weights = model.magnitude_weights[kind], model.sign_weights[kind]
-        sign_mixer = model.sign_mixers[level]
-        set_of_zero = 2 * level + (1 if band[ORIENTATION] else 0)
-        _code_cells(encoding, table, b, state, buffer, live, model, work, cell_context, cell_input)
-        inputs[contexts.size] = 64
-        nx = band[NX]
+        kind, level, nx = band[KIND], band[LEVEL], band[NX]
+        _start_predictors(weights, kind, work)
+        signs = know_band(table, b, work)
+        first = _CELL_MIXERS + level * (_CELL_INPUTS + 1)
+        mixer = weights[first : first + _CELL_INPUTS + 1]
+        inputs[_CELL_INPUTS] = 64
+        for z in range((band[NZ] + 3) >> 2):
+            for y in range((band[NY] + 3) >> 2):
+                know_cells(table, b, work, z, y)
+                for x in range((nx + 3) >> 2):
+                    c = cell_contexts(table, b, work, z, y, x)
+                    if values is None:
+                        bit = code(coder, 0, keys, mixer, inputs, _CELL_INPUTS, None)
+                    else:
+                        bit = code(coder, 0, keys, mixer, inputs, _CELL_INPUTS, live[c])
+                    work.cells[c] = bit
+        inputs[_INPUTS] = 64
+        first = _MAGNITUDES + kind * FEATURES
+        predictor = weights[first : first + FEATURES]
+        first = _SIGNS + kind * SLOTS
+        sign_predictor = weights[first : first + SLOTS]
+        first = _SIGN_MIXERS + level * (_SIGN_INPUTS + 1)
+        sign_mixer = weights[first : first + _SIGN_INPUTS + 1]
+        own = 2 * level + (1 if band[ORIENTATION] else 0)
         for z in range(band[NZ]):
             for y in range(band[NY]):
-                cell_row = band[CELLS] + (z >> 2) * band[CELL_Z] + (y >> 2) * band[CELL_Y]
+                cells = band[CELLS] + (z >> 2) * band[CELL_Z] + (y >> 2) * band[CELL_Y]
                 row = band[OFFSET] + z * band[STRIDE_Z] + y * band[STRIDE_Y]
                 place = band[PLACE] + z * band[ROW_Z] + y * band[ROW_Y]
-                if not encoding and state[2] > buffer.size + OVERRUN:
+                if values is None and state[2] > buffer.size + OVERRUN:
                     return state[2] - buffer.size
-                for x4 in range(0, nx, 4):
-                    cell = int(work.cells[cell_row + (x4 >> 2)])
+                first, last = nx, -1
+                for c in range((nx + 3) >> 2):
+                    if work.cells[cells + c]:
+                        first, last = min(first, c), c
+                if last < 0:
+                    continue
+                know_row(table, b, work, z, y, 4 * first, min(4 * last + 4, nx) - 4 * first)
+                for x in range(4 * first, min(4 * last + 4, nx)):
+                    cell = np.int64(work.cells[cells + (x >> 2)])
                     if cell == 0:
                         continue
-                    for x in range(x4, min(x4 + 4, nx)):
-                        mean = coefficient_contexts(table, b, work, z, y, x, cell >> 1, magnitude_weights, contexts)
-                        m = 0
-                        sign = 0
-                        signed = 0
-                        p_sign = HALF
-                        logit = 0
-                        if encoding:
-                            a = values[row + x] * scale
-                            sign = 1 if a < 0 else 0
-                            a = abs(a)
-                            if a >= np.float32(0.5):
-                                logit, signed = sign_contexts(table, b, work, z, y, x, sign_weights, sign_context)
-                                sign_input[sign_context.size] = logit
-                                p_sign = predict(model.tables, 0, sign_context, sign_mixer, sign_input)
-                                cost = COST_BITS[(p_sign if sign else 65535 - p_sign) >> 4]
-                                price = lam / importance[row + x] if importance.size else lam
-                                m = _best_level(a, price, cost, model, contexts, inputs, set_of_zero)
-                        weights = model.mixers[set_of_zero]
-                        p = predict(model.tables, 0, contexts, weights, inputs)
-                        bit = _code(encoding, state, buffer, p, 1 if m else 0)
-                        learn(model.tables, 0, contexts, weights, inputs, p, bit)
-                        if bit:
-                            if not encoding:
-                                logit, signed = sign_contexts(table, b, work, z, y, x, sign_weights, sign_context)
-                                sign_input[sign_context.size] = logit
-                                p_sign = predict(model.tables, 0, sign_context, sign_mixer, sign_input)
-                            sign = _code(encoding, state, buffer, p_sign, sign)
-                            learn(model.tables, 0, sign_context, sign_mixer, sign_input, p_sign, sign)
-                            learn_sign(work, sign_weights, signed, (sign << 16) - SQUASH[logit + STRETCH_LIMIT])
-                            t = 1
-                            while t < UNARY:
-                                c = _CLASS[t]
-                                weights = model.mixers[c * _SETS + set_of_zero]
-                                p = predict(model.tables, c * PART, contexts, weights, inputs)
-                                bit = _code(encoding, state, buffer, p, 1 if m > t else 0)
-                                learn(model.tables, c * PART, contexts, weights, inputs, p, bit)
-                                if not bit:
-                                    break
-                                t += 1
-                            if t == UNARY:
-                                t = UNARY - 1 + _code_large(encoding, state, buffer, m - UNARY + 1)
-                            m = t
-                            work.magnitudes[place + x] = MAGNITUDE[min(m, 599)]
-                            work.signed[place + x] = -min(m, 4) if sign else min(m, 4)
-                            cell = min(cell + 2, 7)
-                            levels[row + x] = -m if sign else m
-                        learn_magnitude(work, magnitude_weights, mean, m)
-                    work.cells[cell_row + (x4 >> 2)] = cell
-    if not encoding:
+                    if x & 3 == 0:
+                        know_four(work, x - 4 * first)
+                    corner = (cell >> 1) * 16 + (z & 3) * 4 + (y & 3)
+                    mean = coefficient_contexts(work, predictor, x & 3, place + x, kind, b - band[COUSIN], corner)
+                    m = sign = 0
+                    if values is not None:
+                        a = abs(values[row + x] * scale)
+                        sign = int(values[row + x] < 0)
+                        if a >= np.float32(0.5):
+                            price = lam / importance[row + x] if importance.size else lam
+                            sign_inputs[_SIGN_INPUTS] = sign_contexts(table, b, work, sign_predictor, z, y, x, signs)
+                            p = predict(tables, 0, sign_keys, sign_mixer, sign_inputs, _SIGN_INPUTS)
+                            cost = COST_BITS[(p if sign else 65535 - p) >> 4]
+                            m = _best_level(a, price, cost, tables, weights, work, own)
+                    t = 0
+                    while t < UNARY:
+                        c = _CLASS[t]
+                        first_weight = (c * _SETS + own) * (_INPUTS + 1)
+                        mixer = weights[first_weight : first_weight + _INPUTS + 1]
+                        if values is None:
+                            more = code(coder, c * PART, keys, mixer, inputs, _INPUTS, None)
+                        else:
+                            more = code(coder, c * PART, keys, mixer, inputs, _INPUTS, int(m > t))
+                        if not more:
+                            break
+                        if t == 0:
+                            logit = sign_contexts(table, b, work, sign_predictor, z, y, x, signs)
+                            sign_inputs[_SIGN_INPUTS] = logit
+                            if values is None:
+                                sign = code(coder, 0, sign_keys, sign_mixer, sign_inputs, _SIGN_INPUTS, None)
+                            else:
+                                sign = code(coder, 0, sign_keys, sign_mixer, sign_inputs, _SIGN_INPUTS, sign)
+                            learn_sign(work, sign_predictor, signs, (sign << 16) - SQUASH[logit + STRETCH_LIMIT])
+                        t += 1
+                    if t == UNARY:
+                        if values is None:
+                            t += _read_large(state, buffer) - 1
+                        else:
+                            _write_large(state, buffer, m - UNARY + 1)
+                            t = m
+                    if t:
+                        work.magnitudes[place + x] = MAGNITUDE[min(t, 599)]
+                        work.signed[place + x] = -min(t, 4) if sign else min(t, 4)
+                        work.cells[cells + (x >> 2)] = min(cell + 2, 7)
+                        levels[row + x] = -t if sign else t
+                    learn_magnitude(work, predictor, x & 3, place + x, mean, t)
+    if values is None:
         return state[2] - buffer.size
     used = encoder_finish(state, buffer)
     return max(used, state[2] - OVERRUN // 2, 1)  # a reader may count on most of the trailing zeros
@@ -268,7 +262,6 @@ def encode(
     levels = np.zeros(values.shape, np.int32)
     buffer = np.zeros(6 * values.size + 64, np.uint8)
     n = _run(
-        True,
         bands.table,
         values.reshape(-1),
         np.float32(1 / step),
@@ -276,9 +269,9 @@ def encode(
         weights.reshape(-1),
         live,
         levels.reshape(-1),
-        buffer,
-        new_model(),
-        new_work(bands.magnitudes, bands.cells),
+        new_coder(buffer, ENTRIES),
+        _new_weights(),
+        new_work(bands),
     )
     return buffer[:n].tobytes(), levels
 
@@ -288,7 +281,7 @@ def decode(data: bytes, bands: Bands, shape: tuple[int, int, int]) -> Levels | N
     levels = np.zeros(shape, np.int32)
     if not data:
         return levels
-    given, work = np.frombuffer(data, np.uint8).copy(), new_work(bands.magnitudes, bands.cells)
-    live, zero = np.zeros(0, np.uint8), np.float32(0)
-    missing = _run(False, bands.table, NONE, zero, zero, NONE, live, levels.reshape(-1), given, new_model(), work)
+    coder = new_coder(np.frombuffer(bytearray(data), np.uint8), ENTRIES)
+    flat, weights, work = levels.reshape(-1), _new_weights(), new_work(bands)
+    missing = _run(bands.table, None, None, None, None, None, flat, coder, weights, work)
     return None if missing > OVERRUN else levels

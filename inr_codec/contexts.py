@@ -1,11 +1,10 @@
-"""What is known before a bit: neighbours in the band, its parent and cousin bands, and two predictors that learn.
+"""Contexts of a bit: neighbours in the band, its parent and cousin bands, and two predictors that learn.
 
-Magnitudes are looked at through min(m, 20) + isqrt(max(m - 20, 0)), signs as -4..4 (sign x min(m, 4)). Neighbours
-outside a band are zero. A *cell* is 4 x 4 x 4 coefficients of a band; one that holds zeros only is not visited.
+A *cell* is 4 x 4 x 4 coefficients of a band; one that holds zeros only is not visited. What lies around a coefficient
+is in `surroundings`.
 """
 
 from math import isqrt
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,31 +15,21 @@ from inr_codec.bands import (
     CELLS,
     COUSIN,
     KIND,
-    LEVEL,
     NX,
-    NY,
-    NZ,
     ORIENTATION,
     PARENT,
     PARENT_PLACE,
     PARENT_Y,
     PARENT_Z,
-    PLACE,
-    ROW_Y,
-    ROW_Z,
     SHIFT_X,
     SHIFT_Y,
     SHIFT_Z,
 )
 from inr_codec.kernels import inner
-
-Table = npt.NDArray[np.int64]
-Ints = npt.NDArray[np.int64]
+from inr_codec.surroundings import AROUND, FEATURES, LINES, SAME, SHARES, at
 
 MAGNITUDE = np.array([min(m, 20) + isqrt(max(m - 20, 0)) for m in range(600)], np.int16)
 KINDS = 64  # 8 levels x 8 orientations
-FEATURES = 16  # of the magnitude predictor
-SLOTS = 16 + 7 * 8  # weights of the sign predictor
 SIGN_LIMIT = 2000
 
 
@@ -57,8 +46,8 @@ def _log_bins(size: int, parts: int, offset: int) -> npt.NDArray[np.int16]:
 FINE = np.minimum(_log_bins(8192, 4, 8), 39)
 """40 bins of a predicted magnitude in units of 2^-8."""
 FINE_BINS = 40
-COARSE = _log_bins(2048, 2, 1)
-"""Bins of a sum of magnitudes, two per octave."""
+COARSE = np.minimum(_log_bins(256, 2, 1), 15)
+"""16 bins of a sum of magnitudes, two per octave."""
 
 
 def _places(sizes: list[int], start: int = 0) -> npt.NDArray[np.int64]:
@@ -86,44 +75,15 @@ SIGN = _places([8 * 243, KINDS * 32, 8 * 81, 8 * 81], int(CELL[-1]))
 ENTRIES = int(SIGN[-1])
 
 
-class Work(NamedTuple):
-    """What the coder remembers of the coefficients coded so far, and scratch."""
-
-    magnitudes: npt.NDArray[np.int16]  # of all bands, each padded by PAD zeros
-    signed: npt.NDArray[np.int16]  # in the same places
-    cells: npt.NDArray[np.int16]  # 0: zeros only, otherwise 1 + 2 min(coefficients that are not zero, 3)
-    features: Ints  # of the magnitude predictor
-    signs: Ints  # around a coefficient
-    slots: Ints  # and the weight that each belongs to
+@inner(forceinline=True)
+def _coarse(v):
+    return int(COARSE[min(v, 255) & 255])
 
 
-def new_work(magnitudes: int, cells: int) -> Work:
-    """Empty memory for bands of that many padded magnitudes and cells."""
-    return Work(
-        np.zeros(magnitudes, np.int16),
-        np.zeros(magnitudes, np.int16),
-        np.zeros(cells, np.int16),
-        np.zeros(FEATURES, np.int64),
-        np.zeros(SLOTS, np.int64),
-        np.zeros(SLOTS, np.int64),
-    )
-
-
-@inner()
-def at(i: int, shift: int) -> int:
-    """The index in a band coarser by `shift` levels that covers index i; finer: its first."""
-    return i >> shift if shift >= 0 else i << -shift
-
-
-@inner()
-def _coarse(v: int, most: int) -> int:
-    return min(int(COARSE[min(v, 2047)]), most)
-
-
-@inner()
-def cell_contexts(table: Table, b: int, work: Work, z: int, y: int, x: int, contexts: Ints) -> int:
+@inner(forceinline=True)
+def cell_contexts(table, b, work, z, y, x):
     """Contexts of the bit that tells whether cell (z, y, x) of band b holds anything; returns the place of the cell."""
-    band, cells, magnitudes = table[b], work.cells, work.magnitudes
+    band, cells, lines, contexts = table[b], work.cells, work.lines, work.contexts
     sz, sy = band[CELL_Z], band[CELL_Y]
     c = band[CELLS] + z * sz + y * sy + x
     before_x, before_y, before_z = cells[c - 1] & 1, cells[c - sy] & 1, cells[c - sz] & 1
@@ -134,146 +94,99 @@ def cell_contexts(table: Table, b: int, work: Work, z: int, y: int, x: int, cont
         cousins += cells[table[k, CELLS] + z * table[k, CELL_Z] + y * table[k, CELL_Y] + x] & 1
     above = 0
     if band[PARENT] >= 0:
-        parent = table[band[PARENT]]
-        z0, z1 = at(4 * z, band[SHIFT_Z]), at(4 * z + 3, band[SHIFT_Z])
-        y0, y1 = at(4 * y, band[SHIFT_Y]), at(4 * y + 3, band[SHIFT_Y])
-        x0, x1 = at(4 * x, band[SHIFT_X]), at(4 * x + 3, band[SHIFT_X])
-        for i in range(max(z0 - 1, 0), min(z1 + 2, parent[NZ])):
-            for j in range(max(y0 - 1, 0), min(y1 + 2, parent[NY])):
-                for k in range(max(x0 - 1, 0), min(x1 + 2, parent[NX])):
-                    inside = z0 <= i <= z1 and y0 <= j <= y1 and x0 <= k <= x1
-                    above += magnitudes[band[PARENT_PLACE] + i * band[PARENT_Z] + j * band[PARENT_Y] + k] * (
-                        4 if inside else 1
-                    )
+        nx = table[band[PARENT], NX]
+        x0, x1 = at(4 * x, band[SHIFT_X]), min(at(4 * x + 3, band[SHIFT_X]) + 1, nx)
+        for k in range(max(x0 - 1, 0), min(x1 + 1, nx)):
+            above += lines[nx + k]
+        for k in range(x0, x1):
+            above += 3 * lines[k]
     kind, near = band[KIND], before_x + before_y + before_z
-    up, cousins = _coarse(above, 15), min(cousins, 3)
+    up, cousins = _coarse(above), min(cousins, 3)
     contexts[0] = CELL[0] + (((kind * 4 + near) * 2 + (others > 1)) * 16 + up) * 2 + (cousins > 0)
     contexts[1] = CELL[1] + (kind * 16 + up) * 4 + cousins
     contexts[2] = CELL[2] + (((kind * 2 + before_x) * 2 + before_y) * 2 + before_z) * 4 + min(others, 3)
     return int(c)
 
 
-@inner()
-def coefficient_contexts(
-    table: Table, b: int, work: Work, z: int, y: int, x: int, seen: int, weights: Ints, contexts: Ints
-) -> int:
-    """Contexts of the magnitude of coefficient (z, y, x) of band b; returns its predicted magnitude in units of 2^-8.
+@inner(forceinline=True)
+def coefficient_contexts(work, weights, j, place, kind, cousins, corner):
+    """Contexts of the magnitude of one of the four known coefficients; returns the predicted one in units of 2^-8.
 
-    `seen` is how many coefficients of its cell are known not to be zero, at most 3.
+    `place` is that of the coefficient among the magnitudes, `corner` 16 times how many coefficients of its cell are
+    known not to be zero, at most 3, and its place in the cell.
     """
-    band, m, f = table[b], work.magnitudes, work.features
-    sz, sy, kind, level = band[ROW_Z], band[ROW_Y], band[KIND], band[LEVEL]
-    o = band[PLACE] + z * sz + y * sy + x
-    f[0], f[1], f[2] = m[o - 1], m[o - sy], m[o - sz]
-    f[3] = int(m[o - sy - 1]) + m[o - sy + 1]
-    f[4] = int(m[o - sz - 1]) + m[o - sz + 1]
-    f[5] = int(m[o - sz - sy]) + m[o - sz + sy]
-    f[6] = int(m[o - sz - sy - 1]) + m[o - sz - sy + 1] + m[o - sz + sy - 1] + m[o - sz + sy + 1]
-    f[7], f[8], f[9] = m[o - 2], m[o - 2 * sy], m[o - 2 * sz]
-    f[10] = f[11] = f[12] = 0
-    if band[PARENT] >= 0:
-        hz, hy, hx, pz, py = band[SHIFT_Z], band[SHIFT_Y], band[SHIFT_X], band[PARENT_Z], band[PARENT_Y]
-        p = band[PARENT_PLACE] + at(z, hz) * pz + at(y, hy) * py + at(x, hx)
-        pz = pz if hz <= 0 or (2 * z >> hz) & 1 else -pz  # towards the half of the parent that (z, y, x) is in
-        py = py if hy <= 0 or (2 * y >> hy) & 1 else -py
-        px = 1 if hx <= 0 or (2 * x >> hx) & 1 else -1
-        f[10] = m[p]
-        f[11] = int(m[p + pz]) + m[p + py] + m[p + px]
-        f[12] = int(m[p - pz]) + m[p - py] + m[p - px] + m[p + pz + py] + m[p + py + px] + m[p + pz + px]
-    same = around = 0
-    for k in range(band[COUSIN], b):
-        kz, ky = table[k, ROW_Z], table[k, ROW_Y]
-        p = table[k, PLACE] + z * kz + y * ky + x
-        same += int(m[p])
-        around += int(m[p + 1]) + m[p - 1] + m[p + ky] + m[p - ky] + m[p + kz] + m[p - kz]
-    cousins = b - band[COUSIN]
-    if cousins > 1:
-        same, around = 8 * same // cousins, 8 * around // cousins
-    else:
-        same, around = 8 * same, 8 * around
+    f, contexts, base = work.features[j * LINES : j * LINES + LINES], work.contexts, COEFFICIENT
+    before, second = np.int64(work.magnitudes[place - 1]), np.int64(work.magnitudes[place - 2])
+    same, around = f[SAME] * SHARES[cousins] >> 20, f[AROUND] * SHARES[cousins] >> 20
     f[13], f[14], f[15] = same >> 3, around >> 3, 1
-    mean = 0
-    for i in range(FEATURES):
-        mean += weights[i] * f[i]
+    mean = weights[0] * before + weights[7] * second
+    for k in range(FEATURES):
+        mean += weights[k] * f[k]
     mean >>= 12
-    fine = int(FINE[min(max(mean, 0), 8191)])
-    faces, edges, far = f[0] + f[1] + f[2], f[3] + f[4] + f[5], f[7] + f[8] + f[9]
-    own, up = 2 * faces + edges, 2 * f[10] + f[11]
-    mixed = 38 * faces + 23 * (edges + far) + 15 * f[6] + 64 * f[10] + 26 * f[11] + 13 * f[12]
+    fine, level = FINE[min(max(mean, 0), 8191)], kind >> 3
+    faces, edges, far = before + f[1] + f[2], f[3] + f[4] + f[5], second + f[8] + f[9]
+    own, up, mid, low = 2 * faces + edges, 2 * f[10], np.int64(f[11]), np.int64(f[12])
+    mixed = 38 * faces + 23 * (edges + far) + 15 * f[6] + 32 * up + 26 * mid + 13 * low
     mixed += (102 * same + 13 * around) >> 3
-    base = COEFFICIENT
+    beside = _coarse(same >> 2)
+    near = ((min(before, 3) * 4 + min(f[1], 3)) * 4 + min(f[2], 3)) * 4 + min(f[10], 3)
     contexts[0] = base[0] + kind * FINE_BINS + fine
-    contexts[1] = base[1] + (((min(f[0], 3) * 4 + min(f[1], 3)) * 4 + min(f[2], 3)) * 4 + min(f[10], 3)) * 8 + level
-    contexts[2] = base[2] + (kind * 16 + _coarse(2 * f[10], 15)) * 16 + _coarse(f[11] + (f[12] >> 1), 15)
-    contexts[3] = base[3] + (level * 16 + _coarse(own, 15)) * 16 + _coarse(up, 15)
-    contexts[4] = base[4] + (kind * 16 + _coarse((own + f[6] + 2 * far) >> 1, 15)) * 16 + _coarse(same >> 2, 15)
-    contexts[5] = (
-        base[5] + ((level * 16 + _coarse(same >> 1, 15)) * 16 + _coarse(around >> 2, 15)) * 16 + _coarse(faces, 15)
-    )
-    contexts[6] = base[6] + (fine * 16 + _coarse(2 * f[10] + (f[11] >> 1), 15)) * 16 + _coarse(same >> 2, 15)
-    contexts[7] = base[7] + level * FINE_BINS + int(FINE[min(mixed, 8191)])
-    contexts[8] = base[8] + (kind * 4 + seen) * 16 + (z & 3) * 4 + (y & 3)
+    contexts[1] = base[1] + near * 8 + level
+    contexts[2] = base[2] + (kind * 16 + _coarse(up)) * 16 + _coarse(mid + (low >> 1))
+    contexts[3] = base[3] + (level * 16 + _coarse(own)) * 16 + _coarse(up + mid)
+    contexts[4] = base[4] + (kind * 16 + _coarse((own + f[6] + 2 * far) >> 1)) * 16 + beside
+    contexts[5] = base[5] + ((level * 16 + _coarse(same >> 1)) * 16 + _coarse(around >> 2)) * 16 + _coarse(faces)
+    contexts[6] = base[6] + (fine * 16 + _coarse(up + (mid >> 1))) * 16 + beside
+    contexts[7] = base[7] + level * FINE_BINS + FINE[min(mixed, 8191) & 8191]
+    contexts[8] = base[8] + kind * 64 + corner
     return mean
 
 
-@inner()
-def learn_magnitude(work: Work, weights: Ints, mean: int, magnitude: int) -> None:
+@inner(forceinline=True)
+def learn_magnitude(work, weights, j, place, mean, magnitude):
     """Move the weights of the magnitude predictor by normalised least mean squares."""
-    f = work.features
-    norm = 1
-    for i in range(FEATURES):
-        norm += f[i] * f[i]
+    f = work.features[j * LINES : j * LINES + LINES]
+    before, second = np.int64(work.magnitudes[place - 1]), np.int64(work.magnitudes[place - 2])
+    norm = 1 + before * before + second * second
+    for k in range(FEATURES):
+        norm += f[k] * f[k]
     error = min(max((int(MAGNITUDE[min(magnitude, 599)]) << 8) - mean, -1536), 1536)
     step = error * 200 // (4 * norm + 10)
-    for i in range(FEATURES):
-        weights[i] += step * f[i]
+    weights[0] += step * before
+    weights[7] += step * second
+    for k in range(FEATURES):
+        weights[k] += step * f[k]
 
 
-@inner()
-def sign_contexts(
-    table: Table, b: int, work: Work, z: int, y: int, x: int, weights: Ints, contexts: Ints
-) -> tuple[int, int]:
-    """Contexts of the sign of a coefficient; returns its predicted logit (2^-8) and the number of inputs to that."""
-    band, s, f, slots = table[b], work.signed, work.signs, work.slots
-    sz, sy, orientation = band[ROW_Z], band[ROW_Y], band[ORIENTATION]
-    o = band[PLACE] + z * sz + y * sy + x
-    f[0], f[1], f[2], f[3], f[4], f[5] = s[o - 1], s[o - 2], s[o - sy], s[o - 2 * sy], s[o - sz], s[o - 2 * sz]
-    f[6], f[7], f[8], f[9] = s[o - sy - 1], s[o - sy + 1], s[o - sz - 1], s[o - sz + 1]
-    f[10], f[11] = s[o - sz - sy], s[o - sz + sy]
-    n = 12
+@inner(forceinline=True)
+def sign_contexts(table, b, work, weights, z, y, x, n):
+    """Contexts of the sign of a coefficient of a known row, from n signs around; returns its predicted logit (2^-8)."""
+    band, s, f, contexts, base = table[b], work.signed, work.signs, work.sign_contexts, SIGN
     above = 0
     if band[PARENT] >= 0:
+        n -= 4
         pz, py = band[PARENT_Z], band[PARENT_Y]
         p = band[PARENT_PLACE] + at(z, band[SHIFT_Z]) * pz + at(y, band[SHIFT_Y]) * py + at(x, band[SHIFT_X])
         above = int(s[p])
-        f[12], f[13] = above, int(s[p + 1]) - s[p - 1]
-        f[14], f[15] = int(s[p + py]) - s[p - py], int(s[p + pz]) - s[p - pz]
-        n = 16
+        f[n], f[n + 1], f[n + 2], f[n + 3] = above, s[p + 1] - s[p - 1], s[p + py] - s[p - py], s[p + pz] - s[p - pz]
     for i in range(n):
-        slots[i] = i
-    for k in range(band[COUSIN], b):
-        kz, ky, first = table[k, ROW_Z], table[k, ROW_Y], 16 + 7 * table[k, ORIENTATION]
-        p = table[k, PLACE] + z * kz + y * ky + x
-        f[n], f[n + 1], f[n + 2] = s[p], s[p - 1], s[p + 1]
-        f[n + 3], f[n + 4], f[n + 5], f[n + 6] = s[p - ky], s[p + ky], s[p - kz], s[p + kz]
-        for i in range(7):
-            slots[n + i] = first + i
-        n += 7
+        f[i] = s[work.places[i] + x]
+    if band[PARENT] >= 0:
+        n += 4
     logit = 0
     for i in range(n):
-        logit += weights[slots[i]] * f[i]
+        logit += weights[work.slots[i]] * f[i]
     logit = min(max(logit >> 10, -SIGN_LIMIT), SIGN_LIMIT)
-    sx, s_y, s_z = 1 + np.sign(f[0]), 1 + np.sign(f[2]), 1 + np.sign(f[4])
-    base = SIGN
-    contexts[0] = base[0] + (((orientation * 3 + sx) * 3 + s_y) * 3 + s_z) * 9 + 3 * np.sign(f[1]) + np.sign(f[3]) + 4
+    sx, sy, sz, orientation = 1 + np.sign(f[0]), 1 + np.sign(f[2]), 1 + np.sign(f[4]), band[ORIENTATION]
+    contexts[0] = base[0] + (((orientation * 3 + sx) * 3 + sy) * 3 + sz) * 9 + 3 * np.sign(f[1]) + np.sign(f[3]) + 4
     contexts[1] = base[1] + band[KIND] * 32 + min(max((logit + 1024) >> 6, 0), 31)
-    contexts[2] = base[2] + (orientation * 9 + 3 * np.sign(f[6]) + np.sign(f[7]) + 4) * 9 + sx * 3 + s_y
-    contexts[3] = base[3] + ((orientation * 3 + 1 + np.sign(above)) * 3 + s_z) * 9 + sx * 3 + s_y
-    return logit, n
+    contexts[2] = base[2] + (orientation * 9 + 3 * np.sign(f[6]) + np.sign(f[7]) + 4) * 9 + sx * 3 + sy
+    contexts[3] = base[3] + ((orientation * 3 + 1 + np.sign(above)) * 3 + sz) * 9 + sx * 3 + sy
+    return logit
 
 
-@inner()
-def learn_sign(work: Work, weights: Ints, n: int, error: int) -> None:
+@inner(forceinline=True)
+def learn_sign(work, weights, n, error):
     """Move the weights of the sign predictor; error = bit - its own probability, in units of 2^-16."""
     for i in range(n):
         weights[work.slots[i]] += (error * work.signs[i] * 30) >> 10

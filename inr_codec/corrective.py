@@ -9,19 +9,22 @@ bit is in integers or in float64 with a fixed order of operations, so that every
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy import STATE_SIZE, decoder_init, encoder_finish, encoder_init
+from inr_codec.entropy import decoder_init, encoder_finish, encoder_init
 from inr_codec.kernels import kernel
 from inr_codec.least_squares import FARTHEST, dot, learn, restart
+from inr_codec.mixing import new_coder
 from inr_codec.prediction_errors import (
     BINS,
     CONTEXTS,
+    DECISIONS,
     MOST_ERROR,
     OVERRUN,
+    PART,
     PLACES,
     Levels,
     bins,
     code_error,
-    new_model,
+    new_mixers,
     signed_octave,
     third,
 )
@@ -32,14 +35,14 @@ MOST_BASE = 1 << 30
 
 
 @kernel()
-def _run(encoding, corrections, free, base, span, bottom, top, tables, mixers, buffer):
-    """Code all corrections, bottom .. top; returns the bytes written, or how many were missing while reading."""
+def _run(values, free, corrections, base, span, bottom, top, coder, mixers):
+    """Code all corrections, bottom .. top; returns the bytes written, or without `values` those missing to read."""
     nz, ny, nx = corrections.shape
-    state = np.zeros(STATE_SIZE, np.int64)
-    if encoding:
-        encoder_init(state)
-    else:
+    state, buffer = coder.state, coder.buffer
+    if values is None:
         decoder_init(state, buffer, 0, buffer.size)
+    else:
+        encoder_init(state)
     planes = np.zeros((3, ny + 4, nx + 4))
     errors = np.zeros((2, ny + 2, nx + 4), np.int32)
     x, p = np.zeros(INPUTS), np.zeros(INPUTS)
@@ -50,7 +53,7 @@ def _run(encoding, corrections, free, base, span, bottom, top, tables, mixers, b
         here, back, far = planes[z % 3], planes[(z + 2) % 3], planes[(z + 1) % 3]
         e_here, e_back = errors[z & 1], errors[1 - (z & 1)]
         for y in range(ny):
-            if not encoding and state[2] > buffer.size + OVERRUN:
+            if values is None and state[2] > buffer.size + OVERRUN:
                 return state[2] - buffer.size
             row, up, up2 = here[y + 2], here[y + 1], here[y]
             north, mid, south, deep = back[y + 1], back[y + 2], back[y + 3], far[y + 2]
@@ -97,16 +100,17 @@ def _run(encoding, corrections, free, base, span, bottom, top, tables, mixers, b
                 contexts[3] = PLACES[3] + value * 63 // span * (BINS // 2) + rough
                 contexts[4] = PLACES[4] + (bins(slope) >> 1) * 17 + busy
                 inputs[CONTEXTS] = 64
-                e = 0
-                if encoding and not (free.size and free[z, y, k]):
-                    e = (corrections[z, y, k] - c) * turn
-                e = code_error(encoding, state, buffer, tables, mixers, around, shift, contexts, inputs, e)
+                if values is None:
+                    e = code_error(coder, mixers, around, shift, contexts, inputs, None)
+                else:
+                    e = 0 if free[z, y, k] else (values[z, y, k] - c) * turn
+                    e = code_error(coder, mixers, around, shift, contexts, inputs, e)
                 t = min(max(c + e * turn, bottom), top)
                 corrections[z, y, k] = t
                 row[i] = t
                 ew[i] = min(max(16 * t - m, -MOST_ERROR), MOST_ERROR)
                 learn(weights, inverse, x, t - rise, p)
-    if not encoding:
+    if values is None:
         return state[2] - buffer.size
     used = encoder_finish(state, buffer)
     return max(used, state[2] - OVERRUN // 2, 1)  # a reader may count on most of the trailing zeros
@@ -120,17 +124,16 @@ def encode_corrections(
     `base`: in sixteenths of a step, 0 .. span. Where `free` is True any correction will do.
     """
     buffer = np.zeros(8 * corrections.size + 64, np.uint8)
-    tables, mixers = new_model()
-    none = np.zeros((0, 0, 0), np.bool_) if free is None else free
-    n = _run(True, corrections.copy(), none, base, max(span, 1), bottom, top, tables, mixers, buffer)
+    free = np.zeros(corrections.shape, np.bool_) if free is None else free
+    coded = np.empty_like(corrections)
+    coder = new_coder(buffer, DECISIONS * PART)
+    n = _run(corrections, free, coded, base, max(span, 1), bottom, top, coder, new_mixers())
     return buffer[:n].tobytes()
 
 
 def decode_corrections(data: bytes, base: Levels, span: int, bottom: int, top: int) -> Levels | None:
     """The corrections in a stream; None when the bytes end long before they do."""
     corrections = np.zeros(base.shape, np.int32)
-    tables, mixers = new_model()
-    buffer = np.frombuffer(data, np.uint8).copy()
-    none = np.zeros((0, 0, 0), np.bool_)
-    missing = _run(False, corrections, none, base, max(span, 1), bottom, top, tables, mixers, buffer)
+    coder = new_coder(np.frombuffer(bytearray(data), np.uint8), DECISIONS * PART)
+    missing = _run(None, None, corrections, base, max(span, 1), bottom, top, coder, new_mixers())
     return None if missing > OVERRUN else corrections

@@ -8,11 +8,9 @@ unary; large ones as sign, high part in unary and low bits as they are. What the
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy import COUNTED_HALF, HALF, decode_bit, encode_bit
+from inr_codec.entropy import HALF, decode_bit, encode_bit
 from inr_codec.kernels import inner
-from inr_codec.mixing import ONE_WEIGHT
-from inr_codec.mixing import learn as learn_bit
-from inr_codec.mixing import predict as predict_bit
+from inr_codec.mixing import ONE_WEIGHT, code
 
 Levels = npt.NDArray[np.int32]
 
@@ -58,78 +56,84 @@ def third(v):
 
 
 @inner()
-def _bit(encoding, state, buffer, p, bit):
-    if encoding:
-        encode_bit(state, buffer, p, bit)
-        return bit
-    return decode_bit(state, buffer, p)
-
-
-@inner()
-def _modelled(encoding, state, buffer, tables, weights, decision, contexts, inputs, bit):
-    base = decision * PART
-    p = predict_bit(tables, base, contexts, weights, inputs)
-    bit = _bit(encoding, state, buffer, p, bit)
-    learn_bit(tables, base, contexts, weights, inputs, p, bit)
-    return bit
-
-
-@inner()
-def _golomb(encoding, state, buffer, value):
-    """Exponential Golomb code of value >= 1."""
+def _read_golomb(state, buffer):
+    """Exponential Golomb code of a number >= 1."""
     count = 0
-    while count < GOLOMB_BITS and _bit(encoding, state, buffer, HALF, 1 if value >> (count + 1) else 0):
+    while count < GOLOMB_BITS and decode_bit(state, buffer, HALF):
         count += 1
-    out = 1
-    for i in range(count - 1, -1, -1):
-        out = 2 * out + _bit(encoding, state, buffer, HALF, (value >> i) & 1)
-    return out
+    value = 1
+    for _ in range(count):
+        value = 2 * value + decode_bit(state, buffer, HALF)
+    return value
 
 
 @inner()
-def code_error(encoding, state, buffer, tables, mixers, around, shift, contexts, inputs, e):
-    """Code the error e of a prediction, whose expected size is 2^shift or so."""
+def _write_golomb(state, buffer, value):
+    count = 0
+    while count < GOLOMB_BITS and value >> (count + 1):
+        encode_bit(state, buffer, HALF, 1)
+        count += 1
+    if count < GOLOMB_BITS:
+        encode_bit(state, buffer, HALF, 0)
+    for i in range(count - 1, -1, -1):
+        encode_bit(state, buffer, HALF, (value >> i) & 1)
+
+
+@inner()
+def _wanted(decision, e, high, n):
+    """The bit of a decision about the error e."""
+    if decision == ZERO:
+        return int(e != 0)
+    if decision == SIGN or decision == SIDE:
+        return int(e < 0)
+    return int(high > n)
+
+
+@inner()
+def code_error(coder, mixers, around, shift, contexts, inputs, e):
+    """Write the error e of a prediction whose expected size is 2^shift or so, or read one where it is None."""
     group = min(around >> 2, SETS - 1)
-    if shift == 0:
-        if not _modelled(encoding, state, buffer, tables, mixers[ZERO, group], ZERO, contexts, inputs, 1 if e else 0):
-            return 0
-        negative = _modelled(
-            encoding, state, buffer, tables, mixers[SIGN, group], SIGN, contexts, inputs, 1 if e < 0 else 0
-        )
-        a, first = abs(e) - 1, SMALL
-    else:
-        negative = _modelled(
-            encoding, state, buffer, tables, mixers[SIDE, group], SIDE, contexts, inputs, 1 if e < 0 else 0
-        )
-        a, first = -e - 1 if e < 0 else e, LARGE
-    high = a >> shift
-    n = 0
+    n = a = negative = 0
+    if e is not None:
+        a = abs(e) - 1 if shift == 0 or e < 0 else e
+    decision = SIDE if shift else ZERO
     while n < UNARY:
-        decision = first + min(n, STEPS - 1)
-        if not _modelled(
-            encoding,
-            state,
-            buffer,
-            tables,
-            mixers[decision, group],
-            decision,
-            contexts,
-            inputs,
-            1 if high > n else 0,
-        ):
+        mixer = mixers[decision, group]
+        if e is None:
+            bit = code(coder, decision * PART, contexts, mixer, inputs, CONTEXTS, None)
+        else:
+            bit = code(coder, decision * PART, contexts, mixer, inputs, CONTEXTS, _wanted(decision, e, a >> shift, n))
+        if decision == ZERO:
+            if bit == 0:
+                return 0
+            decision = SIGN
+        elif decision == SIGN or decision == SIDE:
+            negative = bit
+            decision = LARGE if shift else SMALL
+        elif bit == 0:
             break
-        n += 1
-    if n == UNARY:
-        n += _golomb(encoding, state, buffer, high - UNARY + 1) - 1
-    for i in range(shift - 1, -1, -1):
-        n = 2 * n + _bit(encoding, state, buffer, HALF, (a >> i) & 1)
+        else:
+            n += 1
+            decision = min(n, STEPS - 1) + (LARGE if shift else SMALL)
+    if e is None:
+        if n == UNARY:
+            n += _read_golomb(coder.state, coder.buffer) - 1
+        for _ in range(shift):
+            n = 2 * n + decode_bit(coder.state, coder.buffer, HALF)
+    else:
+        if n == UNARY:
+            _write_golomb(coder.state, coder.buffer, (a >> shift) - UNARY + 1)
+        for i in range(shift - 1, -1, -1):
+            encode_bit(coder.state, coder.buffer, HALF, (a >> i) & 1)
+        n = a
     if shift == 0:
-        return -n - 1 if negative else n + 1
+        n += 1
+        return -n if negative else n
     return -n - 1 if negative else n
 
 
-def new_model() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-    """Probabilities and mixing weights that every stream starts from."""
+def new_mixers() -> npt.NDArray[np.int64]:
+    """Mixing weights that every stream starts from."""
     mixers = np.full((DECISIONS, SETS, CONTEXTS + 1), ONE_WEIGHT * 3 // 10)
     mixers[..., CONTEXTS] = 0
-    return np.full(DECISIONS * PART, COUNTED_HALF, np.uint32), mixers
+    return mixers

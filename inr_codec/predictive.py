@@ -9,19 +9,22 @@ operations, so that every machine reads the same levels.
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy import STATE_SIZE, decoder_init, encoder_finish, encoder_init
+from inr_codec.entropy import decoder_init, encoder_finish, encoder_init
 from inr_codec.kernels import kernel
 from inr_codec.least_squares import FARTHEST, dot, learn, restart
+from inr_codec.mixing import new_coder
 from inr_codec.prediction_errors import (
     BINS,
     CONTEXTS,
+    DECISIONS,
     MOST_ERROR,
     OVERRUN,
+    PART,
     PLACES,
     Levels,
     bins,
     code_error,
-    new_model,
+    new_mixers,
     signed_octave,
     third,
 )
@@ -30,14 +33,14 @@ INPUTS = 17
 
 
 @kernel()
-def _run(encoding, levels, free, top, tables, mixers, buffer):
-    """Code all levels, 0 .. top; returns the bytes written, or how many were missing, at most, while reading."""
+def _run(values, free, levels, top, coder, mixers):
+    """Code all levels, 0 .. top; returns the bytes written, or without `values` those missing, at most, to read."""
     nz, ny, nx = levels.shape
-    state = np.zeros(STATE_SIZE, np.int64)
-    if encoding:
-        encoder_init(state)
-    else:
+    state, buffer = coder.state, coder.buffer
+    if values is None:
         decoder_init(state, buffer, 0, buffer.size)
+    else:
+        encoder_init(state)
     planes = np.zeros((3, ny + 2, nx + 4))
     errors = np.zeros((2, ny + 2, nx + 4), np.int32)
     x, p = np.zeros(INPUTS), np.zeros(INPUTS)
@@ -53,7 +56,7 @@ def _run(encoding, levels, free, top, tables, mixers, buffer):
         if z > 0:
             here[0] = back[1]
         for y in range(1, ny + 1):
-            if not encoding and state[2] > buffer.size + OVERRUN:
+            if values is None and state[2] > buffer.size + OVERRUN:
                 return state[2] - buffer.size
             row, up, up2 = here[y], here[y - 1], here[max(y - 2, 0)]
             if z == 0:
@@ -93,10 +96,11 @@ def _run(encoding, levels, free, top, tables, mixers, buffer):
                 near = signed_octave((iw - c) * turn, 5) * 11 + signed_octave((jn - c) * turn, 5)
                 contexts[4] = PLACES[4] + near * 11 + signed_octave((kb - c) * turn, 5)
                 inputs[CONTEXTS] = 64
-                e = 0
-                if encoding and not (free.size and free[z, y - 1, i - 2]):
-                    e = (levels[z, y - 1, i - 2] - c) * turn
-                e = code_error(encoding, state, buffer, tables, mixers, around, shift, contexts, inputs, e)
+                if values is None:
+                    e = code_error(coder, mixers, around, shift, contexts, inputs, None)
+                else:
+                    e = 0 if free[z, y - 1, i - 2] else (values[z, y - 1, i - 2] - c) * turn
+                    e = code_error(coder, mixers, around, shift, contexts, inputs, e)
                 t = min(max(c + e * turn, 0), top)
                 levels[z, y - 1, i - 2] = t
                 row[i] = t
@@ -105,7 +109,7 @@ def _run(encoding, levels, free, top, tables, mixers, buffer):
             row[0] = row[1] = row[2]
             row[nx + 2] = row[nx + 3] = row[nx + 1]
         here[0], here[ny + 1] = here[1], here[ny]
-    if not encoding:
+    if values is None:
         return state[2] - buffer.size
     used = encoder_finish(state, buffer)
     return max(used, state[2] - OVERRUN // 2, 1)  # a reader may count on most of the trailing zeros
@@ -116,17 +120,15 @@ def encode_levels(levels: Levels, top: int, free: npt.NDArray[np.bool_] | None =
 
     Those are the same but where `free` is True: there any level will do, and the predicted one costs least.
     """
-    coded = levels.copy()
+    coded, free = np.empty_like(levels), np.zeros(levels.shape, np.bool_) if free is None else free
     buffer = np.zeros(8 * levels.size + 64, np.uint8)
-    tables, mixers = new_model()
-    n = _run(True, coded, np.zeros((0, 0, 0), np.bool_) if free is None else free, top, tables, mixers, buffer)
+    n = _run(np.ascontiguousarray(levels), free, coded, top, new_coder(buffer, DECISIONS * PART), new_mixers())
     return buffer[:n].tobytes(), coded
 
 
 def decode_levels(data: bytes, shape: tuple[int, int, int], top: int) -> Levels | None:
     """The levels in a stream; None when the bytes end long before the levels do."""
     levels = np.zeros(shape, np.int32)
-    tables, mixers = new_model()
-    buffer = np.frombuffer(data, np.uint8).copy()
-    missing = _run(False, levels, np.zeros((0, 0, 0), np.bool_), top, tables, mixers, buffer)
+    given = np.frombuffer(bytearray(data), np.uint8)
+    missing = _run(None, None, levels, top, new_coder(given, DECISIONS * PART), new_mixers())
     return None if missing > OVERRUN else levels
