@@ -16,6 +16,8 @@ from inr_codec.vectors import Vectors, in_vectors
 TILE = 128
 WIDEST = 16
 """The most values in a vector, on any machine."""
+BLOCKS = 4, 2, 1
+"""Rows of matrices that are taken at a time, as long as there are so many left."""
 
 # sin(pi f) / f and cos(pi f), by powers of f^2, |f| <= 1/2; errors below 2e-8 and 5e-8
 SINE = (3.14159264, -5.16771009, 2.55007766, -0.59829216, 0.07765941)
@@ -41,7 +43,7 @@ def scratch(count):
 def _product(v, weights, w, source, s, target, t, n_in, n_out, across, backward):
     builder = v.builder
     weights, source, target = v.at(weights, w), v.at(source, s), v.at(target, t)
-    for rows, o in v.blocks(n_out, *v.rows):
+    for rows, o in v.blocks(n_out, *BLOCKS):
         columns = min(v.sums // rows, TILE // v.lanes)
         block = [(r, c) for r in range(rows) for c in range(columns)]
         for _, j in v.blocks(TILE, columns * v.lanes):
@@ -96,13 +98,13 @@ def _outer_sum(v, delta, d, source, s, gradient, g, n_in, n_out):
                 some = v.shuffle(totals, totals, list(range(first, first + columns)))
                 v.store(builder.fadd(v.load(there, some.type), some), there)
 
-    for rows, o in v.blocks(n_out, *v.rows):
+    for rows, o in v.blocks(n_out, *BLOCKS):
         biases = v.variables(*[v.constant(0)] * rows)
         for _, j in v.blocks(TILE, v.lanes):
             for r in range(rows):
                 v.add_product(biases[r], v.constant(1), v.load(v.at(delta, (o, TILE), j, r * TILE)))
         add(biases, rows, v.at(matrix, (n_in, n_out), o))
-        for columns, i in v.blocks(n_in, 4, 2, 1):
+        for columns, i in v.blocks(n_in, *[size for size in BLOCKS if rows * size <= v.sums]):
             sums = v.variables(*[v.constant(0)] * (rows * columns))
             for _, j in v.blocks(TILE, v.lanes):
                 e = [v.load(v.at(delta, (o, TILE), j, r * TILE)) for r in range(rows)]

@@ -39,18 +39,15 @@ def in_vectors(write):
 class Vectors:
     """Vector operations that are written through an LLVM builder.
 
-    lanes: values in a vector. sums: vectors of sums that registers have room for. rows: over how many rows of a result
-    those may be spread, most first.
+    lanes: values in a vector. sums: vectors of sums that the registers have room for, beside what is added to them.
     """
 
     def __init__(self, context, builder, lanes=None):
         triple, _, features = context.codegen().magic_tuple()
         features = features.split(",")
-        many = "+avx512f" in features or triple.startswith(("aarch64", "arm64"))  # 32 registers, else 16
         self.context, self.builder = context, builder
         self.lanes = lanes or (16 if "+avx512f" in features else 8 if "+avx" in features else 4)
-        self.sums = 16 if many else 8
-        self.rows = (4, 2, 1) if many else (2, 1)
+        self.sums = 16 if "+avx512f" in features or triple.startswith(("aarch64", "arm64")) else 8
         self.type = ir.VectorType(FLOAT, self.lanes)
         self.bits = ir.VectorType(INT32, self.lanes)
 

@@ -153,8 +153,7 @@ def fused_fit(
                 v = max(beta2 * second_moment[k], abs(g))
                 size = v
             second_moment[k] = v
-            if frozen[k] == 0:
-                parameters[k] -= now * m * correct1 / (size + np.float32(1e-10))
+            parameters[k] -= np.float32(0) if frozen[k] else now * m * correct1 / (size + np.float32(1e-10))
     state[0] = seed
     state[1] = np.uint64(position)
     state[2] = np.uint64(step)
