@@ -29,7 +29,7 @@ from inr_codec.spectrum import spectrum_concentration
 
 FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
 """Arithmetic that each effort spends on fitting, per voxel of the chunk (6 x parameters x samples)."""
-STEPS_RANGE = {"fast": (1000, 10000), "default": (3000, 20000), "best": (10000, 80000)}
+STEPS_RANGE = {"fast": (1000, 10000), "default": (3000, 32000), "best": (10000, 80000)}
 """Bounds of the number of steps of 256 voxels; of smaller batches in proportion more."""
 SMALL_NETWORK = 1000
 """Networks with fewer parameters learn more from twice as many steps of half the batch (benchmarks/NETWORKS.md)."""
