@@ -22,7 +22,7 @@ from inr_codec.integers import IntegerDecoder, IntegerEncoder
 from inr_codec.kernels import kernel
 from inr_codec.local_features import REACH, Slab, count_features, over_slabs, tile_features
 from inr_codec.network import NetworkShape, layer_table
-from inr_codec.tiles import TILE
+from inr_codec.tiles import TILE, scratch
 
 __all__ = ["REACH", "FilterLayer", "apply_filter", "filter_values", "gather_features", "pack_filter", "unpack_filter"]
 
@@ -145,7 +145,7 @@ def unpack_filter(payload: bytes, chunk_shape: Sequence[int]) -> FilterLayer:
 @kernel(boundscheck=False)
 def _correct(values, small, large, steps, near, settings, first, last, parameters, layers, w0, scale, out):
     """out <- values + scale * network(features), from `first` up to `last` in a slab."""
-    activations = np.zeros(count_activations(layers) * TILE, np.float32)
+    activations = scratch(count_activations(layers) * TILE)
     for start in range(first, last, TILE):
         tile_features(values, small, large, steps, near, settings, start, activations)
         source = forward(parameters, np.int64(0), layers, np.int64(0), activations, w0, np.bool_(False))
