@@ -9,6 +9,7 @@ hold, follows from the processor that numba compiles for (NUMBA_CPU_NAME and NUM
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 FLOAT, INT32, INDEX = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -17,7 +18,8 @@ FLOAT, INT32, INDEX = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 def in_vectors(write):
     """A function without a result for numba kernels, with the code that `write(v, *arguments)` writes.
 
-    v: Vectors. Arguments are LLVM values; an array (float32, contiguous) comes as the pointer to its first value.
+    v: Vectors. Arguments are int64 or float32 values, and flat arrays of float32, which come as pointers to their first
+    value.
     """
 
     def generate(context, builder, signature, arguments):
@@ -31,23 +33,33 @@ def in_vectors(write):
 
     @intrinsic
     def written(context, *kinds):
-        return types.void(types.StarArgTuple.from_types([types.unliteral(kind) for kind in kinds])), generate
+        kinds = [types.unliteral(kind) for kind in kinds]
+        for kind in kinds:
+            flat = isinstance(kind, types.Array) and (kind.dtype, kind.ndim, kind.layout) == (types.float32, 1, "C")
+            if not flat and kind not in (types.int64, types.float32):
+                raise TypingError(f"expected int64, float32 or a flat array of float32, got {kind}: convert it before")
+        return types.void(types.StarArgTuple.from_types(kinds)), generate
 
     return written
+
+
+def registers(triple, features):
+    """Values in a vector of a processor, and how many vectors of sums it has registers for (half of those it has)."""
+    most = "+avx512f" in features
+    lanes = 16 if most else 8 if "+avx" in features else 4
+    return lanes, 16 if most or triple.startswith(("aarch64", "arm64")) else 8
 
 
 class Vectors:
     """Vector operations that are written through an LLVM builder.
 
-    lanes: values in a vector. sums: vectors of sums that the registers have room for, beside what is added to them.
+    lanes: values in a vector, by default (and with them `sums`) as `registers` of the processor.
     """
 
     def __init__(self, context, builder, lanes=None):
         triple, _, features = context.codegen().magic_tuple()
-        features = features.split(",")
-        self.context, self.builder = context, builder
-        self.lanes = lanes or (16 if "+avx512f" in features else 8 if "+avx" in features else 4)
-        self.sums = 16 if "+avx512f" in features or triple.startswith(("aarch64", "arm64")) else 8
+        most, self.sums = registers(triple, features.split(","))
+        self.context, self.builder, self.lanes = context, builder, lanes or most
         self.type = ir.VectorType(FLOAT, self.lanes)
         self.bits = ir.VectorType(INT32, self.lanes)
 
