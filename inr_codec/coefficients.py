@@ -50,6 +50,7 @@ from inr_codec.entropy import (
     COST_BITS,
     HALF,
     SQUASH,
+    STATE_SIZE,
     STRETCH_LIMIT,
     decode_bit,
     decoder_init,
@@ -58,9 +59,9 @@ from inr_codec.entropy import (
     encoder_init,
 )
 from inr_codec.kernels import inner, kernel
-from inr_codec.mixing import ONE_WEIGHT, code, new_coder, predict
+from inr_codec.mixing import ONE_WEIGHT, code, new_tables, predict
 from inr_codec.quantised import Levels, live_cells
-from inr_codec.surroundings import FEATURES, SLOTS, know_band, know_cells, know_four, know_row, new_work
+from inr_codec.surroundings import FEATURES, LINES, SLOTS, know_band, know_cells, know_four, know_row, new_work
 from inr_codec.wavelet import FloatArray
 
 UNARY = 16  # magnitudes from here on are coded by exponential Golomb
@@ -116,7 +117,7 @@ def _write_large(state, buffer, value):
 
 
 @inner()
-def _best_level(a, lam, sign_cost, tables, weights, work, mixer):
+def _best_level(a, lam, sign_cost, tables, weights, keys, inputs, mixer):
     """The magnitude of least distortion + lam x cost (2^-16 bit) for a coefficient of a steps, a >= 1/2."""
     high = int(min(a + np.float32(0.5), np.float32(1 << GOLOMB_BITS)))
     best, least, spent, p, last = 0, np.float32(0), 0, 0, -1
@@ -124,7 +125,7 @@ def _best_level(a, lam, sign_cost, tables, weights, work, mixer):
         c = _CLASS[m]
         if c != last:
             first = _MIXERS + (c * _SETS + mixer) * (_INPUTS + 1)
-            p = predict(tables, c * PART, work.contexts, weights[first : first + _INPUTS + 1], work.inputs, _INPUTS)
+            p = predict(tables, c * PART, keys, weights[first : first + _INPUTS + 1], inputs, _INPUTS)
             last = c
         if m == 0 or m >= high - 1:
             cost = (a - np.float32(m)) ** 2 + lam * np.float32(spent + COST_BITS[(65535 - p) >> 4])
@@ -135,42 +136,44 @@ def _best_level(a, lam, sign_cost, tables, weights, work, mixer):
 
 
 @inner()
-def _start_predictors(weights, kind, work):
+def _start_predictors(weights, kind, started):
     """Predictors go on from the next coarser level."""
-    if work.started[kind] == 0 and work.started[kind + 8]:
+    if started[kind] == 0 and started[kind + 8]:
         for first, n in ((_MAGNITUDES, FEATURES), (_SIGNS, SLOTS)):
             for i in range(first + kind * n, first + (kind + 1) * n):
                 weights[i] = weights[i + 8 * n]
-    work.started[kind] = 1
+    started[kind] = 1
 
 
 @kernel()
-def _run(table, values, scale, lam, importance, live, levels, coder, weights, work):
+def _code(table, values, scale, lam, importance, live, levels, state, buffer, tables, weights, work):
     """Code all bands; returns the number of bytes, or without `values` of those that were missing, at most, to read."""
-    state, buffer, tables = coder.state, coder.buffer, coder.tables
     if values is None:
         decoder_init(state, buffer, 0, buffer.size)
     else:
         encoder_init(state)
-    keys, inputs, sign_keys, sign_inputs = work.contexts, work.inputs, work.sign_contexts, work.sign_inputs
+    (
+        magnitudes, signed, known_cells, lines, features, signs, slots, places,
+        keys, inputs, sign_keys, sign_inputs, started,
+    ) = work  # fmt: skip
     for b in range(table.shape[0]):
         band = table[b]
         kind, level, nx = band[KIND], band[LEVEL], band[NX]
-        _start_predictors(weights, kind, work)
-        signs = know_band(table, b, work)
+        _start_predictors(weights, kind, started)
+        n_signs = know_band(table, b, slots)
         first = _CELL_MIXERS + level * (_CELL_INPUTS + 1)
         mixer = weights[first : first + _CELL_INPUTS + 1]
         inputs[_CELL_INPUTS] = 64
         for z in range((band[NZ] + 3) >> 2):
             for y in range((band[NY] + 3) >> 2):
-                know_cells(table, b, work, z, y)
+                know_cells(table, b, magnitudes, lines, z, y)
                 for x in range((nx + 3) >> 2):
-                    c = cell_contexts(table, b, work, z, y, x)
+                    c = cell_contexts(table, b, known_cells, lines, keys, z, y, x)
                     if values is None:
-                        bit = code(coder, 0, keys, mixer, inputs, _CELL_INPUTS, None)
+                        bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, None)
                     else:
-                        bit = code(coder, 0, keys, mixer, inputs, _CELL_INPUTS, live[c])
-                    work.cells[c] = bit
+                        bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, live[c])
+                    known_cells[c] = bit
         inputs[_INPUTS] = 64
         first = _MAGNITUDES + kind * FEATURES
         predictor = weights[first : first + FEATURES]
@@ -188,48 +191,56 @@ def _run(table, values, scale, lam, importance, live, levels, coder, weights, wo
                     return state[2] - buffer.size
                 first, last = nx, -1
                 for c in range((nx + 3) >> 2):
-                    if work.cells[cells + c]:
+                    if known_cells[cells + c]:
                         first, last = min(first, c), c
                 if last < 0:
                     continue
-                know_row(table, b, work, z, y, 4 * first, min(4 * last + 4, nx) - 4 * first)
+                know_row(table, b, magnitudes, lines, places, z, y, 4 * first, min(4 * last + 4, nx) - 4 * first)
                 for x in range(4 * first, min(4 * last + 4, nx)):
-                    cell = np.int64(work.cells[cells + (x >> 2)])
+                    cell = np.int64(known_cells[cells + (x >> 2)])
                     if cell == 0:
                         continue
                     if x & 3 == 0:
-                        know_four(work, x - 4 * first)
+                        know_four(lines, features, x - 4 * first)
+                    f = features[(x & 3) * LINES : (x & 3) * LINES + LINES]
+                    before, second = np.int64(magnitudes[place + x - 1]), np.int64(magnitudes[place + x - 2])
                     corner = (cell >> 1) * 16 + (z & 3) * 4 + (y & 3)
-                    mean = coefficient_contexts(work, predictor, x & 3, place + x, kind, b - band[COUSIN], corner)
+                    mean = coefficient_contexts(f, before, second, predictor, keys, kind, b - band[COUSIN], corner)
                     m = sign = 0
                     if values is not None:
                         a = abs(values[row + x] * scale)
                         sign = int(values[row + x] < 0)
                         if a >= np.float32(0.5):
                             price = lam / importance[row + x] if importance.size else lam
-                            sign_inputs[_SIGN_INPUTS] = sign_contexts(table, b, work, sign_predictor, z, y, x, signs)
+                            sign_inputs[_SIGN_INPUTS] = sign_contexts(
+                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, z, y, x, n_signs
+                            )
                             p = predict(tables, 0, sign_keys, sign_mixer, sign_inputs, _SIGN_INPUTS)
                             cost = COST_BITS[(p if sign else 65535 - p) >> 4]
-                            m = _best_level(a, price, cost, tables, weights, work, own)
+                            m = _best_level(a, price, cost, tables, weights, keys, inputs, own)
                     t = 0
                     while t < UNARY:
                         c = _CLASS[t]
                         first_weight = (c * _SETS + own) * (_INPUTS + 1)
                         mixer = weights[first_weight : first_weight + _INPUTS + 1]
                         if values is None:
-                            more = code(coder, c * PART, keys, mixer, inputs, _INPUTS, None)
+                            more = code(state, buffer, tables, c * PART, keys, mixer, inputs, _INPUTS, None)
                         else:
-                            more = code(coder, c * PART, keys, mixer, inputs, _INPUTS, int(m > t))
+                            more = code(state, buffer, tables, c * PART, keys, mixer, inputs, _INPUTS, int(m > t))
                         if not more:
                             break
                         if t == 0:
-                            logit = sign_contexts(table, b, work, sign_predictor, z, y, x, signs)
+                            logit = sign_contexts(
+                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, z, y, x, n_signs
+                            )
                             sign_inputs[_SIGN_INPUTS] = logit
+                            n = _SIGN_INPUTS
                             if values is None:
-                                sign = code(coder, 0, sign_keys, sign_mixer, sign_inputs, _SIGN_INPUTS, None)
+                                sign = code(state, buffer, tables, 0, sign_keys, sign_mixer, sign_inputs, n, None)
                             else:
-                                sign = code(coder, 0, sign_keys, sign_mixer, sign_inputs, _SIGN_INPUTS, sign)
-                            learn_sign(work, sign_predictor, signs, (sign << 16) - SQUASH[logit + STRETCH_LIMIT])
+                                sign = code(state, buffer, tables, 0, sign_keys, sign_mixer, sign_inputs, n, sign)
+                            error = (sign << 16) - SQUASH[logit + STRETCH_LIMIT]
+                            learn_sign(signs, slots, sign_predictor, n_signs, error)
                         t += 1
                     if t == UNARY:
                         if values is None:
@@ -238,11 +249,11 @@ def _run(table, values, scale, lam, importance, live, levels, coder, weights, wo
                             _write_large(state, buffer, m - UNARY + 1)
                             t = m
                     if t:
-                        work.magnitudes[place + x] = MAGNITUDE[min(t, 599)]
-                        work.signed[place + x] = -min(t, 4) if sign else min(t, 4)
-                        work.cells[cells + (x >> 2)] = min(cell + 2, 7)
+                        magnitudes[place + x] = MAGNITUDE[min(t, 599)]
+                        signed[place + x] = -min(t, 4) if sign else min(t, 4)
+                        known_cells[cells + (x >> 2)] = min(cell + 2, 7)
                         levels[row + x] = -t if sign else t
-                    learn_magnitude(work, predictor, x & 3, place + x, mean, t)
+                    learn_magnitude(f, before, second, predictor, mean, t)
     if values is None:
         return state[2] - buffer.size
     used = encoder_finish(state, buffer)
@@ -261,7 +272,7 @@ def encode(
     live = live_cells(values, bands, step, before)
     levels = np.zeros(values.shape, np.int32)
     buffer = np.zeros(6 * values.size + 64, np.uint8)
-    n = _run(
+    n = _code(
         bands.table,
         values.reshape(-1),
         np.float32(1 / step),
@@ -269,7 +280,9 @@ def encode(
         weights.reshape(-1),
         live,
         levels.reshape(-1),
-        new_coder(buffer, ENTRIES),
+        np.zeros(STATE_SIZE, np.int64),
+        buffer,
+        new_tables(ENTRIES),
         _new_weights(),
         new_work(bands),
     )
@@ -281,7 +294,7 @@ def decode(data: bytes, bands: Bands, shape: tuple[int, int, int]) -> Levels | N
     levels = np.zeros(shape, np.int32)
     if not data:
         return levels
-    coder = new_coder(np.frombuffer(bytearray(data), np.uint8), ENTRIES)
-    flat, weights, work = levels.reshape(-1), _new_weights(), new_work(bands)
-    missing = _run(bands.table, None, None, None, None, None, flat, coder, weights, work)
+    given, state = np.frombuffer(bytearray(data), np.uint8), np.zeros(STATE_SIZE, np.int64)
+    flat, tables, weights, work = levels.reshape(-1), new_tables(ENTRIES), _new_weights(), new_work(bands)
+    missing = _code(bands.table, None, None, None, None, None, flat, state, given, tables, weights, work)
     return None if missing > OVERRUN else levels

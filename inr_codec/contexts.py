@@ -26,7 +26,7 @@ from inr_codec.bands import (
     SHIFT_Z,
 )
 from inr_codec.kernels import inner
-from inr_codec.surroundings import AROUND, FEATURES, LINES, SAME, SHARES, at
+from inr_codec.surroundings import AROUND, FEATURES, SAME, SHARES, at
 
 MAGNITUDE = np.array([min(m, 20) + isqrt(max(m - 20, 0)) for m in range(600)], np.int16)
 KINDS = 64  # 8 levels x 8 orientations
@@ -75,15 +75,15 @@ SIGN = _places([8 * 243, KINDS * 32, 8 * 81, 8 * 81], int(CELL[-1]))
 ENTRIES = int(SIGN[-1])
 
 
-@inner(forceinline=True)
+@inner()
 def _coarse(v):
-    return int(COARSE[min(v, 255) & 255])
+    return COARSE[min(v, 255) & 255]
 
 
-@inner(forceinline=True)
-def cell_contexts(table, b, work, z, y, x):
+@inner()
+def cell_contexts(table, b, cells, lines, contexts, z, y, x):
     """Contexts of the bit that tells whether cell (z, y, x) of band b holds anything; returns the place of the cell."""
-    band, cells, lines, contexts = table[b], work.cells, work.lines, work.contexts
+    band = table[b]
     sz, sy = band[CELL_Z], band[CELL_Y]
     c = band[CELLS] + z * sz + y * sy + x
     before_x, before_y, before_z = cells[c - 1] & 1, cells[c - sy] & 1, cells[c - sz] & 1
@@ -105,18 +105,17 @@ def cell_contexts(table, b, work, z, y, x):
     contexts[0] = CELL[0] + (((kind * 4 + near) * 2 + (others > 1)) * 16 + up) * 2 + (cousins > 0)
     contexts[1] = CELL[1] + (kind * 16 + up) * 4 + cousins
     contexts[2] = CELL[2] + (((kind * 2 + before_x) * 2 + before_y) * 2 + before_z) * 4 + min(others, 3)
-    return int(c)
+    return c
 
 
-@inner(forceinline=True)
-def coefficient_contexts(work, weights, j, place, kind, cousins, corner):
-    """Contexts of the magnitude of one of the four known coefficients; returns the predicted one in units of 2^-8.
+@inner()
+def coefficient_contexts(f, before, second, weights, contexts, kind, cousins, corner):
+    """Contexts of the magnitude of a coefficient from its features; returns the predicted one in units of 2^-8.
 
-    `place` is that of the coefficient among the magnitudes, `corner` 16 times how many coefficients of its cell are
-    known not to be zero, at most 3, and its place in the cell.
+    Features 0 and 7, the magnitudes `before` and the one before that, are left out of `f`. `corner`: 16 times how many
+    coefficients of the cell are known not to be zero, at most 3, and the place in the cell.
     """
-    f, contexts, base = work.features[j * LINES : j * LINES + LINES], work.contexts, COEFFICIENT
-    before, second = np.int64(work.magnitudes[place - 1]), np.int64(work.magnitudes[place - 2])
+    base = COEFFICIENT
     same, around = f[SAME] * SHARES[cousins] >> 20, f[AROUND] * SHARES[cousins] >> 20
     f[13], f[14], f[15] = same >> 3, around >> 3, 1
     mean = weights[0] * before + weights[7] * second
@@ -124,15 +123,16 @@ def coefficient_contexts(work, weights, j, place, kind, cousins, corner):
         mean += weights[k] * f[k]
     mean >>= 12
     fine, level = FINE[min(max(mean, 0), 8191)], kind >> 3
-    faces, edges, far = before + f[1] + f[2], f[3] + f[4] + f[5], second + f[8] + f[9]
-    own, up, mid, low = 2 * faces + edges, 2 * f[10], np.int64(f[11]), np.int64(f[12])
-    mixed = 38 * faces + 23 * (edges + far) + 15 * f[6] + 32 * up + 26 * mid + 13 * low
+    above, behind, parent = np.int64(f[1]), np.int64(f[2]), np.int64(f[10])
+    faces, edges, far = before + above + behind, f[3] + f[4] + f[5], second + f[8] + f[9]
+    own, up, mid = 2 * faces + edges, 2 * parent, np.int64(f[11])
+    mixed = 38 * faces + 23 * (edges + far) + 15 * f[6] + 32 * up + 26 * mid + 13 * f[12]
     mixed += (102 * same + 13 * around) >> 3
     beside = _coarse(same >> 2)
-    near = ((min(before, 3) * 4 + min(f[1], 3)) * 4 + min(f[2], 3)) * 4 + min(f[10], 3)
+    near = ((min(before, 3) * 4 + min(above, 3)) * 4 + min(behind, 3)) * 4 + min(parent, 3)
     contexts[0] = base[0] + kind * FINE_BINS + fine
     contexts[1] = base[1] + near * 8 + level
-    contexts[2] = base[2] + (kind * 16 + _coarse(up)) * 16 + _coarse(mid + (low >> 1))
+    contexts[2] = base[2] + (kind * 16 + _coarse(up)) * 16 + _coarse(mid + (f[12] >> 1))
     contexts[3] = base[3] + (level * 16 + _coarse(own)) * 16 + _coarse(up + mid)
     contexts[4] = base[4] + (kind * 16 + _coarse((own + f[6] + 2 * far) >> 1)) * 16 + beside
     contexts[5] = base[5] + ((level * 16 + _coarse(same >> 1)) * 16 + _coarse(around >> 2)) * 16 + _coarse(faces)
@@ -142,15 +142,13 @@ def coefficient_contexts(work, weights, j, place, kind, cousins, corner):
     return mean
 
 
-@inner(forceinline=True)
-def learn_magnitude(work, weights, j, place, mean, magnitude):
+@inner()
+def learn_magnitude(f, before, second, weights, mean, magnitude):
     """Move the weights of the magnitude predictor by normalised least mean squares."""
-    f = work.features[j * LINES : j * LINES + LINES]
-    before, second = np.int64(work.magnitudes[place - 1]), np.int64(work.magnitudes[place - 2])
     norm = 1 + before * before + second * second
     for k in range(FEATURES):
         norm += f[k] * f[k]
-    error = min(max((int(MAGNITUDE[min(magnitude, 599)]) << 8) - mean, -1536), 1536)
+    error = min(max((MAGNITUDE[min(magnitude, 599)] << 8) - mean, -1536), 1536)
     step = error * 200 // (4 * norm + 10)
     weights[0] += step * before
     weights[7] += step * second
@@ -158,24 +156,27 @@ def learn_magnitude(work, weights, j, place, mean, magnitude):
         weights[k] += step * f[k]
 
 
-@inner(forceinline=True)
-def sign_contexts(table, b, work, weights, z, y, x, n):
-    """Contexts of the sign of a coefficient of a known row, from n signs around; returns its predicted logit (2^-8)."""
-    band, s, f, contexts, base = table[b], work.signed, work.signs, work.sign_contexts, SIGN
+@inner()
+def sign_contexts(table, b, s, f, slots, places, weights, contexts, z, y, x, n):
+    """Contexts of the sign of a coefficient of a known row; returns its predicted logit in units of 2^-8.
+
+    s: signs of the bands; f: scratch for the n around the coefficient, slots: which weight each has.
+    """
+    band, base = table[b], SIGN
     above = 0
     if band[PARENT] >= 0:
         n -= 4
         pz, py = band[PARENT_Z], band[PARENT_Y]
         p = band[PARENT_PLACE] + at(z, band[SHIFT_Z]) * pz + at(y, band[SHIFT_Y]) * py + at(x, band[SHIFT_X])
-        above = int(s[p])
+        above = np.int64(s[p])
         f[n], f[n + 1], f[n + 2], f[n + 3] = above, s[p + 1] - s[p - 1], s[p + py] - s[p - py], s[p + pz] - s[p - pz]
     for i in range(n):
-        f[i] = s[work.places[i] + x]
+        f[i] = s[places[i] + x]
     if band[PARENT] >= 0:
         n += 4
     logit = 0
     for i in range(n):
-        logit += weights[work.slots[i]] * f[i]
+        logit += weights[slots[i]] * f[i]
     logit = min(max(logit >> 10, -SIGN_LIMIT), SIGN_LIMIT)
     sx, sy, sz, orientation = 1 + np.sign(f[0]), 1 + np.sign(f[2]), 1 + np.sign(f[4]), band[ORIENTATION]
     contexts[0] = base[0] + (((orientation * 3 + sx) * 3 + sy) * 3 + sz) * 9 + 3 * np.sign(f[1]) + np.sign(f[3]) + 4
@@ -185,8 +186,8 @@ def sign_contexts(table, b, work, weights, z, y, x, n):
     return logit
 
 
-@inner(forceinline=True)
-def learn_sign(work, weights, n, error):
+@inner()
+def learn_sign(f, slots, weights, n, error):
     """Move the weights of the sign predictor; error = bit - its own probability, in units of 2^-16."""
     for i in range(n):
-        weights[work.slots[i]] += (error * work.signs[i] * 30) >> 10
+        weights[slots[i]] += (error * f[i] * 30) >> 10

@@ -9,10 +9,10 @@ bit is in integers or in float64 with a fixed order of operations, so that every
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy import decoder_init, encoder_finish, encoder_init
+from inr_codec.entropy import STATE_SIZE, decoder_init, encoder_finish, encoder_init
 from inr_codec.kernels import kernel
 from inr_codec.least_squares import FARTHEST, dot, learn, restart
-from inr_codec.mixing import new_coder
+from inr_codec.mixing import new_tables
 from inr_codec.prediction_errors import (
     BINS,
     CONTEXTS,
@@ -35,10 +35,9 @@ MOST_BASE = 1 << 30
 
 
 @kernel()
-def _run(values, free, corrections, base, span, bottom, top, coder, mixers):
+def _code(values, free, corrections, base, span, bottom, top, state, buffer, tables, mixers):
     """Code all corrections, bottom .. top; returns the bytes written, or without `values` those missing to read."""
     nz, ny, nx = corrections.shape
-    state, buffer = coder.state, coder.buffer
     if values is None:
         decoder_init(state, buffer, 0, buffer.size)
     else:
@@ -101,10 +100,10 @@ def _run(values, free, corrections, base, span, bottom, top, coder, mixers):
                 contexts[4] = PLACES[4] + (bins(slope) >> 1) * 17 + busy
                 inputs[CONTEXTS] = 64
                 if values is None:
-                    e = code_error(coder, mixers, around, shift, contexts, inputs, None)
+                    e = code_error(state, buffer, tables, mixers, around, shift, contexts, inputs, None)
                 else:
                     e = 0 if free[z, y, k] else (values[z, y, k] - c) * turn
-                    e = code_error(coder, mixers, around, shift, contexts, inputs, e)
+                    e = code_error(state, buffer, tables, mixers, around, shift, contexts, inputs, e)
                 t = min(max(c + e * turn, bottom), top)
                 corrections[z, y, k] = t
                 row[i] = t
@@ -126,14 +125,15 @@ def encode_corrections(
     buffer = np.zeros(8 * corrections.size + 64, np.uint8)
     free = np.zeros(corrections.shape, np.bool_) if free is None else free
     coded = np.empty_like(corrections)
-    coder = new_coder(buffer, DECISIONS * PART)
-    n = _run(corrections, free, coded, base, max(span, 1), bottom, top, coder, new_mixers())
+    state, tables = np.zeros(STATE_SIZE, np.int64), new_tables(DECISIONS * PART)
+    n = _code(corrections, free, coded, base, max(span, 1), bottom, top, state, buffer, tables, new_mixers())
     return buffer[:n].tobytes()
 
 
 def decode_corrections(data: bytes, base: Levels, span: int, bottom: int, top: int) -> Levels | None:
     """The corrections in a stream; None when the bytes end long before they do."""
     corrections = np.zeros(base.shape, np.int32)
-    coder = new_coder(np.frombuffer(bytearray(data), np.uint8), DECISIONS * PART)
-    missing = _run(None, None, corrections, base, max(span, 1), bottom, top, coder, new_mixers())
+    buffer, state = np.frombuffer(bytearray(data), np.uint8), np.zeros(STATE_SIZE, np.int64)
+    tables = new_tables(DECISIONS * PART)
+    missing = _code(None, None, corrections, base, max(span, 1), bottom, top, state, buffer, tables, new_mixers())
     return None if missing > OVERRUN else corrections

@@ -92,8 +92,8 @@ def _carry(buffer: Written, position: int) -> None:
 @inner()
 def encode_bit(state: State, buffer: Written, p1: int, bit: int) -> None:
     """Write one bit; p1 = P(bit = 1) in [1, 65535]. Bytes past len(buffer) are counted in state[2] and not stored."""
-    low = int(state[0])
-    width = int(state[1])
+    low = state[0]
+    width = state[1]
     bound = (width >> 16) * p1
     if bit:
         width = bound
@@ -101,7 +101,7 @@ def encode_bit(state: State, buffer: Written, p1: int, bit: int) -> None:
         low += bound
         width -= bound
     while width < _LEAST:
-        position = int(state[2])
+        position = state[2]
         if low >= _TOP:
             _carry(buffer, position)
             low &= _MASK48
@@ -120,8 +120,8 @@ def encoder_finish(state: State, buffer: Written) -> int:
 
     More than len(buffer) means that the buffer was too small: it then holds no stream.
     """
-    low = int(state[0]) + _MASK40
-    position = int(state[2])
+    low = state[0] + _MASK40
+    position = state[2]
     if low >= _TOP:
         _carry(buffer, position)
         low &= _MASK48
@@ -144,7 +144,7 @@ def decoder_init(state: State, buffer: Read, start: int, stop: int) -> None:
     for _ in range(6):
         code <<= 8
         if position < stop:
-            code |= int(buffer[position])
+            code |= buffer[position]
         position += 1
     state[0] = code
     state[1] = _TOP
@@ -155,8 +155,8 @@ def decoder_init(state: State, buffer: Read, start: int, stop: int) -> None:
 @inner()
 def decode_bit(state: State, buffer: Read, p1: int) -> int:
     """Read one bit coded with p1 = P(bit = 1); past the end zeros are read, which always gives some bit."""
-    code = int(state[0])
-    width = int(state[1])
+    code = state[0]
+    width = state[1]
     bound = (width >> 16) * p1
     bit = 0
     if code < bound:
@@ -166,10 +166,10 @@ def decode_bit(state: State, buffer: Read, p1: int) -> int:
         code -= bound
         width -= bound
     while width < _LEAST:
-        position = int(state[2])
+        position = state[2]
         code <<= 8
-        if position < int(state[3]):
-            code |= int(buffer[position])
+        if position < state[3]:
+            code |= buffer[position]
         state[2] = position + 1
         width <<= 8
     state[0] = code
@@ -192,10 +192,10 @@ def adapt_counted(entry: int, bit: int, limit: int) -> int:
     p moves by 1 / (n + 1.5) of its error; n grows up to limit <= MAX_COUNT, so young contexts learn fast and
     old ones slowly. `probability` reads p.
     """
-    n = int(entry) & 1023
-    p = int(entry) >> 10
+    n = entry & 1023
+    p: int = entry >> 10
     target = 4194303 if bit else 0
-    p += ((target - p) * int(RATES[n])) >> 16
+    p += ((target - p) * RATES[n]) >> 16
     if n < limit:
         n += 1
     return (p << 10) | n
@@ -204,4 +204,4 @@ def adapt_counted(entry: int, bit: int, limit: int) -> int:
 @inner()
 def probability(entry: int) -> int:
     """P(bit = 1) of a counted probability in units of 2^-16, kept in [1, 65535]."""
-    return min(max(int(entry) >> 16, 1), 65535)
+    return min(max(entry >> 16, 1), 65535)

@@ -178,7 +178,7 @@ class IntegerDecoder:
         self._contexts = np.repeat(_START[None], 1 if groups is None else int(groups.max()) + 1, axis=0)
         self._groups = np.zeros(slots, np.int64) if groups is None else groups
         self._means = np.full(slots, FIRST_MEAN, np.int64)
-        decoder_init(self._state, self._buffer, 0, len(self._buffer))
+        decoder_init(self._state, data, 0, len(data))
 
     def get(self, slot: int, count: int) -> NDArray[np.int64]:
         """The next `count` integers of `slot`."""

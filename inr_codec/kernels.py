@@ -64,9 +64,11 @@ def kernel(**flags: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def inner(**flags: Any) -> Callable[[Function], Function]:
-    """For what kernels call: without wrappers and a cache of its own; division by zero gives what numpy gives.
+    """For what kernels call: inlined, without wrappers and a cache of its own; division by zero gives what numpy gives.
 
-    numba compiles such a function once for each set of flags that it is called under: best always from other `inner`.
+    numba compiles such a function once for each set of flags that it is called under: best always from other `inner`,
+    or always from kernels. Named tuples of arrays as arguments, `int`, and `min` of other types than int64 cost most.
     """
-    decorator: Callable[[Function], Function] = register_jitable(no_cfunc_wrapper=True, error_model="numpy", **flags)
+    flags = {"no_cfunc_wrapper": True, "error_model": "numpy", "forceinline": True} | flags
+    decorator: Callable[[Function], Function] = register_jitable(**flags)
     return decorator

@@ -9,15 +9,12 @@ and the weights follow the gradient of the code length: w_i += 20 (bit - P) s_i 
 One more input s_n, a bias or a prediction from elsewhere, is set by the caller.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
 from inr_codec.entropy import (
     COUNTED_HALF,
     SQUASH,
-    STATE_SIZE,
     STRETCH,
     STRETCH_LIMIT,
     adapt_counted,
@@ -36,46 +33,37 @@ ONE_WEIGHT = 1 << 16
 CONFIDENCE = np.array([(256 * (2 * n + 1) + n + 2) // (2 * n + 4) for n in range(1024)], np.int32)
 
 
-class Coder(NamedTuple):
-    """A range coder, its bytes, and the counted probabilities of all contexts."""
-
-    state: npt.NDArray[np.int64]
-    buffer: npt.NDArray[np.uint8]
-    tables: npt.NDArray[np.uint32]
+def new_tables(entries: int) -> npt.NDArray[np.uint32]:
+    """Counted probabilities of one half."""
+    return np.full(entries, COUNTED_HALF, np.uint32)
 
 
-def new_coder(buffer: npt.NDArray[np.uint8], entries: int) -> Coder:
-    """A coder that is still to be started, with probabilities of one half."""
-    return Coder(np.zeros(STATE_SIZE, np.int64), buffer, np.full(entries, COUNTED_HALF, np.uint32))
-
-
-@inner(forceinline=True)
+@inner()
 def predict(tables, base, contexts, weights, inputs, n):
     """P(bit = 1) in units of 2^-16 from the probabilities tables[base + contexts[i]], i < n; fills inputs[:n]."""
     total = weights[n] * inputs[n]
     for i in range(n):
         entry = np.int64(tables[(base + contexts[i]) & INDEX])
-        s = (int(STRETCH[entry >> 20]) * CONFIDENCE[entry & 1023]) >> 8
+        s = (STRETCH[entry >> 20] * CONFIDENCE[entry & 1023]) >> 8
         inputs[i] = s
         total += weights[i] * s
     total = min(max(total >> 16, -STRETCH_LIMIT), STRETCH_LIMIT)
     return np.int64(SQUASH[total + STRETCH_LIMIT])
 
 
-@inner(forceinline=True)
-def code(coder, base, contexts, weights, inputs, n, bit):
+@inner()
+def code(state, buffer, tables, base, contexts, weights, inputs, n, bit):
     """Write a bit, or read one where it is None, under n contexts; weights and probabilities learn it."""
-    tables = coder.tables
     p = predict(tables, base, contexts, weights, inputs, n)
     if bit is None:
-        coded = decode_bit(coder.state, coder.buffer, p)
+        coded = decode_bit(state, buffer, p)
     else:
-        encode_bit(coder.state, coder.buffer, p, bit)
+        encode_bit(state, buffer, p, bit)
         coded = bit
     error = ((coded << 16) - p) * RATE
     for i in range(n + 1):
         weights[i] += (error * inputs[i] + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT
     for i in range(n):
         k = (base + contexts[i]) & INDEX
-        tables[k] = adapt_counted(tables[k], coded, COUNT_LIMIT)
+        tables[k] = adapt_counted(np.int64(tables[k]), coded, COUNT_LIMIT)
     return coded

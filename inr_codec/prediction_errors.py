@@ -90,7 +90,7 @@ def _wanted(decision, e, high, n):
 
 
 @inner()
-def code_error(coder, mixers, around, shift, contexts, inputs, e):
+def code_error(state, buffer, tables, mixers, around, shift, contexts, inputs, e):
     """Write the error e of a prediction whose expected size is 2^shift or so, or read one where it is None."""
     group = min(around >> 2, SETS - 1)
     n = a = negative = 0
@@ -100,9 +100,10 @@ def code_error(coder, mixers, around, shift, contexts, inputs, e):
     while n < UNARY:
         mixer = mixers[decision, group]
         if e is None:
-            bit = code(coder, decision * PART, contexts, mixer, inputs, CONTEXTS, None)
+            bit = code(state, buffer, tables, decision * PART, contexts, mixer, inputs, CONTEXTS, None)
         else:
-            bit = code(coder, decision * PART, contexts, mixer, inputs, CONTEXTS, _wanted(decision, e, a >> shift, n))
+            bit = _wanted(decision, e, a >> shift, n)
+            bit = code(state, buffer, tables, decision * PART, contexts, mixer, inputs, CONTEXTS, bit)
         if decision == ZERO:
             if bit == 0:
                 return 0
@@ -117,14 +118,14 @@ def code_error(coder, mixers, around, shift, contexts, inputs, e):
             decision = min(n, STEPS - 1) + (LARGE if shift else SMALL)
     if e is None:
         if n == UNARY:
-            n += _read_golomb(coder.state, coder.buffer) - 1
+            n += _read_golomb(state, buffer) - 1
         for _ in range(shift):
-            n = 2 * n + decode_bit(coder.state, coder.buffer, HALF)
+            n = 2 * n + decode_bit(state, buffer, HALF)
     else:
         if n == UNARY:
-            _write_golomb(coder.state, coder.buffer, (a >> shift) - UNARY + 1)
+            _write_golomb(state, buffer, (a >> shift) - UNARY + 1)
         for i in range(shift - 1, -1, -1):
-            encode_bit(coder.state, coder.buffer, HALF, (a >> i) & 1)
+            encode_bit(state, buffer, HALF, (a >> i) & 1)
         n = a
     if shift == 0:
         n += 1

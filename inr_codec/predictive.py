@@ -9,10 +9,10 @@ operations, so that every machine reads the same levels.
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy import decoder_init, encoder_finish, encoder_init
+from inr_codec.entropy import STATE_SIZE, decoder_init, encoder_finish, encoder_init
 from inr_codec.kernels import kernel
 from inr_codec.least_squares import FARTHEST, dot, learn, restart
-from inr_codec.mixing import new_coder
+from inr_codec.mixing import new_tables
 from inr_codec.prediction_errors import (
     BINS,
     CONTEXTS,
@@ -33,10 +33,9 @@ INPUTS = 17
 
 
 @kernel()
-def _run(values, free, levels, top, coder, mixers):
+def _code(values, free, levels, top, state, buffer, tables, mixers):
     """Code all levels, 0 .. top; returns the bytes written, or without `values` those missing, at most, to read."""
     nz, ny, nx = levels.shape
-    state, buffer = coder.state, coder.buffer
     if values is None:
         decoder_init(state, buffer, 0, buffer.size)
     else:
@@ -97,10 +96,10 @@ def _run(values, free, levels, top, coder, mixers):
                 contexts[4] = PLACES[4] + near * 11 + signed_octave((kb - c) * turn, 5)
                 inputs[CONTEXTS] = 64
                 if values is None:
-                    e = code_error(coder, mixers, around, shift, contexts, inputs, None)
+                    e = code_error(state, buffer, tables, mixers, around, shift, contexts, inputs, None)
                 else:
                     e = 0 if free[z, y - 1, i - 2] else (values[z, y - 1, i - 2] - c) * turn
-                    e = code_error(coder, mixers, around, shift, contexts, inputs, e)
+                    e = code_error(state, buffer, tables, mixers, around, shift, contexts, inputs, e)
                 t = min(max(c + e * turn, 0), top)
                 levels[z, y - 1, i - 2] = t
                 row[i] = t
@@ -121,14 +120,14 @@ def encode_levels(levels: Levels, top: int, free: npt.NDArray[np.bool_] | None =
     Those are the same but where `free` is True: there any level will do, and the predicted one costs least.
     """
     coded, free = np.empty_like(levels), np.zeros(levels.shape, np.bool_) if free is None else free
-    buffer = np.zeros(8 * levels.size + 64, np.uint8)
-    n = _run(np.ascontiguousarray(levels), free, coded, top, new_coder(buffer, DECISIONS * PART), new_mixers())
+    buffer, state = np.zeros(8 * levels.size + 64, np.uint8), np.zeros(STATE_SIZE, np.int64)
+    n = _code(np.ascontiguousarray(levels), free, coded, top, state, buffer, new_tables(DECISIONS * PART), new_mixers())
     return buffer[:n].tobytes(), coded
 
 
 def decode_levels(data: bytes, shape: tuple[int, int, int], top: int) -> Levels | None:
     """The levels in a stream; None when the bytes end long before the levels do."""
     levels = np.zeros(shape, np.int32)
-    given = np.frombuffer(bytearray(data), np.uint8)
-    missing = _run(None, None, levels, top, new_coder(given, DECISIONS * PART), new_mixers())
+    given, state = np.frombuffer(bytearray(data), np.uint8), np.zeros(STATE_SIZE, np.int64)
+    missing = _code(None, None, levels, top, state, given, new_tables(DECISIONS * PART), new_mixers())
     return None if missing > OVERRUN else levels

@@ -4,8 +4,6 @@ Magnitudes are looked at through min(m, 20) + isqrt(max(m - 20, 0)), signs as -4
 outside a band are zero, its parent is the next coarser band of its kind, its cousins are the others of its size.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
@@ -57,32 +55,25 @@ SHARES = np.array([0] + [8 * ((1 << 20) // n + 1) for n in range(1, 9)])
 """v SHARES[n] >> 20 is 8 v // n for sums v of magnitudes of n cousins."""
 
 
-class Work(NamedTuple):
-    """What the coder remembers of the coefficients coded so far, and scratch."""
+Work = tuple[Small, Small, Small, Small, Small, Ints, Ints, Ints, Ints, Ints, Ints, Ints, Ints]
+"""What the coder remembers of the coefficients coded so far, and scratch.
 
-    magnitudes: Small  # of all bands, each padded by PAD zeros
-    signed: Small  # in the same places
-    cells: Small  # 0: zeros only, otherwise 1 + 2 min(coefficients that are not zero, 3)
-    lines: Small  # of sums of magnitudes
-    features: Small  # LINES of each of four coefficients along x
-    signs: Ints  # around a coefficient
-    slots: Ints  # and the place of the weight of each
-    places: Ints  # of the signs around the first coefficient of a row
-    contexts: Ints  # of a cell or a magnitude, and the inputs of its mixer
-    inputs: Ints
-    sign_contexts: Ints
-    sign_inputs: Ints
-    started: Ints  # 1 for the kinds of bands that have been met
+Magnitudes of all bands, each padded by PAD zeros; signs in the same places; cells, 0: zeros only, otherwise 1 + 2
+min(coefficients that are not zero, 3); lines of sums; features, LINES of each of four coefficients along x; signs
+around a coefficient, the weight of each, and where they lie for the first of a row; contexts of cells and magnitudes
+and inputs of their mixers; the same of signs; 1 for the kinds of bands that have been met.
+"""
 
 
 def new_work(bands: Bands) -> Work:
     """Empty memory."""
     lines = LINES * (int(bands.table[:, NX].max()) + 3)
     small = (np.zeros(n, np.int16) for n in (bands.magnitudes, bands.magnitudes, bands.cells, lines, 4 * LINES))
-    return Work._make((*small, *(np.zeros(n, np.int64) for n in (SLOTS, SLOTS, SLOTS, 9, 10, 4, 5, 72))))
+    work = (*small, *(np.zeros(n, np.int64) for n in (SLOTS, SLOTS, SLOTS, 9, 10, 4, 5, 72)))
+    return work  # type: ignore[return-value]
 
 
-@inner(forceinline=True)
+@inner()
 def at(i, shift):
     """The index in a band coarser by `shift` levels that covers index i; finer: its first."""
     return i >> shift if shift >= 0 else i << -shift
@@ -97,9 +88,9 @@ def _add_line(lines, line, magnitudes, place, n):
 
 
 @inner()
-def know_cells(table, b, work, z, y):
+def know_cells(table, b, magnitudes, lines, z, y):
     """Before cells (z, y, x): sums of the parent's magnitudes over the rows of each cell, and of those around it."""
-    band, lines = table[b], work.lines
+    band = table[b]
     for i in range(lines.size):
         lines[i] = 0
     if band[PARENT] >= 0:
@@ -110,34 +101,34 @@ def know_cells(table, b, work, z, y):
         for i in range(max(z0 - 1, 0), min(z1 + 2, parent[NZ])):
             for j in range(max(y0 - 1, 0), min(y1 + 2, parent[NY])):
                 place = parent[PLACE] + i * parent[ROW_Z] + j * parent[ROW_Y]
-                _add_line(lines, nx, work.magnitudes, place, nx)
+                _add_line(lines, nx, magnitudes, place, nx)
                 if z0 <= i <= z1 and y0 <= j <= y1:
-                    _add_line(lines, 0, work.magnitudes, place, nx)
+                    _add_line(lines, 0, magnitudes, place, nx)
 
 
 @inner()
-def know_band(table, b, work):
+def know_band(table, b, slots):
     """Before a band: which weights its signs' neighbours have, and their number."""
     n = 0
     for k in range(b, table[b, COUSIN] - 1, -1):
         start, count = (0, OWN_SIGNS) if k == b else (16 + 7 * table[k, ORIENTATION], 7)
         for i in range(count):
-            work.slots[n] = start + i
+            slots[n] = start + i
             n += 1
     if table[b, PARENT] >= 0:
         for i in range(OWN_SIGNS, 16):
-            work.slots[n] = i
+            slots[n] = i
             n += 1
     return n
 
 
 @inner()
-def know_row(table, b, work, z, y, first, n):
+def know_row(table, b, magnitudes, lines, places, z, y, first, n):
     """Before coefficients (z, y, first), ..., n of them: what earlier rows, parent and cousins tell about each.
 
     `places` are those of the first one's row, from its start.
     """
-    band, lines, magnitudes, places = table[b], work.lines, work.magnitudes, work.places
+    band, m = table[b], magnitudes
     width = lines.size // LINES
     for i in range(lines.size):
         lines[i] = 0
@@ -157,7 +148,6 @@ def know_row(table, b, work, z, y, first, n):
         place = band[PARENT_PLACE] + at(z, hz) * pz + at(y, hy) * py
         pz = pz if hz <= 0 or (2 * z >> hz) & 1 else -pz  # towards the half of the parent that (z, y, x) is in
         py = py if hy <= 0 or (2 * y >> hy) & 1 else -py
-        m = magnitudes
         for i in range(n):
             p = place + at(first + i, hx)
             px = 1 if hx <= 0 or (2 * (first + i) >> hx) & 1 else -1
@@ -168,10 +158,9 @@ def know_row(table, b, work, z, y, first, n):
             )
 
 
-@inner(forceinline=True)
-def know_four(work, i):
+@inner()
+def know_four(lines, features, i):
     """Before coefficients i .. i + 3 of a known row: the features of each."""
-    lines, features = work.lines, work.features
     width = lines.size // LINES
     for k in range(LINES):
         line = lines[k * width + i : k * width + i + 4]
