@@ -28,19 +28,19 @@ from inr_codec.bands import (
 from inr_codec.kernels import inner
 from inr_codec.surroundings import AROUND, FEATURES, SAME, SHARES, at
 
-MAGNITUDE = np.array([min(m, 20) + isqrt(max(m - 20, 0)) for m in range(600)], np.int16)
+MAGNITUDE = np.array([min(m, 20) + isqrt(max(m - 20, 0)) for m in range(600)], np.int8)
 KINDS = 64  # 8 levels x 8 orientations
 SIGN_LIMIT = 2000
 
 
-def _log_bins(size: int, parts: int, offset: int) -> npt.NDArray[np.int16]:
+def _log_bins(size: int, parts: int, offset: int) -> npt.NDArray[np.int8]:
     """bin(v) of v = 0..size - 1: octaves of v + offset in `parts` (a power of two) equal parts, from 0 on."""
     bits = parts.bit_length() - 1
     out = []
     for v in range(offset, size + offset):
         octave = v.bit_length() - 1
         out.append(parts * octave + ((v << bits) >> octave) - parts)
-    return (np.array(out) - out[0]).astype(np.int16)
+    return (np.array(out) - out[0]).astype(np.int8)
 
 
 FINE = np.minimum(_log_bins(8192, 4, 8), 39)

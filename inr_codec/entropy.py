@@ -38,7 +38,7 @@ _MASK48 = _TOP - 1
 _MASK40 = _LEAST - 1
 
 
-def _squash_table() -> npt.NDArray[np.int32]:
+def _squash_table() -> npt.NDArray[np.uint16]:
     """round(2^16 / (1 + exp(-k / 256))) for |k| <= STRETCH_LIMIT, kept in [1, 65535]; exact integer arithmetic."""
     one = 1 << 160
     base = term = one
@@ -50,19 +50,19 @@ def _squash_table() -> npt.NDArray[np.int32]:
         power = power * base >> 160
         upper.append(min(65535, ((power << 17) + one + power) // (2 * (one + power))))
     lower = [65536 - p for p in upper[:0:-1]]
-    return np.array(lower + upper, np.int32)
+    return np.array(lower + upper, np.uint16)
 
 
 SQUASH = _squash_table()
 """Probability (2^-16) of a logit in units of 1/256: SQUASH[k + STRETCH_LIMIT], |k| <= STRETCH_LIMIT."""
 
-STRETCH = np.array([bisect.bisect_left(SQUASH, 16 * i + 8) - STRETCH_LIMIT for i in range(4096)], np.int32)
+STRETCH = np.array([bisect.bisect_left(SQUASH, 16 * i + 8) - STRETCH_LIMIT for i in range(4096)], np.int16)
 """Logit of a probability in units of 1/256: STRETCH[p >> 4] = least k with squash(k) >= 16 (p >> 4) + 8."""
 
 COST_BITS = np.round(-np.log2((np.arange(4096) * 16 + 8) / 65536) * 65536).astype(np.int32)
 """Cost of a symbol of probability p in units of 2^-16 bit: COST_BITS[p >> 4]. Decoders never need it."""
 
-RATES = np.array([2 * 65536 // (2 * n + 3) for n in range(MAX_COUNT + 1)], np.int32)
+RATES = np.array([2 * 65536 // (2 * n + 3) for n in range(MAX_COUNT + 1)], np.uint16)
 """Share (2^-16) of the error that a probability takes after n observations: floor(2^16 / (n + 1.5))."""
 
 
@@ -195,7 +195,7 @@ def adapt_counted(entry: int, bit: int, limit: int) -> int:
     n = entry & 1023
     p: int = entry >> 10
     target = 4194303 if bit else 0
-    p += ((target - p) * RATES[n]) >> 16
+    p += ((target - p) * int(RATES[n])) >> 16
     if n < limit:
         n += 1
     return (p << 10) | n

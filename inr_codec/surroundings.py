@@ -29,7 +29,8 @@ from inr_codec.kernels import inner
 
 Table = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int64]
-Small = npt.NDArray[np.int16]
+Small = npt.NDArray[np.int8]
+Sums = npt.NDArray[np.int16]
 
 FEATURES = 16  # of the magnitude predictor
 SLOTS = 16 + 7 * 8  # weights of the sign predictor
@@ -55,7 +56,7 @@ SHARES = np.array([0] + [8 * ((1 << 20) // n + 1) for n in range(1, 9)])
 """v SHARES[n] >> 20 is 8 v // n for sums v of magnitudes of n cousins."""
 
 
-Work = tuple[Small, Small, Small, Small, Small, Ints, Ints, Ints, Ints, Ints, Ints, Ints, Ints]
+Work = tuple[Small, Small, Small, Sums, Sums, Ints, Ints, Ints, Ints, Ints, Ints, Ints, Ints]
 """What the coder remembers of the coefficients coded so far, and scratch.
 
 Magnitudes of all bands, each padded by PAD zeros; signs in the same places; cells, 0: zeros only, otherwise 1 + 2
@@ -68,9 +69,10 @@ and inputs of their mixers; the same of signs; 1 for the kinds of bands that hav
 def new_work(bands: Bands) -> Work:
     """Empty memory."""
     lines = LINES * (int(bands.table[:, NX].max()) + 3)
-    small = (np.zeros(n, np.int16) for n in (bands.magnitudes, bands.magnitudes, bands.cells, lines, 4 * LINES))
-    work = (*small, *(np.zeros(n, np.int64) for n in (SLOTS, SLOTS, SLOTS, 9, 10, 4, 5, 72)))
-    return work  # type: ignore[return-value]
+    sizes = (SLOTS, SLOTS, SLOTS, 9, 10, 4, 5, 72)
+    small = (np.zeros(n, np.int8) for n in (bands.magnitudes, bands.magnitudes, bands.cells))
+    sums = (np.zeros(n, np.int16) for n in (lines, 4 * LINES))
+    return (*small, *sums, *(np.zeros(n, np.int64) for n in sizes))  # type: ignore[return-value]
 
 
 @inner()

@@ -142,7 +142,7 @@ def test_squash_is_the_logistic_function():
     k = np.arange(-entropy.STRETCH_LIMIT, entropy.STRETCH_LIMIT + 1)
     exact = 65536 / (1 + np.exp(-k / 256))
     assert np.abs(entropy.SQUASH - np.clip(exact, 1, 65535)).max() < 0.51
-    assert (entropy.SQUASH + entropy.SQUASH[::-1] == 65536).all()
+    assert (entropy.SQUASH.astype(int) + entropy.SQUASH[::-1] == 65536).all()
     p = np.arange(4096) * 16 + 8
     assert np.abs(entropy.STRETCH - 256 * np.log(p / (65536 - p))).max() < 64
     assert np.abs(entropy.STRETCH - 256 * np.log(p / (65536 - p)))[100:-100].max() < 2
