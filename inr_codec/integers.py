@@ -84,66 +84,81 @@ def _context(mean):
 
 
 @inner()
-def _encode_modelled(state, buffer, contexts, c, at, bit):
-    entry = contexts[c, at]
+def _write_bit(state, buffer, contexts, at, bit):
+    entry = contexts[at]
     encode_bit(state, buffer, probability(entry), bit)
-    contexts[c, at] = adapt_counted(entry, bit, LIMIT)
+    contexts[at] = adapt_counted(entry, bit, LIMIT)
 
 
 @inner()
-def _decode_modelled(state, buffer, contexts, c, at):
-    entry = contexts[c, at]
+def _read_bit(state, buffer, contexts, at):
+    entry = contexts[at]
     bit = decode_bit(state, buffer, probability(entry))
-    contexts[c, at] = adapt_counted(entry, bit, LIMIT)
+    contexts[at] = adapt_counted(entry, bit, LIMIT)
     return bit
+
+
+@inner()
+def _write(state, buffer, contexts, negative, size):
+    if size == 0:
+        _write_bit(state, buffer, contexts, 0, 0)
+        return
+    _write_bit(state, buffer, contexts, 0, 1)
+    encode_bit(state, buffer, HALF, negative)
+    e = 0
+    while e < PLAIN:
+        more = np.int64(size >> (e + 1) != 0)
+        _write_bit(state, buffer, contexts, 1 + e, more)
+        if not more:
+            break
+        e += 1
+    top = 0
+    for k in range(e - 1, -1, -1):
+        bit = (size >> k) & 1
+        if k == e - 1:
+            _write_bit(state, buffer, contexts, PLAIN + 2 + e, bit)
+            top = bit
+        elif k == e - 2:
+            _write_bit(state, buffer, contexts, (2 + top) * (PLAIN + 2) + e, bit)
+        else:
+            encode_bit(state, buffer, HALF, bit)
+
+
+@inner()
+def _read(state, buffer, contexts):
+    if _read_bit(state, buffer, contexts, 0) == 0:
+        return 0
+    negative = decode_bit(state, buffer, HALF)
+    e = 0
+    while e < PLAIN and _read_bit(state, buffer, contexts, 1 + e):
+        e += 1
+    size = 1
+    for k in range(e - 1, -1, -1):
+        if k == e - 1:
+            bit = _read_bit(state, buffer, contexts, PLAIN + 2 + e)
+        elif k == e - 2:
+            bit = _read_bit(state, buffer, contexts, size * (PLAIN + 2) + e)
+        else:
+            bit = decode_bit(state, buffer, HALF)
+        size = 2 * size + bit
+    size = min(size, LARGEST)
+    return -size if negative else size
 
 
 @kernel()
 def _encode(state, buffer, contexts, means, slot, values):
     for v in values:
-        c = _context(means[slot])
         size = min(abs(v), LARGEST)
-        _encode_modelled(state, buffer, contexts, c, 0, size > 0)
-        if size > 0:
-            encode_bit(state, buffer, HALF, v < 0)
-            e = 0
-            while size >> (e + 1):
-                _encode_modelled(state, buffer, contexts, c, 1 + e, 1)
-                e += 1
-            if e < PLAIN:
-                _encode_modelled(state, buffer, contexts, c, 1 + e, 0)
-            if e > 0:
-                top = (size >> (e - 1)) & 1
-                _encode_modelled(state, buffer, contexts, c, PLAIN + 2 + e, top)
-                if e > 1:
-                    _encode_modelled(state, buffer, contexts, c, (2 + top) * (PLAIN + 2) + e, (size >> (e - 2)) & 1)
-                for k in range(e - 3, -1, -1):
-                    encode_bit(state, buffer, HALF, (size >> k) & 1)
+        _write(state, buffer, contexts[_context(means[slot])], np.int64(v < 0), size)
         means[slot] += ((size << 4) - means[slot] + 4) >> 3
 
 
 @kernel()
 def _decode(state, buffer, contexts, means, slot, values):
-    for i in range(len(values)):
-        c = _context(means[slot])
-        size = 0
-        sign = 0
-        if _decode_modelled(state, buffer, contexts, c, 0):
-            sign = decode_bit(state, buffer, HALF)
-            e = 0
-            while e < PLAIN and _decode_modelled(state, buffer, contexts, c, 1 + e):
-                e += 1
-            size = 1
-            if e > 0:
-                top = _decode_modelled(state, buffer, contexts, c, PLAIN + 2 + e)
-                size = 2 + top
-                if e > 1:
-                    size = 2 * size + _decode_modelled(state, buffer, contexts, c, (2 + top) * (PLAIN + 2) + e)
-                for _ in range(e - 2):
-                    size = 2 * size + decode_bit(state, buffer, HALF)
-            size = min(size, LARGEST)
-        values[i] = -size if sign else size
-        means[slot] += ((size << 4) - means[slot] + 4) >> 3
+    for i in range(values.size):
+        v = _read(state, buffer, contexts[_context(means[slot])])
+        values[i] = v
+        means[slot] += ((abs(v) << 4) - means[slot] + 4) >> 3
 
 
 class IntegerEncoder:
