@@ -172,7 +172,8 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                     if values is None:
                         bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, None)
                     else:
-                        bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, live[c])
+                        bit = np.int64(live[c])
+                        bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, bit)
                     known_cells[c] = bit
         inputs[_INPUTS] = 64
         first = _MAGNITUDES + kind * FEATURES

@@ -79,7 +79,7 @@ def _states(values: FloatArray, axis: int, n: int) -> list[tuple[State, FloatArr
         if low.shape[axis] < SMALLEST:
             break
         low, high = _halves(low, axis)
-        norms, k = wavelet.norms(n, level), low.shape[axis]
+        norms, k = wavelet.norms(n, level).copy(), low.shape[axis]  # of one type, so that the kernel is compiled once
         out.append(((level, 1), high, norms[k : k + high.shape[axis]]))
         out.append(((level, 0), low, norms[:k]))
     return out
