@@ -157,6 +157,12 @@ def learn_magnitude(f, before, second, weights, mean, magnitude):
 
 
 @inner()
+def _third(v):
+    """0, 1, 2 for a number below, at, above zero."""
+    return 1 + (v > 0) - (v < 0)
+
+
+@inner()
 def sign_contexts(table, b, s, f, slots, places, weights, contexts, z, y, x, n):
     """Contexts of the sign of a coefficient of a known row; returns its predicted logit in units of 2^-8.
 
@@ -178,11 +184,11 @@ def sign_contexts(table, b, s, f, slots, places, weights, contexts, z, y, x, n):
     for i in range(n):
         logit += weights[slots[i]] * f[i]
     logit = min(max(logit >> 10, -SIGN_LIMIT), SIGN_LIMIT)
-    sx, sy, sz, orientation = 1 + np.sign(f[0]), 1 + np.sign(f[2]), 1 + np.sign(f[4]), band[ORIENTATION]
-    contexts[0] = base[0] + (((orientation * 3 + sx) * 3 + sy) * 3 + sz) * 9 + 3 * np.sign(f[1]) + np.sign(f[3]) + 4
+    t0, t2, t4, o = _third(f[0]), _third(f[2]), _third(f[4]), band[ORIENTATION]
+    contexts[0] = base[0] + ((((o * 3 + t0) * 3 + t2) * 3 + t4) * 3 + _third(f[1])) * 3 + _third(f[3])
     contexts[1] = base[1] + band[KIND] * 32 + min(max((logit + 1024) >> 6, 0), 31)
-    contexts[2] = base[2] + (orientation * 9 + 3 * np.sign(f[6]) + np.sign(f[7]) + 4) * 9 + sx * 3 + sy
-    contexts[3] = base[3] + ((orientation * 3 + 1 + np.sign(above)) * 3 + sz) * 9 + sx * 3 + sy
+    contexts[2] = base[2] + (((o * 3 + _third(f[6])) * 3 + _third(f[7])) * 3 + t0) * 3 + t2
+    contexts[3] = base[3] + (((o * 3 + _third(above)) * 3 + t4) * 3 + t0) * 3 + t2
     return logit
 
 
