@@ -5,6 +5,7 @@ is compiled into them, for less, and remains a plain function to Python.
 
 numba keeps a compiled function as long as the file that defines it is the same, although it contains what it calls from
 other files. Here a cached kernel depends on the sources of its module and of all that this imports from the package.
+Kernels take no named tuples: numba's index of the cache names their class, and cannot be read once that is gone.
 """
 
 import hashlib
