@@ -275,7 +275,8 @@ def encode(
     buffer = np.zeros(6 * values.size + 64, np.uint8)
     n = _code(
         bands.table, values.reshape(-1), np.float32(1 / step), np.float32(lam / 65536), weights.reshape(-1), live,
-        levels.reshape(-1), np.zeros(STATE_SIZE, np.int64), buffer, new_tables(ENTRIES), _new_weights(), new_work(bands),
+        levels.reshape(-1), np.zeros(STATE_SIZE, np.int64), buffer, new_tables(ENTRIES), _new_weights(),
+        new_work(bands),
     )  # fmt: skip
     return buffer[:n].tobytes(), levels
 
