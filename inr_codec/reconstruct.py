@@ -6,7 +6,7 @@ along each axis) and asks the layers before it for what it needs: the same voxel
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from inr_codec.errors import CorruptChunk
 from inr_codec.filter_layer import REACH, apply_filter
 from inr_codec.intensity import Intensity, restore
 from inr_codec.network_layer import evaluate_network, unpack_network
-from inr_codec.residual import begin_residual
+from inr_codec.residual import begin_residual, decode_residual
 from inr_codec.selection import Indices
 
 ADDITIVE = (LayerType.NETWORK, LayerType.DEBLOCK, LayerType.RESIDUAL, LayerType.FILTER)
@@ -85,13 +85,13 @@ def _unit_boxes(
         return
     reach = REACH if LayerType.FILTER in [layer.type for layer in active] else 0
     residual: Callable[[], Part] | None = None
-    for layer in active:
-        if layer.type == LayerType.RESIDUAL:  # the layers before it are evaluated meanwhile
+    for k, layer in enumerate(active):
+        if layer.type == LayerType.RESIDUAL:
             ends = tuple(
                 (max(int(index[0]) - reach, 0), min(int(index[-1]) + reach + 1, n))
                 for index, n in zip(indices, shape, strict=True)
             )
-            residual = _begin_part(layer.payload, shape, ends)
+            residual = _part(layer.payload, shape, ends, beside=k > 0)
     for box in boxes([len(index) for index in indices], AT_ONCE, LONGEST):
         yield box, _after(active, shape, [index[side] for index, side in zip(indices, box, strict=True)], residual)
 
@@ -111,9 +111,12 @@ class Part:
         return self.values[np.ix_(*places)]
 
 
-def _begin_part(payload: bytes, shape: tuple[int, ...], ends: tuple[tuple[int, int], ...]) -> Callable[[], Part]:
-    finish = begin_residual(payload, shape, ends)
-    return cache(lambda: Part(finish(), tuple(start for start, _ in ends)))
+def _part(
+    payload: bytes, shape: tuple[int, ...], ends: tuple[tuple[int, int], ...], beside: bool
+) -> Callable[[], Part]:
+    """What decodes the residual layer when it is first called; `beside`: begun now, beside the layers before it."""
+    decoded = begin_residual(payload, shape, ends) if beside else partial(decode_residual, payload, shape, ends)
+    return cache(lambda: Part(decoded(), tuple(start for start, _ in ends)))
 
 
 def _after(

@@ -24,6 +24,7 @@ REMEMBERED = 8
 """Payloads whose coefficients are kept for the next part that is read: at most 4 LARGE bytes each."""
 LARGE = 1 << 22
 HEADER = 10
+Unpack = Callable[[], tuple[list[Step], FloatArray]]
 
 
 def pack24(value: float) -> bytes:
@@ -58,11 +59,18 @@ def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = No
     The coefficients of payloads read in part are remembered, up to `REMEMBERED` of them: what is read by planes is
     unpacked once.
     """
-    return begin_residual(payload, shape, box)()
+    return _residual(payload, shape, box, lambda coefficients: coefficients)()
 
 
 def begin_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = None) -> Callable[[], FloatArray]:
     """Begin `decode_residual` on another thread, as coefficients can only be read one after the other; call for it."""
+    return _residual(payload, shape, box, begin)
+
+
+def _residual(
+    payload: bytes, shape: tuple[int, ...], box: Box | None, start: Callable[[Unpack], Unpack]
+) -> Callable[[], FloatArray]:
+    """What gives the array, once `start` has been given what unpacks its coefficients."""
     if not payload:
         return partial(_filled, np.float32(0), shape, box)
     residual_step(payload)
@@ -72,7 +80,7 @@ def begin_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = Non
     if box is not None and all(ends == (0, n) for ends, n in zip(box, shape, strict=True)):
         box = None
     once = box is None or math.prod(shape) > LARGE
-    coefficients = begin(partial(_coefficients if once else _remembered_coefficients, payload, shape))
+    coefficients = start(partial(_coefficients if once else _remembered_coefficients, payload, shape))
 
     def finish() -> FloatArray:
         steps, values = coefficients()

@@ -258,7 +258,8 @@ def test_the_installed_script_runs(encoded, tmp_path):
 def test_ctrl_c_reaches_a_running_encode(encoded, tmp_path):
     """A real interrupt after the first chunk ends the script with 130; no solver has taken the signal over."""
     script = os.path.join(os.path.dirname(sys.executable), "inr-codec")
-    arguments = ["encode", encoded / "v.tif", tmp_path / "a.zarr", *FAST[:4], "--chunks", "4,16,16"]
+    long = ["--set", "layers=network", "--set", "steps=100000"]
+    arguments = ["encode", encoded / "v.tif", tmp_path / "a.zarr", *FAST[:4], "--chunks", "4,16,16", *long]
     with subprocess.Popen([script, *arguments, "--workers", "1", "--progress"], stderr=subprocess.PIPE) as running:
         said = b""
         while b" 1/" not in said:
