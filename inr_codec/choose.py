@@ -73,6 +73,8 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     as that lowers the error; where the short fit promises much, from the second amount on. The best effort finds the
     bytes for networks with fits of the default effort, and keeps those networks where the long fit diverges.
     """
+    if n_bytes <= FRAME:
+        return []
     if config.layers == "network":
         return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -260,7 +261,9 @@ def test_ctrl_c_reaches_a_running_encode(encoded, tmp_path):
     script = os.path.join(os.path.dirname(sys.executable), "inr-codec")
     long = ["--set", "layers=network", "--set", "steps=100000"]
     arguments = ["encode", encoded / "v.tif", tmp_path / "a.zarr", *FAST[:4], "--chunks", "4,16,16", *long]
-    with subprocess.Popen([script, *arguments, "--workers", "1", "--progress"], stderr=subprocess.PIPE) as running:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    command = [script, *arguments, "--workers", "1", "--progress"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=heard) as running:
         said = b""
         while b" 1/" not in said:
             said += running.stderr.read1()
