@@ -8,7 +8,6 @@ While writing, a coefficient of magnitude a (in steps) becomes the m of least (a
 round(a), round(a) - 1 and 0, the bits taken from the adaptive model as it stands.
 """
 
-
 import numpy as np
 import numpy.typing as npt
 
@@ -48,15 +47,14 @@ from inr_codec.contexts import (
 )
 from inr_codec.entropy import (
     COST_BITS,
-    HALF,
     SQUASH,
     STATE_SIZE,
     STRETCH_LIMIT,
-    decode_bit,
     decoder_init,
-    encode_bit,
     encoder_finish,
     encoder_init,
+    read_golomb,
+    write_golomb,
 )
 from inr_codec.kernels import inner, kernel
 from inr_codec.mixing import ONE_WEIGHT, code, new_tables, predict
@@ -90,30 +88,6 @@ def _new_weights() -> npt.NDArray[np.int64]:
     weights[_SIGN_MIXERS:_MAGNITUDES] = ONE_WEIGHT // 4
     weights[_MAGNITUDES + FEATURES - 1 : _SIGNS : FEATURES] = (1 << 20) // 250
     return weights
-
-
-@inner()
-def _read_large(state, buffer):
-    """Exponential Golomb code of a number >= 1."""
-    bits = 0
-    while bits < GOLOMB_BITS and decode_bit(state, buffer, HALF):
-        bits += 1
-    value = 1
-    for _ in range(bits):
-        value = 2 * value + decode_bit(state, buffer, HALF)
-    return value
-
-
-@inner()
-def _write_large(state, buffer, value):
-    bits = 0
-    while value >> (bits + 1):
-        encode_bit(state, buffer, HALF, 1)
-        bits += 1
-    if bits < GOLOMB_BITS:
-        encode_bit(state, buffer, HALF, 0)
-    for i in range(bits - 1, -1, -1):
-        encode_bit(state, buffer, HALF, (value >> i) & 1)
 
 
 @inner()
@@ -245,9 +219,9 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                         t += 1
                     if t == UNARY:
                         if values is None:
-                            t += _read_large(state, buffer) - 1
+                            t += read_golomb(state, buffer, GOLOMB_BITS) - 1
                         else:
-                            _write_large(state, buffer, m - UNARY + 1)
+                            write_golomb(state, buffer, m - UNARY + 1, GOLOMB_BITS)
                             t = m
                     if t:
                         magnitudes[place + x] = MAGNITUDE[min(t, 599)]

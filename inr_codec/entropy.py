@@ -178,6 +178,31 @@ def decode_bit(state: State, buffer: Read, p1: int) -> int:
 
 
 @inner()
+def read_golomb(state: State, buffer: Read, most: int) -> int:
+    """A number >= 1 in an exponential Golomb code of at most `most` bits behind the first."""
+    count = 0
+    while count < most and decode_bit(state, buffer, HALF):
+        count += 1
+    value = 1
+    for _ in range(count):
+        value = 2 * value + decode_bit(state, buffer, HALF)
+    return value
+
+
+@inner()
+def write_golomb(state: State, buffer: Written, value: int, most: int) -> None:
+    """What `read_golomb` reads; value < 2^(most + 1)."""
+    count = 0
+    while count < most and value >> (count + 1):
+        encode_bit(state, buffer, HALF, 1)
+        count += 1
+    if count < most:
+        encode_bit(state, buffer, HALF, 0)
+    for i in range(count - 1, -1, -1):
+        encode_bit(state, buffer, HALF, (value >> i) & 1)
+
+
+@inner()
 def adapt(p: int, bit: int, rate: int) -> int:
     """The probability p in [1, 65535] after one bit: moves by 2^-rate of the error, 1 <= rate <= 15; stays in range."""
     if bit:

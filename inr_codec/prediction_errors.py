@@ -8,7 +8,7 @@ unary; large ones as sign, high part in unary and low bits as they are. What the
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy import HALF, decode_bit, encode_bit
+from inr_codec.entropy import HALF, decode_bit, encode_bit, read_golomb, write_golomb
 from inr_codec.kernels import inner
 from inr_codec.mixing import ONE_WEIGHT, code
 
@@ -56,30 +56,6 @@ def third(v):
 
 
 @inner()
-def _read_golomb(state, buffer):
-    """Exponential Golomb code of a number >= 1."""
-    count = 0
-    while count < GOLOMB_BITS and decode_bit(state, buffer, HALF):
-        count += 1
-    value = 1
-    for _ in range(count):
-        value = 2 * value + decode_bit(state, buffer, HALF)
-    return value
-
-
-@inner()
-def _write_golomb(state, buffer, value):
-    count = 0
-    while count < GOLOMB_BITS and value >> (count + 1):
-        encode_bit(state, buffer, HALF, 1)
-        count += 1
-    if count < GOLOMB_BITS:
-        encode_bit(state, buffer, HALF, 0)
-    for i in range(count - 1, -1, -1):
-        encode_bit(state, buffer, HALF, (value >> i) & 1)
-
-
-@inner()
 def _wanted(decision, e, high, n):
     """The bit of a decision about the error e."""
     if decision == ZERO:
@@ -118,12 +94,12 @@ def code_error(state, buffer, tables, mixers, around, shift, contexts, inputs, e
             decision = min(n, STEPS - 1) + (LARGE if shift else SMALL)
     if e is None:
         if n == UNARY:
-            n += _read_golomb(state, buffer) - 1
+            n += read_golomb(state, buffer, GOLOMB_BITS) - 1
         for _ in range(shift):
             n = 2 * n + decode_bit(state, buffer, HALF)
     else:
         if n == UNARY:
-            _write_golomb(state, buffer, (a >> shift) - UNARY + 1)
+            write_golomb(state, buffer, (a >> shift) - UNARY + 1, GOLOMB_BITS)
         for i in range(shift - 1, -1, -1):
             encode_bit(state, buffer, HALF, (a >> i) & 1)
         n = a

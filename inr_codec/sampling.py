@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 STRUCTURE = 0.5
 PASSES = 2
-"""Picks for each voxel that counts: with one, every third voxel of a flat region would never be seen."""
+"""Picks for each voxel that counts: with one, every second voxel of a flat region would never be seen."""
 
 
 @dataclass(frozen=True, slots=True)
