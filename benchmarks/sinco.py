@@ -196,9 +196,7 @@ def main() -> None:
     unspoilt = [train.dice(found, labels[k]) for found, k in zip(before, picks)]
     print(f"Dice (truth) of the originals: {np.mean(unspoilt):.3f} ({np.std(unspoilt):.3f})\n", flush=True)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        options.workers, mp_context=context, initializer=start, initargs=(str(network),)
-    ) as pool:
+    with ProcessPoolExecutor(options.workers, mp_context=context, initializer=start, initargs=(str(network),)) as pool:
         for bpp in options.bpp:
             jobs = []
             for k, name, seed in itertools.product(picks, options.methods, range(options.seeds)):

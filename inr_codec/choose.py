@@ -164,9 +164,7 @@ def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int
     return Candidate((*best.layers, layer), decoded, chunk.squared_error(decoded), best.step)
 
 
-def with_networks(
-    chunk: UnitChunk, n_bytes: int, config: Config, fitted: FittedNetworks | None = None
-) -> Candidate:
+def with_networks(chunk: UnitChunk, n_bytes: int, config: Config, fitted: FittedNetworks | None = None) -> Candidate:
     """Networks (those that are `fitted`, if there are any) and, where it lowers the error, the deblocking filter.
 
     Without layers where no network fits.

@@ -32,7 +32,7 @@ MOST_LEVELS = 1 << 31
 REMEMBERED, LARGE = 8, 1 << 22
 """Layers whose levels are kept for the next part that is read, and the most voxels that such a chunk has."""
 
-AT_ONCE = 1 << 20  # voxels of which floats are held
+AT_ONCE = 1 << 18  # voxels of which floats are held
 
 Values = npt.NDArray[np.generic]
 

@@ -142,9 +142,7 @@ class StartSequence:
         return (low + (high - low) * u).reshape(size)
 
 
-def initial_parameters(
-    shape: NetworkShape, w0: float, rng: np.random.Generator | StartSequence
-) -> NDArray[np.float32]:
+def initial_parameters(shape: NetworkShape, w0: float, rng: np.random.Generator | StartSequence) -> NDArray[np.float32]:
     """Where a fit starts.
 
     Sine networks (Sitzmann et al. 2020, sec. 3.2), biases and last layer included: W_1 ~ U(-1/n, 1/n),

@@ -97,9 +97,7 @@ def tree_levels(config: Config) -> int:
     return (2 if config.partition == "measured" else 3) if config.levels is None else config.levels
 
 
-def plan_network(
-    chunk: UnitChunk, n_bytes: int, config: Config, blocks: Sequence[Block] | None = None
-) -> NetworkPlan:
+def plan_network(chunk: UnitChunk, n_bytes: int, config: Config, blocks: Sequence[Block] | None = None) -> NetworkPlan:
     """Plan a network layer of `n_bytes` bytes, on `blocks` if they are known already."""
     unit = chunk.unit
     prior = prior_for(config, unit.ndim)
@@ -248,9 +246,7 @@ def _sizes(plan: NetworkPlan, live: list[int], allocate: Callable[[int, int], li
     if not live or plan.parameters < smallest * len(live):
         return sizes
     for k, count in zip(live, allocate(smallest, plan.parameters), strict=True):
-        size = size_for_budget(
-            len(sides), count, settings.depth, settings.funnel_units, settings.frequencies, still
-        )
+        size = size_for_budget(len(sides), count, settings.depth, settings.funnel_units, settings.frequencies, still)
         sizes[k] = size if plan.prior is None else plan.prior.nearest(size)
     return sizes
 

@@ -155,9 +155,7 @@ def know_row(table, b, magnitudes, lines, places, z, y, first, n):
             px = 1 if hx <= 0 or (2 * (first + i) >> hx) & 1 else -1
             lines[10 * width + i] = m[p]
             lines[11 * width + i] = m[p + pz] + m[p + py] + m[p + px]
-            lines[12 * width + i] = (
-                m[p - pz] + m[p - py] + m[p - px] + m[p + pz + py] + m[p + py + px] + m[p + pz + px]
-            )
+            lines[12 * width + i] = m[p - pz] + m[p - py] + m[p - px] + m[p + pz + py] + m[p + py + px] + m[p + pz + px]
 
 
 @inner()

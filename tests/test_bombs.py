@@ -1,6 +1,7 @@
 """Decompression bombs: few bytes that declare or inflate to much take little memory, or are refused."""
 
 import math
+import os
 import struct
 import subprocess
 import sys
@@ -104,7 +105,11 @@ SLACK = 64 << 20
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads a process's peak memory from Linux")
 @pytest.mark.parametrize("shape", [(128, 256, 128), (160, 256, 512), (1, 2**22)], ids=str)
 def test_bombs_take_no_more_than_they_declare(shape: tuple[int, ...], tmp_path: Path) -> None:
-    """4 and 20 Mvoxel of every layer: the process grows by at most the array and 64 MB for each."""
+    """4 and 20 Mvoxel of every layer: the process grows by at most the array and 64 MB for each.
+
+    With two threads, as each has buffers of its own, and with memory that is given back when it is freed: what an
+    allocator keeps depends on which thread was first.
+    """
     for name in ("network-u1", "residual", "bounded-levels", "mask", "all-layers", "lossless-time"):
         (tmp_path / f"a-{name}").write_bytes(golden(name))
     streams = bombs(*shape) | (nearly_nothing() if shape[0] == 128 else {})
@@ -126,7 +131,10 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     if path.name.startswith("b-"):
         print(path.name[2:], resident("VmHWM") - before, told, sep=":")
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "INR_CODEC_THREADS": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 17)}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True, env=environment
+    )
     told = [line.split(":") for line in done.stdout.splitlines()]
     assert len(told) == len(streams)
     declared = {name: int(nbytes) for name, _, nbytes in told} | {"inflated wide": 8 * math.prod(shape)}

@@ -20,10 +20,7 @@ def mosaic(planes: NDArray) -> NDArray:
     last = len(planes) - 1
     return np.ascontiguousarray(
         np.vstack(
-            [
-                np.hstack([_flip(planes[min(r * columns + c, last)], r, c) for c in range(columns)])
-                for r in range(rows)
-            ]
+            [np.hstack([_flip(planes[min(r * columns + c, last)], r, c) for c in range(columns)]) for r in range(rows)]
         )
     )
 
