@@ -66,7 +66,7 @@ def check_curves(volumes: list[np.ndarray], side: int) -> None:
         gaps = []
         for chunk in chunks:
             budget = chunk.nbytes // ratio
-            coded = ResidualEncoder(chunk.astype(np.float32), effort=0).encode(budget - STREAM)
+            coded = ResidualEncoder(chunk.astype(np.float32)).encode(budget - STREAM, effort=0)
             real = float(np.square(np.rint(coded.decoded.astype(np.float64)) - chunk).sum())
             gaps.append(10 * math.log10(error(measure_chunk(chunk), len(coded.payload) + STREAM) / real))
         print(f"| {ratio} | {len(gaps)} | {np.mean(gaps):+.2f} ± {np.std(gaps):.2f} |", flush=True)

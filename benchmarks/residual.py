@@ -40,8 +40,8 @@ def main() -> None:
         chunk = central_chunk(np.load(path))
         for ratio in args.ratios:
             begun = time.perf_counter()
-            encoder = ResidualEncoder(chunk.astype(np.float32), effort=args.effort)
-            payload = encoder.encode(chunk.nbytes // ratio).payload
+            encoder = ResidualEncoder(chunk.astype(np.float32))
+            payload = encoder.encode(chunk.nbytes // ratio, args.effort).payload
             encoded = time.perf_counter()
             decoded = decode_residual(payload, chunk.shape)
             seconds = time.perf_counter() - encoded

@@ -51,7 +51,7 @@ DEBLOCK_RESERVE = 8
 class Candidate:
     """Layers, the unit intensities they decode to, their mean squared error, the step of the residual layer (or 0).
 
-    fitted: their networks, before they were quantised.
+    fitted: their networks, before they were quantised; encoder: that of the residual layer.
     """
 
     layers: tuple[Layer, ...]
@@ -59,6 +59,7 @@ class Candidate:
     error: float
     step: float = 0.0
     fitted: FittedNetworks | None = None
+    encoder: ResidualEncoder | None = None
 
     @property
     def bytes(self) -> int:
@@ -79,15 +80,15 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base = Candidate((), np.zeros_like(chunk.unit), math.inf)
-    best = with_residual(chunk, base, n_bytes - reserve, config)
+    best = with_residual(chunk, base, n_bytes - reserve)
     budgets = network_budgets(chunk, n_bytes, reserve, config)
-    promise = gain_of_networks(chunk, best.step, budgets[0], config) if best.step else PROMISING
+    promise = gain_of_networks(chunk, best, budgets[0], config) if best.step else PROMISING
     if promise < -CATCH_UP[0] - CATCH_UP[1] * budgets[0] / n_bytes:
         budgets = []
     elif config.effort == "best":
         quick = replace(config, effort="default")
         bases = [with_networks(chunk, budget, quick) for budget in budgets]
-        tried = [with_residual(chunk, networks, n_bytes - reserve, config) for networks in bases]
+        tried = [with_residual(chunk, networks, n_bytes - reserve) for networks in bases]
         k = min(range(len(tried)), key=lambda k: tried[k].error)
         budgets = [budgets[k]]
         if tried[k].error < best.error:
@@ -98,7 +99,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         networks = with_networks(chunk, budget, config)
         if not networks.layers:
             continue
-        candidate = with_residual(chunk, networks, n_bytes - reserve, config)
+        candidate = with_residual(chunk, networks, n_bytes - reserve)
         if candidate.error >= best.error:
             break
         base, best = networks, candidate
@@ -112,7 +113,7 @@ def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config
     return useful or [n_bytes // 2, n_bytes - reserve]
 
 
-def gain_of_networks(chunk: UnitChunk, step: float, budget: int, config: Config) -> float:
+def gain_of_networks(chunk: UnitChunk, without: Candidate, budget: int, config: Config) -> float:
     """Decibels that networks of `budget` bytes gain on none after a short fit; PROMISING where all fits are short.
 
     Compared at the residual layer's `step`, where both streams have about the same error, so that their bytes tell; the
@@ -124,26 +125,27 @@ def gain_of_networks(chunk: UnitChunk, step: float, budget: int, config: Config)
     networks = with_networks(chunk, budget, replace(config, steps=int(steps * SHORT_SHARE)))
     if not networks.layers:
         return -math.inf
-    seen = []
-    for base in (Candidate((), np.zeros_like(chunk.unit), math.inf), networks):
-        coded = ResidualEncoder(chunk.unit - base.decoded, effort=0, weights=chunk.weights).encode_at_step(step)
-        seen.append((chunk.squared_error(base.decoded + coded.decoded), base.bytes + len(coded.payload)))
-    (error, size), (with_error, with_size) = seen
-    less_error = 10 * math.log10(max(error, 1e-30) / max(with_error, 1e-30))
-    return less_error + DECIBELS_PER_OCTAVE * math.log2(size / with_size)
+    coded = ResidualEncoder(chunk.unit - networks.decoded, weights=chunk.weights).encode_at_step(without.step, effort=0)
+    with_error = chunk.squared_error(networks.decoded + coded.decoded)
+    with_size = networks.bytes + FRAME + len(coded.payload)
+    less_error = 10 * math.log10(max(without.error, 1e-30) / max(with_error, 1e-30))
+    return less_error + DECIBELS_PER_OCTAVE * math.log2(without.bytes / with_size)
 
 
-def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int, config: Config) -> Candidate:
-    """`base` and a residual layer, `n_bytes` in all; `base` itself where too little is left for one."""
-    room = n_bytes - base.bytes - FRAME
-    if room < RESIDUAL_LEAST:
+def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int) -> Candidate:
+    """`base` and a residual layer of little effort, `n_bytes` in all; `base` where too little is left for one."""
+    if n_bytes - base.bytes - FRAME < RESIDUAL_LEAST:
         return base
-    coded = ResidualEncoder(
-        chunk.unit - base.decoded, effort=RESIDUAL_EFFORT[config.effort], weights=chunk.weights
-    ).encode(room)
+    encoder = ResidualEncoder(chunk.unit - base.decoded, weights=chunk.weights)
+    return residual_on(chunk, base, n_bytes, encoder, 0)
+
+
+def residual_on(chunk: UnitChunk, base: Candidate, n_bytes: int, encoder: ResidualEncoder, effort: int) -> Candidate:
+    """`base` and a residual layer by `encoder`, which goes on from its last one, `n_bytes` in all."""
+    coded = encoder.encode(n_bytes - base.bytes - FRAME, effort)
     decoded = base.decoded + coded.decoded
     layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
-    return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step)
+    return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step, encoder=encoder)
 
 
 def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate:
@@ -152,8 +154,8 @@ def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int
     room = n_bytes - best.bytes - FRAME
     found = encode_filter(chunk, best.decoded, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed)
     taken = 0 if found is None else len(found[0]) + FRAME
-    if best.step:
-        again = with_residual(chunk, base, n_bytes - taken, config)
+    if best.encoder:
+        again = residual_on(chunk, base, n_bytes - taken, best.encoder, RESIDUAL_EFFORT[config.effort])
     else:
         again = with_networks(chunk, n_bytes - taken, config, best.fitted)
     best = again if again.error < best.error else best

@@ -97,10 +97,11 @@ def encode_filter(
     empty = _empty_layer(decoded, counted, scale)
     rng = np.random.default_rng(seed)
     wanted = counted & (rng.random(counted.shape) < _chances(chunk, counted, settings.voxels))
-    error = ((chunk.unit - decoded)[wanted] / np.float32(empty.scale)).astype(np.float32)
-    features = gather_features(decoded, empty, wanted)
-    sample = slice(None, None, max(1, len(error) // SAMPLE_VOXELS))
-    points, errors = np.ascontiguousarray(features[sample].T), error[sample]
+    places = rng.permutation(int(np.count_nonzero(wanted)))  # in any order, as fits take tiles of the sample at once
+    features = gather_features(decoded, empty, wanted, places)
+    error = np.empty(len(places), np.float32)
+    error[places] = (chunk.unit - decoded)[wanted] / np.float32(empty.scale)
+    points, errors = np.ascontiguousarray(features[:SAMPLE_VOXELS].T), error[:SAMPLE_VOXELS]
     if not errors.any():
         return None
     whitening = _whiten(features)

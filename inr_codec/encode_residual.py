@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -9,13 +10,15 @@ from inr_codec import coefficients, wavelet
 from inr_codec.bands import Bands, bands_table
 from inr_codec.boxes import as_3d
 from inr_codec.kernels import kernel
-from inr_codec.quantised import centroids, dequantise, restored, spread_weights, weigh
-from inr_codec.residual import HEADER, decode_residual, pack24, unpack24
+from inr_codec.quantised import Levels, centroids, dequantise, restored, spread_weights, weigh
+from inr_codec.residual import HEADER, pack24, unpack24
+from inr_codec.runtime import parallel_map
 from inr_codec.splitting import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
 from inr_codec.wavelet import FloatArray, Step
 
 LAMBDA = 0.1  # distortion in squared steps that one bit is worth
 TRIALS = (1.0, 0.75, 1.35)  # of the first guess: steps that trees are chosen for, all but the first at effort 2 and up
+NEAR = 0.5  # octaves between two budgets, up to which the later passes go on from where the earlier ones ended
 FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay within what the coder holds
 
 
@@ -38,45 +41,54 @@ def _move(values, decoded, gradient, share):  # type: ignore[no-untyped-def]
     return out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Pass:
-    """One coding pass: its bytes, reconstruction points, step and the squared error of the decoded residual."""
+    """One coding pass: its bytes, reconstruction points, step, the decoded residual (less its mean), squared error."""
 
     data: bytes
     points: bytes
     step: float
+    decoded: FloatArray
     squares: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Transform:
-    """One splitting of a residual: coefficients times the norm of what they give, so that one step suits them all."""
+    """One splitting of a residual: coefficients times the norm of what they give, so that one step suits them all.
+
+    What rounds left behind, for others to go on from: moved: the coefficients to quantise; before: the levels of the
+    last round; step: that of the best pass; budget: what it was to fit.
+    """
 
     tree: bytes
     steps: list[Step]
     bands: Bands
     values: FloatArray
     importance: FloatArray
+    moved: FloatArray | None = None
+    before: Levels | None = None
+    step: float = 0.0
+    budget: float = 1.0
 
 
 class ResidualEncoder:
-    """Transforms of one residual, prepared once, from which payloads of several sizes are made.
+    """Payloads of one residual. One goes on from where another of nearly the same size ended, which saves rounds.
 
-    `effort` 0, 1, 2: 2, 8, 14 rounds against the transform's lack of orthogonality, and from 2 on several trees.
+    Efforts 0, 1, 2 are 2, 8, 14 rounds against the transform's lack of orthogonality, with several trees from 2 on.
     `weights`: what the squared error of each value counts (None: 1); a uniform step, but a higher price of bits where
     weights are low.
     """
 
-    def __init__(self, residual: FloatArray, *, effort: int = 1, weights: FloatArray | None = None) -> None:
+    def __init__(self, residual: FloatArray, *, weights: FloatArray | None = None) -> None:
         self.shape = residual.shape
         self._flat = as_3d(residual.shape)
         values = np.ascontiguousarray(residual, np.float32).reshape(self._flat)
         self._mean = unpack24(pack24(float(values.mean(dtype=np.float64))))
         self._centred = values - np.float32(self._mean)
         self._peak = float(np.abs(self._centred).max(initial=0.0))
-        self._effort = effort
         self._weights = None if weights is None else np.ascontiguousarray(weights).reshape(self._flat)
         self._transforms: dict[bytes, _Transform] = {}
+        self._first, self._plans = 0.0, list[_Transform]()
 
     def _transform(self, choices: list[int]) -> _Transform:
         tree = pack_tree(self._flat, choices)
@@ -100,21 +112,24 @@ class ResidualEncoder:
         part of the decoded residual's error e within their reach: it takes out of the coefficients what they do to each
         other. Then only the step settles. With an infinite budget it stays. The best pass within the budget counts.
         """
-        values, before, best = plan.values, None, None
-        share, known = self._share(plan), list[tuple[float, float]]()
+        best: _Pass | None = None
+        values, before, leap = plan.values, None, 2.0
+        if plan.moved is not None and abs(math.log2(budget / plan.budget)) < NEAR:
+            values, before, step, leap = plan.moved, plan.before, plan.step, 0.125
+        share, known = move_share(self._flat, plan.tree), list[tuple[float, float]]()
         for i in range(rounds + 3 * settle):
             if i >= rounds + settle and best is not None:
                 break
             step = unpack24(pack24(max(step, self._peak * FINEST)))
             data, levels = coefficients.encode(values, plan.bands, step, LAMBDA, before, plan.importance)
             points = centroids(values, levels, step)
-            error = np.zeros(levels.shape, np.float32)
-            restored(levels, plan.bands, step, points, error)
-            wavelet.inverse(error, plan.steps)
-            np.subtract(self._centred, error, out=error)
+            decoded = np.zeros(levels.shape, np.float32)
+            restored(levels, plan.bands, step, points, decoded)
+            wavelet.inverse(decoded, plan.steps)
+            error = self._centred - decoded
             squares = self._squares(error)
             if len(data) <= budget and (best is None or squares < best.squares):
-                best = _Pass(data, points, step, squares)
+                best = _Pass(data, points, step, decoded, squares)
             if len(data) <= budget and (
                 (i >= rounds and len(data) >= 0.996 * budget) or step < self._peak * 2 * FINEST
             ):
@@ -125,57 +140,54 @@ class ResidualEncoder:
                 values, before = _move(values, dequantise(levels, step, points), error, share), levels
             if math.isfinite(budget):
                 known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
-                step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:])
+                step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:], leap)
             if i >= rounds + settle - 1:
                 step *= 1.1
+        if best is not None and math.isfinite(budget):
+            plan.moved, plan.before, plan.step, plan.budget = values, before, best.step, budget
         return best
 
     def _squares(self, error: FloatArray) -> float:
         square = np.square(error)
         return float((square if self._weights is None else square * self._weights).sum(dtype=np.float64))
 
-    def _share(self, plan: _Transform) -> np.float32:
-        """How far a round may move: 1.5 over the largest eigenvalue of S'S (2 diverges), found by power iteration."""
-        vector = np.random.default_rng(0).standard_normal(self._flat, np.float32)
-        norm = 1.0
-        for _ in range(8):
-            vector /= np.linalg.norm(vector)
-            weigh(vector, plan.bands, back=True)
-            wavelet.inverse(vector, plan.steps)
-            wavelet.forward(vector, plan.steps, transpose=True)
-            weigh(vector, plan.bands, back=True)
-            norm = float(np.linalg.norm(vector))
-        return np.float32(min(0.3, 1.5 / norm))
-
     def _finish(self, plan: _Transform, result: _Pass) -> EncodedResidual:
         payload = b"".join(
             (pack24(result.step), pack24(self._mean), result.points, bytes([len(plan.tree)]), plan.tree, result.data)
         )
-        return EncodedResidual(payload, decode_residual(payload, self.shape), result.step)
+        decoded = result.decoded.reshape(self.shape) + np.float32(self._mean)
+        return EncodedResidual(payload, decoded, result.step)
 
-    def encode_at_step(self, step: float) -> EncodedResidual:
+    def encode_at_step(self, step: float, effort: int = 1) -> EncodedResidual:
         """Quantise with one step (in the residual's units), with the splitting that suits it."""
         plan = self._choose(step)
-        result = self._passes(plan, step, math.inf, 2 + 2 * self._effort, 0)
+        result = self._passes(plan, step, math.inf, 2 + 2 * effort, 0)
         assert result is not None
         return self._finish(plan, result)
 
-    def encode(self, n_bytes: int) -> EncodedResidual:
+    def encode(self, n_bytes: int, effort: int = 1) -> EncodedResidual:
         """The best payload of at most n_bytes."""
         if n_bytes < HEADER:
             return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
         plan, result = self._transform([LEAF]), None
         if n_bytes >= HEADER + 8 and self._peak > 1e-30:
-            first = self._first_step(n_bytes)
-            plans = [self._choose(first * factor) for factor in TRIALS[: 1 if self._effort < 2 else None]]
-            for candidate in dict.fromkeys(plans):
+            self._first = self._first or self._first_step(n_bytes)
+            self._plans += [
+                self._choose(self._first * factor) for factor in TRIALS[len(self._plans) : len(TRIALS) if effort > 1 else 1]
+            ]
+            plans = list({candidate.tree: candidate for candidate in self._plans}.values())
+
+            def code(candidate: _Transform) -> _Pass | None:
                 budget = max(n_bytes - HEADER - len(candidate.tree), 1)
-                coded = self._passes(candidate, first, budget, 2 + 6 * self._effort, 6)
+                return self._passes(candidate, self._first, budget, 2 + 6 * effort, 6)
+
+            for candidate, coded in zip(plans, parallel_map(code, plans), strict=True):
                 if coded is not None and (result is None or coded.squares < result.squares):
                     plan, result = candidate, coded
         if result is None:  # the mean alone
             plan = self._transform([LEAF])
-            result = _Pass(b"", bytes([128] * 3), unpack24(pack24(max(self._peak, 1e-30))), 0.0)
+            nothing = np.zeros(self._flat, np.float32)
+            result = _Pass(b"", bytes([128] * 3), unpack24(pack24(max(self._peak, 1e-30))), nothing, 0.0)
         return self._finish(plan, result)
 
     def _first_step(self, n_bytes: int) -> float:
@@ -187,8 +199,32 @@ class ResidualEncoder:
         )
 
 
-def _next_step(known: list[tuple[float, float]]) -> float:
-    """Logarithm of the next step from pairs (log2 step, log2 of bytes over budget): by the secant, in the bracket."""
+@lru_cache(maxsize=256)
+def move_share(shape: tuple[int, int, int], tree: bytes) -> np.float32:
+    """How far a round may move: 1.5 over the largest eigenvalue of S'S (2 diverges), found by power iteration.
+
+    It is that of a small array whose sides are the same modulo 2^5, as splits are local.
+    """
+    small = (min(shape[0], 32 + shape[0] % 32), min(shape[1], 32 + shape[1] % 32), min(shape[2], 32 + shape[2] % 32))
+    steps, leaves = unpack_tree(small, tree)
+    bands = bands_table(small, leaves)
+    vector = np.random.default_rng(0).standard_normal(small, np.float32)
+    norm = 1.0
+    for _ in range(8):
+        vector /= np.linalg.norm(vector)
+        weigh(vector, bands, back=True)
+        wavelet.inverse(vector, steps)
+        wavelet.forward(vector, steps, transpose=True)
+        weigh(vector, bands, back=True)
+        norm = float(np.linalg.norm(vector))
+    return np.float32(min(0.3, 1.5 / norm))
+
+
+def _next_step(known: list[tuple[float, float]], leap: float) -> float:
+    """Logarithm of the next step from pairs (log2 step, log2 of bytes over budget): by the secant, in the bracket.
+
+    Without a bracket it differs from the last one by at most `leap`.
+    """
     goal = -0.002
     over, under = [k for k in known if k[1] > 0], [k for k in known if k[1] <= 0]
     if over and under and max(over)[0] < min(under)[0]:
@@ -198,9 +234,9 @@ def _next_step(known: list[tuple[float, float]]) -> float:
     slope = 0.8
     if len(known) > 1 and abs(known[-2][1] - excess) > 1e-4:
         slope = min(max((known[-2][0] - step) / (excess - known[-2][1]), 0.3), 8.0)
-    return step + max(-2.0, min(2.0, slope * (excess - goal)))
+    return step + max(-leap, min(leap, slope * (excess - goal)))
 
 
 def encode_residual(residual: FloatArray, n_bytes: int, *, effort: int = 1) -> bytes:
     """The best payload of at most n_bytes for a finite float32 array of one to four dimensions."""
-    return ResidualEncoder(residual, effort=effort).encode(n_bytes).payload
+    return ResidualEncoder(residual).encode(n_bytes, effort).payload

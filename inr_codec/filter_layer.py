@@ -159,11 +159,18 @@ def _squeezed(values: Array, layer: FilterLayer) -> Array:
     return np.ascontiguousarray(values, np.float32).reshape(shape)
 
 
-def gather_features(values: Array, layer: FilterLayer, wanted: NDArray[np.bool_]) -> Array:
-    """Features, (n, inputs), of the n voxels of the chunk `values` where `wanted`, in C order."""
+def gather_features(values: Array, layer: FilterLayer, wanted: NDArray[np.bool_], places: NDArray[np.int64]) -> Array:
+    """Features, (n, inputs), of the n voxels of the chunk `values` where `wanted`: the k-th in C order at places[k]."""
     chunk = _squeezed(values, layer)
     wanted = wanted.reshape(chunk.shape)
-    return np.concatenate(over_slabs(chunk, lambda slab, rows: slab.features(layer.settings, wanted[rows])))
+    before = np.concatenate([[0], np.cumsum(np.count_nonzero(wanted.reshape(len(chunk), -1), axis=1))])
+    out = np.empty((len(places), layer.shape.widths[0]), np.float32)
+
+    def work(slab: Slab, rows: slice) -> None:
+        slab.features(layer.settings, wanted[rows], places[before[rows.start] : before[rows.stop]], out)
+
+    over_slabs(chunk, work)
+    return out
 
 
 def filter_values(values: Array, layer: FilterLayer) -> Array:

@@ -117,8 +117,8 @@ def tile_features(values, small, large, steps, near, settings, at, target):  # t
 
 
 @kernel(boundscheck=False)
-def _gather(values, small, large, steps, near, settings, first, last, wanted, out):  # type: ignore[no-untyped-def]
-    """out[k] <- the features of the k-th wanted voxel of a slab."""
+def _gather(values, small, large, steps, near, settings, first, last, wanted, places, out):  # type: ignore[no-untyped-def]
+    """out[places[k]] <- the features of the k-th wanted voxel of a slab."""
     inputs = out.shape[1]
     tile = np.zeros(inputs * TILE, np.float32)
     row = 0
@@ -131,7 +131,7 @@ def _gather(values, small, large, steps, near, settings, first, last, wanted, ou
             for j in range(min(TILE, last - start)):
                 if wanted[start + j]:
                     for i in range(inputs):
-                        out[row, i] = tile[i * TILE + j]
+                        out[places[row], i] = tile[i * TILE + j]
                     row += 1
 
 
@@ -158,16 +158,14 @@ class Slab:
         """Where the rows themselves are."""
         return tuple(slice(REACH, n - REACH) for n in self.shape)
 
-    def features(self, settings: Array, wanted: NDArray[np.bool_]) -> Array:
-        """Features, (n, inputs), of the n voxels of the rows where `wanted`, in C order."""
+    def features(self, settings: Array, wanted: NDArray[np.bool_], places: NDArray[np.int64], out: Array) -> None:
+        """out, (any, inputs), at `places` <- features of the voxels of the rows where `wanted`, in C order."""
         flags = np.zeros(self.shape, np.bool_)
         flags[self.inside] = wanted
-        out = np.empty((int(wanted.sum()), count_features(len(self.shape))), np.float32)
         _gather(
             self.values, self.small, self.large, self.steps, self.near, settings, self.first, self.last,
-            flags.reshape(-1), out,
+            flags.reshape(-1), places, out,
         )  # fmt: skip
-        return out
 
 
 class Slabs:

@@ -15,6 +15,7 @@ import numpy as np
 from inr_codec import wavelet
 from inr_codec.entropy import STATE_SIZE, adapt, decode_bit, decoder_init, encode_bit, encoder_finish, encoder_init
 from inr_codec.kernels import kernel
+from inr_codec.runtime import parallel_map
 from inr_codec.wavelet import FloatArray, Step
 
 MAX_LEVEL, SMALLEST = 5, 2
@@ -92,11 +93,18 @@ def _children(node: Node, axis: int) -> tuple[Node, Node]:
 
 def choose_tree(values: FloatArray, step: float, lam: float, split_bits: float = 2.0) -> list[int]:
     """The splits of a float32 array (three axes) of least cost at a step: axis or LEAF per node, low half first."""
+
+    def costs(state: tuple[State, FloatArray, FloatArray]) -> dict[Node, float]:
+        sz, az, wz = state
+        return {
+            (sz, sy, sx): _cost(ax, wz, wy, wx, np.float32(1 / step), lam)
+            for sy, ay, wy in _states(az, 1, values.shape[1])
+            for sx, ax, wx in _states(ay, 2, values.shape[2])
+        }
+
     cost: dict[Node, float] = {}
-    for sz, az, wz in _states(values, 0, values.shape[0]):
-        for sy, ay, wy in _states(az, 1, values.shape[1]):
-            for sx, ax, wx in _states(ay, 2, values.shape[2]):
-                cost[sz, sy, sx] = _cost(ax, wz, wy, wx, np.float32(1 / step), lam)
+    for part in parallel_map(costs, _states(values, 0, values.shape[0])):
+        cost |= part
     best: dict[Node, tuple[float, int]] = {}
     for node in sorted(cost, key=lambda n: -sum(s[0] for s in n)):
         best[node] = (cost[node], LEAF)

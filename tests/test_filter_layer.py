@@ -194,27 +194,29 @@ def test_wrong_axes_are_refused(bits):
 
 
 def test_gathered_features_are_those_of_the_wanted_voxels():
-    """Features come in C order and do not depend on what else is gathered."""
+    """Features come in the order that is asked for and do not depend on what else is gathered."""
     values = chunk_like((9, 20, 33))
     layer = layer_for(values.shape)
-    wanted = np.random.default_rng(1).random(values.shape) < 0.3
-    every = gather_features(values, layer, np.ones(values.shape, np.bool_))
+    rng = np.random.default_rng(1)
+    wanted = rng.random(values.shape) < 0.3
+    every = gather_features(values, layer, np.ones(values.shape, np.bool_), np.arange(values.size))
     assert every.shape == (values.size, count_features(3))
-    assert np.array_equal(gather_features(values, layer, wanted), every[wanted.reshape(-1)])
+    places = rng.permutation(np.count_nonzero(wanted))
+    assert np.array_equal(gather_features(values, layer, wanted, places)[places], every[wanted.reshape(-1)])
 
 
 def test_features_in_the_place_of_coordinates_fit_the_same_network():
-    """A fit to coordinates given as features is, bit for bit, the fit to the grid."""
-    sides, shape = (9, 8, 11), NetworkShape((3, 8, 5, 1))
+    """A fit to coordinates given as features is the fit to the grid, where each step sees all voxels."""
+    sides, shape = (8, 8, 10), NetworkShape((3, 8, 5, 1))
     values = chunk_like(sides).reshape(-1)
     start = initial_parameters(shape, 6.0, np.random.default_rng(0))
     points = np.stack(np.meshgrid(*[coordinates(n) for n in sides], indexing="ij"), -1).reshape(-1, 3)
-    schedule = Schedule(60, 128, 2e-3)
+    schedule = Schedule(60, values.size, 2e-3)
     grid = FitTask(values, sides, shape, 6.0, start, schedule, 3)
     free = FitTask(values, (), shape, 6.0, start, schedule, 3, features=np.ascontiguousarray(points))
     one, two = fit_blocks([grid, free])
-    assert np.array_equal(one.parameters, two.parameters)
-    assert not np.array_equal(one.parameters, start)
+    np.testing.assert_allclose(one.parameters, two.parameters, atol=1e-4)
+    assert np.abs(one.parameters - start).max() > 0.01
 
 
 def degraded(shape=(24, 40, 48), seed=0):

@@ -90,7 +90,7 @@ def fused_fit(
 ):
     """Run `steps` optimiser steps; return the mean of weight times squared error over the batches they saw.
 
-    picks (int32) is shuffled in place at each epoch. state (uint64): [random state, next pick, step number]. The rate
+    picks (int32) is shuffled in place at each epoch: runs of 1, or of a tile where features are given. state (uint64): [random state, next pick, step number]. The rate
     falls from `rate` to 0 as a half cosine over `horizon` steps. Parameters with frozen != 0 stay.
     """
     activations, slopes = scratch(count_activations(layers) * TILE), scratch(count_activations(layers) * TILE)
@@ -102,16 +102,18 @@ def fused_fit(
     position = np.int64(state[1])
     step = np.int64(state[2])
     tiles = batch // TILE
+    run = 1 if len(sides) else TILE  # features fill many caches: those that follow upon one another are read together
     for _ in range(steps):
         if position + batch > count:
-            for i in range(count - 1, 0, -1):
+            for i in range(count // run - 1, 0, -1):
                 seed ^= seed << np.uint64(13)
                 seed ^= seed >> np.uint64(7)
                 seed ^= seed << np.uint64(17)
                 j = np.int64((seed >> np.uint64(32)) * np.uint64(i + 1) >> np.uint64(32))
-                swap = picks[i]
-                picks[i] = picks[j]
-                picks[j] = swap
+                for k in range(run):
+                    swap = picks[i * run + k]
+                    picks[i * run + k] = picks[j * run + k]
+                    picks[j * run + k] = swap
             position = 0
         for k in range(len(gradient)):
             gradient[k] = 0

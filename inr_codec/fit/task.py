@@ -26,7 +26,8 @@ class FitTask:
     indices of the voxels to learn from, some more often than others (None: all, once); weights: float32, flat, what the
     squared error of a voxel counts each time that it is picked (None: 1). parameters: float32 start. frozen: uint8, 1
     where a parameter must keep its value (None: nowhere). features: what the network sees instead of coordinates,
-    float32 (n, inputs), C order; `sides` is () then.
+    float32 (n, inputs), C order, in an order without meaning, as tiles of them may be picked together; `sides` is ()
+    then.
     """
 
     values: NDArray[np.float32]
