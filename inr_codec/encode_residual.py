@@ -179,7 +179,7 @@ class ResidualEncoder:
 
             def code(candidate: _Transform) -> _Pass | None:
                 budget = max(n_bytes - HEADER - len(candidate.tree), 1)
-                return self._passes(candidate, self._first, budget, 2 + 6 * effort, 6)
+                return self._passes(candidate, self._first, budget, (2, 12, 18)[effort], 6)
 
             for candidate, coded in zip(plans, parallel_map(code, plans), strict=True):
                 if coded is not None and (result is None or coded.squares < result.squares):
