@@ -25,7 +25,7 @@ FRAME = 4
 """Bytes that the frame of one layer takes at most: its type and its length."""
 
 NETWORK_BYTES_PER_VOXEL = {
-    "fast": (1 / 640, 1 / 320),
+    "fast": (1 / 320,),
     "default": (1 / 640, 1 / 320),
     "best": (1 / 640, 1 / 400, 1 / 256),
 }
@@ -41,8 +41,8 @@ PROMISING = -0.1
 """Decibels after a short fit from which on the second amount of networks was always better than the first."""
 SHORT_SHARE = 0.1
 """Steps of the short fit, as a share of the long one's."""
-LONG_FIT = 2000
-"""Fits of fewer steps are not tried in short first."""
+LONG_FIT = 12000
+"""Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little (FIDELITY.md)."""
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face."""
 

@@ -65,7 +65,7 @@ class _Effort:
 
 
 EFFORTS = {
-    "fast": _Effort(1 << 18, Schedule(2500, 512, 4e-3), 16, 1),
+    "fast": _Effort(1 << 18, Schedule(4000, 1024, 4e-3), 16, 1),
     "default": _Effort(1 << 20, Schedule(16000, 1024, 3e-3), 24, 1),
     "best": _Effort(1 << 20, Schedule(30000, 1024, 3e-3), 32, 2),
 }

@@ -18,6 +18,7 @@ from inr_codec.wavelet import FloatArray, Step
 
 LAMBDA = 0.1  # distortion in squared steps that one bit is worth
 TRIALS = (1.0, 0.75, 1.35)  # of the first guess: steps that trees are chosen for, all but the first at effort 2 and up
+ROUNDS = 2, 12, 18
 NEAR = 0.5  # octaves between two budgets, up to which the later passes go on from where the earlier ones ended
 FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay within what the coder holds
 
@@ -74,7 +75,7 @@ class _Transform:
 class ResidualEncoder:
     """Payloads of one residual. One goes on from where another of nearly the same size ended, which saves rounds.
 
-    Efforts 0, 1, 2 are 2, 8, 14 rounds against the transform's lack of orthogonality, with several trees from 2 on.
+    Efforts 0, 1, 2 are `ROUNDS` against the transform's lack of orthogonality, with several trees from 2 on.
     `weights`: what the squared error of each value counts (None: 1); a uniform step, but a higher price of bits where
     weights are low.
     """
@@ -179,7 +180,7 @@ class ResidualEncoder:
 
             def code(candidate: _Transform) -> _Pass | None:
                 budget = max(n_bytes - HEADER - len(candidate.tree), 1)
-                return self._passes(candidate, self._first, budget, (2, 12, 18)[effort], 6)
+                return self._passes(candidate, self._first, budget, ROUNDS[effort], 6)
 
             for candidate, coded in zip(plans, parallel_map(code, plans), strict=True):
                 if coded is not None and (result is None or coded.squares < result.squares):
