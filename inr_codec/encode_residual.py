@@ -18,8 +18,8 @@ from inr_codec.wavelet import FloatArray, Step
 
 LAMBDA = 0.1  # distortion in squared steps that one bit is worth
 TRIALS = (1.0, 0.75, 1.35)  # of the first guess: steps that trees are chosen for, all but the first at effort 2 and up
-ROUNDS = 2, 12, 18
-NEAR = 0.5  # octaves between two budgets, up to which the later passes go on from where the earlier ones ended
+ROUNDS = 2, 12, 18  # by effort
+NEAR = 1.4  # ratio of two budgets up to which the passes for one go on from where those for the other ended
 FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay within what the coder holds
 
 
@@ -89,7 +89,7 @@ class ResidualEncoder:
         self._peak = float(np.abs(self._centred).max(initial=0.0))
         self._weights = None if weights is None else np.ascontiguousarray(weights).reshape(self._flat)
         self._transforms: dict[bytes, _Transform] = {}
-        self._first, self._plans = 0.0, list[_Transform]()
+        self._size, self._first, self._plans = 0, 0.0, list[_Transform]()
 
     def _transform(self, choices: list[int]) -> _Transform:
         tree = pack_tree(self._flat, choices)
@@ -115,7 +115,7 @@ class ResidualEncoder:
         """
         best: _Pass | None = None
         values, before, leap = plan.values, None, 2.0
-        if plan.moved is not None and abs(math.log2(budget / plan.budget)) < NEAR:
+        if plan.moved is not None and _near(budget, plan.budget):
             values, before, step, leap = plan.moved, plan.before, plan.step, 0.125
         share, known = move_share(self._flat, plan.tree), list[tuple[float, float]]()
         for i in range(rounds + 3 * settle):
@@ -172,10 +172,10 @@ class ResidualEncoder:
             return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
         plan, result = self._transform([LEAF]), None
         if n_bytes >= HEADER + 8 and self._peak > 1e-30:
-            self._first = self._first or self._first_step(n_bytes)
-            self._plans += [
-                self._choose(self._first * factor) for factor in TRIALS[len(self._plans) : len(TRIALS) if effort > 1 else 1]
-            ]
+            if not _near(n_bytes, self._size):
+                self._size, self._first, self._plans = n_bytes, self._first_step(n_bytes), []
+            trials = TRIALS[len(self._plans) : len(TRIALS) if effort > 1 else 1]
+            self._plans += [self._choose(self._first * factor) for factor in trials]
             plans = list({candidate.tree: candidate for candidate in self._plans}.values())
 
             def code(candidate: _Transform) -> _Pass | None:
@@ -219,6 +219,10 @@ def move_share(shape: tuple[int, int, int], tree: bytes) -> np.float32:
         weigh(vector, bands, back=True)
         norm = float(np.linalg.norm(vector))
     return np.float32(min(0.3, 1.5 / norm))
+
+
+def _near(one: float, other: float) -> bool:
+    return max(one, other) < NEAR * min(one, other)
 
 
 def _next_step(known: list[tuple[float, float]], leap: float) -> float:

@@ -292,9 +292,9 @@ def test_networks_that_lose_in_a_short_fit_are_not_fitted_to_the_end(monkeypatch
     monkeypatch.setattr("inr_codec.encode_network.fit_blocks", spy)
     values = np.random.default_rng(0).normal(size=(32, 64, 64))
     values[np.random.default_rng(1).random(values.shape) < 0.003] += 60
-    INRCodec(ratio=600, effort="fast", steps=3000).encode(values.astype("f4"))
+    INRCodec(ratio=600, effort="fast", steps=12000).encode(values.astype("f4"))
     assert taken
-    assert max(taken) <= 300
+    assert max(taken) <= 1200
 
 
 def test_many_callers_read_at_once() -> None:

@@ -90,8 +90,9 @@ def fused_fit(
 ):
     """Run `steps` optimiser steps; return the mean of weight times squared error over the batches they saw.
 
-    picks (int32) is shuffled in place at each epoch: runs of 1, or of a tile where features are given. state (uint64): [random state, next pick, step number]. The rate
-    falls from `rate` to 0 as a half cosine over `horizon` steps. Parameters with frozen != 0 stay.
+    picks (int32) is shuffled in place at each epoch, tile by tile where features are given. state (uint64): [random
+    state, next pick, step number]. The rate falls from `rate` to 0 as a half cosine over `horizon` steps. Parameters
+    with frozen != 0 stay.
     """
     activations, slopes = scratch(count_activations(layers) * TILE), scratch(count_activations(layers) * TILE)
     gradient = np.zeros(len(parameters), np.float32)
