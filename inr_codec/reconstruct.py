@@ -105,10 +105,7 @@ class Part:
 
     def at(self, indices: Indices) -> NDArray[np.float32]:
         """Those at the outer product of indices of the chunk."""
-        places = [index - start for index, start in zip(indices, self.start, strict=True)]
-        if all(place[-1] - place[0] == len(place) - 1 for place in places):
-            return self.values[tuple(slice(int(place[0]), int(place[-1]) + 1) for place in places)]
-        return self.values[np.ix_(*places)]
+        return _at(self.values, [index - start for index, start in zip(indices, self.start, strict=True)])
 
 
 def _part(
@@ -133,6 +130,8 @@ def _after(
     if layer.type == LayerType.FILTER:
         return _filtered(before, layer, shape, indices, residual)
     assert layer.type == LayerType.RESIDUAL and residual is not None
+    if not before:
+        return np.array(residual().at(indices), order="C")
     values = _after(before, shape, indices, None)
     values += residual().at(indices)
     return values
@@ -166,7 +165,14 @@ def _take(values: NDArray[np.float32], have: Sequence[NDArray[np.intp]], want: I
     """The part of `values` (at the outer product of `have`) at the outer product of `want`."""
     if all(len(h) == len(w) for h, w in zip(have, want, strict=True)):
         return values
-    return np.ascontiguousarray(values[np.ix_(*[np.searchsorted(h, w) for h, w in zip(have, want, strict=True)])])
+    return np.ascontiguousarray(_at(values, [np.searchsorted(h, w) for h, w in zip(have, want, strict=True)]))
+
+
+def _at(values: NDArray[np.float32], places: Sequence[NDArray[np.intp]]) -> NDArray[np.float32]:
+    """Values at the outer product of ascending indices; a view where those are ranges."""
+    if all(place[-1] - place[0] == len(place) - 1 for place in places):
+        return values[tuple(slice(int(place[0]), int(place[-1]) + 1) for place in places)]
+    return values[np.ix_(*places)]
 
 
 def pack_deblock(strength_code: int, bits: Sequence[int]) -> bytes:
