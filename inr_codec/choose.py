@@ -27,7 +27,7 @@ FRAME = 4
 NETWORK_BYTES_PER_VOXEL = {
     "fast": (1 / 320,),
     "default": (1 / 640, 1 / 320),
-    "best": (1 / 640, 1 / 400, 1 / 256),
+    "best": (1 / 640, 1 / 400, 1 / 320, 1 / 256),
 }
 """What networks are worth: more than this is better spent on the residual (benchmarks/FIDELITY.md)."""
 RESIDUAL_LEAST = 40
