@@ -72,7 +72,8 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
 
     Without networks first; then, unless a short fit shows that they lose, with networks of more and more bytes, as long
     as that lowers the error; where the short fit promises much, from the second amount on. The best effort finds the
-    bytes for networks with fits of the default effort, and keeps those networks where the long fit diverges.
+    bytes for networks with fits of the default effort, and keeps those networks where the long fit diverges. All are
+    compared under residual layers of little effort; that of the one that is chosen goes on from there in the end.
     """
     if n_bytes <= FRAME:
         return []

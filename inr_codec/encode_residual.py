@@ -167,7 +167,7 @@ class ResidualEncoder:
         return self._finish(plan, result)
 
     def encode(self, n_bytes: int, effort: int = 1) -> EncodedResidual:
-        """The best payload of at most n_bytes."""
+        """The best payload of at most n_bytes; takes up the rounds of the last one if that had nearly as many."""
         if n_bytes < HEADER:
             return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
         plan, result = self._transform([LEAF]), None

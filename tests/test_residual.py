@@ -8,9 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_residual import decode as plain_decode
 
-from inr_codec.encode_residual import ResidualEncoder, encode_residual
+from inr_codec import wavelet
+from inr_codec.bands import bands_table
+from inr_codec.encode_residual import ResidualEncoder, encode_residual, move_share
 from inr_codec.errors import CorruptChunk
+from inr_codec.quantised import weigh
 from inr_codec.residual import decode_residual, residual_step
+from inr_codec.splitting import choose_tree, mallat_tree, pack_tree, unpack_tree
 
 
 def smooth(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -42,6 +46,34 @@ def test_budget_is_used():
     """Where the data needs the bytes, at least 99 % of them are used."""
     for n_bytes in (300, 1000, 4000):
         assert len(encode_residual(smooth((32, 48, 48)), n_bytes)) >= 0.99 * n_bytes
+
+
+def test_a_second_payload_of_nearly_the_same_size_is_better_than_the_first():
+    """An encoder goes on where it ended: as many bytes leave less error, and those of the decoded array are told."""
+    values = smooth((32, 48, 48))
+    encoder = ResidualEncoder(values)
+    errors = []
+    for effort in (0, 1):
+        coded = encoder.encode(2000, effort)
+        assert len(coded.payload) <= 2000
+        assert np.array_equal(decode_residual(coded.payload, values.shape), coded.decoded)
+        errors.append(float(np.square(values - coded.decoded, dtype=np.float64).sum()))
+    assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 64), (17, 33, 65), (1, 256, 256), (40, 100, 70), (1, 1, 1000), (3, 2, 2)])
+def test_rounds_converge(shape):
+    """The share that a round moves times the largest eigenvalue of S'S stays below 2, of two trees."""
+    for tree in (pack_tree(shape, mallat_tree(shape)), pack_tree(shape, choose_tree(smooth(shape), 0.5, 0.1))):
+        steps, leaves = unpack_tree(shape, tree)
+        bands, vector = bands_table(shape, leaves), np.random.default_rng(1).standard_normal(shape, np.float32)
+        for _ in range(40):
+            vector /= np.linalg.norm(vector)
+            weigh(vector, bands, back=True)
+            wavelet.inverse(vector, steps)
+            wavelet.forward(vector, steps, transpose=True)
+            weigh(vector, bands, back=True)
+        assert move_share(shape, tree) * np.linalg.norm(vector) < 2
 
 
 def test_box_equals_the_whole():
