@@ -11,7 +11,7 @@ from inr_codec.config import Config
 from inr_codec.deblock import STRENGTHS, choose_faces, faces
 from inr_codec.encode_filter import encode_filter
 from inr_codec.encode_network import FittedNetworks, encode_network, fit_networks
-from inr_codec.encode_residual import ResidualEncoder
+from inr_codec.encode_residual import LAMBDA, ResidualEncoder
 from inr_codec.filter_layer import apply_filter
 from inr_codec.intensity import UnitChunk
 from inr_codec.network_layer import evaluate_network, unpack_network
@@ -43,6 +43,7 @@ SHORT_SHARE = 0.1
 """Steps of the short fit, as a share of the long one's."""
 LONG_FIT = 12000
 """Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little (FIDELITY.md)."""
+STEEPER = 1.1
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face."""
 
@@ -73,7 +74,8 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     Without networks first; then, unless a short fit shows that they lose, with networks of more and more bytes, as long
     as that lowers the error; where the short fit promises much, from the second amount on. The best effort finds the
     bytes for networks with fits of the default effort, and keeps those networks where the long fit diverges. All are
-    compared under residual layers of little effort; that of the one that is chosen goes on from there in the end.
+    compared under residual layers of little effort; that of the one that is chosen goes on from there, before the
+    filter learns from it and after.
     """
     if n_bytes <= FRAME:
         return []
@@ -104,6 +106,9 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         if candidate.error >= best.error:
             break
         base, best = networks, candidate
+    if best.encoder:
+        again = residual_on(chunk, base, n_bytes - reserve, best.encoder, RESIDUAL_EFFORT[config.effort])
+        best = again if again.error < best.error else best
     return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
 
 
@@ -149,14 +154,26 @@ def residual_on(chunk: UnitChunk, base: Candidate, n_bytes: int, encoder: Residu
     return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step, encoder=encoder)
 
 
+def price_of_byte(chunk: UnitChunk, best: Candidate, n_bytes: int) -> float:
+    """Share of the squared error that one more byte takes off the layers of `best`.
+
+    Where the last one is a residual layer, its quantiser tells: it spends bits up to where one takes off `LAMBDA`
+    squared steps. From the 20 % around twelve budgets of real chunks: `STEEPER` times that (FILTER.md).
+    """
+    if not best.step:
+        return math.log(10) / 10 * DECIBELS_PER_OCTAVE / math.log(2) / n_bytes
+    return STEEPER * 8 * LAMBDA * best.step**2 / (max(best.error, 1e-30) * chunk.unit.size)
+
+
 def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate:
     """`best` with a filter layer, in `n_bytes`; what a filter leaves of its bytes goes to the layer before it."""
     scale = best.step or 3 * math.sqrt(best.error)
     room = n_bytes - best.bytes - FRAME
-    found = encode_filter(chunk, best.decoded, scale, room, total_bytes=n_bytes, effort=config.effort, seed=config.seed)
+    price = price_of_byte(chunk, best, n_bytes)
+    found = encode_filter(chunk, best.decoded, scale, room, price, effort=config.effort, seed=config.seed)
     taken = 0 if found is None else len(found[0]) + FRAME
     if best.encoder:
-        again = residual_on(chunk, base, n_bytes - taken, best.encoder, RESIDUAL_EFFORT[config.effort])
+        again = residual_on(chunk, base, n_bytes - taken, best.encoder, 0)
     else:
         again = with_networks(chunk, n_bytes - taken, config, best.fitted)
     best = again if again.error < best.error else best

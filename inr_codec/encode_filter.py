@@ -1,7 +1,7 @@
 """Encoding the filter layer: sample voxels, fit, round to a grid with compensation, keep it only if it pays.
 
-A byte is worth what it takes off the squared error elsewhere in the stream: with `SLOPE` dB for each doubling of the
-bytes, a fraction ln(10) / 10 * SLOPE / ln(2) / total of it. Sizes and steps minimise error * (1 + price * bytes).
+The price of a byte is the share of the squared error that it would take off elsewhere in the stream. Sizes and steps
+minimise error * (1 + price * bytes).
 """
 
 import math
@@ -25,7 +25,6 @@ from inr_codec.fit import FitTask, Schedule, fit_blocks
 from inr_codec.intensity import UnitChunk
 from inr_codec.network import NetworkShape, initial_parameters
 
-SLOPE = 2.5
 SIZES = {
     (2,): 0.936,
     (3,): 0.930,
@@ -76,20 +75,17 @@ def encode_filter(
     decoded: Array,
     scale: float,
     n_bytes: int,
+    price: float,
     *,
-    total_bytes: int | None = None,
     effort: str = "default",
     seed: int = 0,
 ) -> tuple[bytes, float] | None:
     """Payload of at most `n_bytes` bytes, and the mean squared error after it; None if no filter pays.
 
     chunk, decoded: original and decoded unit intensities, 1 to 4 dims; scale: the size of the decoded chunk's
-    errors, best the step of the residual layer, or three times the rms error if there is none; total_bytes: bytes of
-    the whole stream, which set the price of a byte (None: 64 times `n_bytes`).
+    errors, best the step of the residual layer, or three times the rms error if there is none; price: of a byte.
     """
     settings = EFFORTS[effort]
-    total = 64 * n_bytes if total_bytes is None else total_bytes
-    price = math.log(10) / 10 * SLOPE / math.log(2) / max(total, 1)
     counted = np.ones(decoded.shape, np.bool_) if chunk.valid is None else chunk.valid
     before = chunk.squared_error(decoded)
     if counted.sum() < SMALLEST or not before > 0 or not scale > 0:

@@ -236,7 +236,7 @@ def test_encoder_lowers_the_error_within_its_bytes(shape):
     """Blocks and noise on a smooth chunk are mostly taken away, and the error reported is that of decoding."""
     original, decoded = degraded(shape)
     chunk = UnitChunk(original)
-    result = encode_filter(chunk, decoded, 0.03, 400, total_bytes=4000, effort="fast")
+    result = encode_filter(chunk, decoded, 0.03, 400, 2e-4, effort="fast")
     assert result is not None
     payload, after = result
     assert len(payload) <= 400
@@ -247,7 +247,7 @@ def test_encoder_lowers_the_error_within_its_bytes(shape):
 def test_encoding_is_deterministic():
     """Same seed, same bytes."""
     original, decoded = degraded()
-    chunk, options = UnitChunk(original), {"total_bytes": 9000, "effort": "fast", "seed": 5}
+    chunk, options = UnitChunk(original), {"price": 1e-4, "effort": "fast", "seed": 5}
     runs = [encode_filter(chunk, decoded, 0.03, 200, **options) for _ in range(2)]
     assert runs[0] is not None
     assert runs[0] == runs[1]
@@ -259,7 +259,7 @@ def test_masked_voxels_do_not_count():
     valid = np.ones(original.shape, np.bool_)
     valid[:, :13] = False
     spoilt = np.where(valid, original, np.float32(7.0))
-    options = {"total_bytes": 9000, "effort": "fast"}
+    options = {"price": 1e-4, "effort": "fast"}
     clean = encode_filter(UnitChunk(original, valid), decoded, 0.03, 200, **options)
     assert clean is not None
     assert encode_filter(UnitChunk(spoilt, valid), decoded, 0.03, 200, **options) == clean
@@ -271,14 +271,14 @@ def test_nothing_is_stored_where_nothing_is_gained():
     original = np.full((24, 40, 48), 0.5, np.float32)
     flat = original.copy()
     noisy = (flat + 0.02 * rng.normal(size=flat.shape)).astype(np.float32)
-    assert encode_filter(UnitChunk(noisy), flat, 0.05, 300, total_bytes=3000, effort="fast") is None
-    assert encode_filter(UnitChunk(original), flat, 0.05, 300, effort="fast") is None
+    assert encode_filter(UnitChunk(noisy), flat, 0.05, 300, 3e-4, effort="fast") is None
+    assert encode_filter(UnitChunk(original), flat, 0.05, 300, 5e-5, effort="fast") is None
     one = original.copy()
     one[3, 4, 5] = 1.0
-    assert encode_filter(UnitChunk(one), flat, 0.05, 300, effort="fast") is None
+    assert encode_filter(UnitChunk(one), flat, 0.05, 300, 5e-5, effort="fast") is None
     for shape, room in (((8, 8, 8), 300), ((24, 40, 48), 5)):
         blocky, decoded = degraded(shape)
-        assert encode_filter(UnitChunk(blocky), decoded, 0.03, room, effort="fast") is None
+        assert encode_filter(UnitChunk(blocky), decoded, 0.03, room, 5e-5, effort="fast") is None
 
 
 def test_output_jacobian_is_the_derivative():
