@@ -82,6 +82,15 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     if config.layers == "network":
         return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
+    base, best = choose_networks(chunk, n_bytes, reserve, config)
+    if best.encoder:
+        again = residual_on(chunk, base, n_bytes - reserve, best.encoder, RESIDUAL_EFFORT[config.effort])
+        best = again if again.error < best.error else best
+    return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
+
+
+def choose_networks(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config) -> tuple[Candidate, Candidate]:
+    """The networks of `choose_layers`, or none, and those with a residual layer, in all but `reserve` bytes."""
     base = Candidate((), np.zeros_like(chunk.unit), math.inf)
     best = with_residual(chunk, base, n_bytes - reserve)
     budgets = network_budgets(chunk, n_bytes, reserve, config)
@@ -90,12 +99,16 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         budgets = []
     elif config.effort == "best":
         quick = replace(config, effort="default")
-        bases = [with_networks(chunk, budget, quick) for budget in budgets]
-        tried = [with_residual(chunk, networks, n_bytes - reserve) for networks in bases]
-        k = min(range(len(tried)), key=lambda k: tried[k].error)
-        budgets = [budgets[k]]
-        if tried[k].error < best.error:
-            base, best = bases[k], tried[k]
+        found: tuple[Candidate, Candidate, int] | None = None
+        for budget in budgets:
+            networks = with_networks(chunk, budget, quick)
+            candidate = with_residual(chunk, networks, n_bytes - reserve)
+            if found is None or candidate.error < found[1].error:
+                found = networks, candidate, budget
+        assert found is not None
+        budgets = [found[2]]
+        if found[1].error < best.error:
+            base, best = found[:2]
     elif promise > PROMISING:
         budgets = budgets[1:] or budgets
     for budget in budgets:
@@ -106,10 +119,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         if candidate.error >= best.error:
             break
         base, best = networks, candidate
-    if best.encoder:
-        again = residual_on(chunk, base, n_bytes - reserve, best.encoder, RESIDUAL_EFFORT[config.effort])
-        best = again if again.error < best.error else best
-    return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
+    return base, best
 
 
 def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config) -> list[int]:

@@ -1,6 +1,7 @@
 """Encoding the residual layer: coding passes that settle on a step, and take out what coefficients do to each other."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,7 +13,6 @@ from inr_codec.boxes import as_3d
 from inr_codec.kernels import kernel
 from inr_codec.quantised import Levels, centroids, dequantise, restored, spread_weights, weigh
 from inr_codec.residual import HEADER, pack24, unpack24
-from inr_codec.runtime import parallel_map
 from inr_codec.splitting import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
 from inr_codec.wavelet import FloatArray, Step
 
@@ -88,20 +88,18 @@ class ResidualEncoder:
         self._centred = values - np.float32(self._mean)
         self._peak = float(np.abs(self._centred).max(initial=0.0))
         self._weights = None if weights is None else np.ascontiguousarray(weights).reshape(self._flat)
-        self._transforms: dict[bytes, _Transform] = {}
-        self._size, self._first, self._plans = 0, 0.0, list[_Transform]()
+        self._size, self._first = 0, 0.0
+        self._plan: _Transform | None = None
 
     def _transform(self, choices: list[int]) -> _Transform:
         tree = pack_tree(self._flat, choices)
-        if tree not in self._transforms:
-            steps, leaves = unpack_tree(self._flat, tree)
-            bands = bands_table(self._flat, leaves)
-            values = self._centred.copy()
-            wavelet.forward(values, steps)
-            weigh(values, bands)
-            importance = coefficients.NONE if self._weights is None else spread_weights(self._weights, steps)
-            self._transforms[tree] = _Transform(tree, steps, bands, values, importance)
-        return self._transforms[tree]
+        steps, leaves = unpack_tree(self._flat, tree)
+        bands = bands_table(self._flat, leaves)
+        values = self._centred.copy()
+        wavelet.forward(values, steps)
+        weigh(values, bands)
+        importance = coefficients.NONE if self._weights is None else spread_weights(self._weights, steps)
+        return _Transform(tree, steps, bands, values, importance)
 
     def _choose(self, step: float) -> _Transform:
         return self._transform(choose_tree(self._centred, step, LAMBDA))
@@ -170,26 +168,31 @@ class ResidualEncoder:
         """The best payload of at most n_bytes; takes up the rounds of the last one if that had nearly as many."""
         if n_bytes < HEADER:
             return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
-        plan, result = self._transform([LEAF]), None
+        plan: _Transform | None = None
+        result: _Pass | None = None
         if n_bytes >= HEADER + 8 and self._peak > 1e-30:
             if not _near(n_bytes, self._size):
-                self._size, self._first, self._plans = n_bytes, self._first_step(n_bytes), []
-            trials = TRIALS[len(self._plans) : len(TRIALS) if effort > 1 else 1]
-            self._plans += [self._choose(self._first * factor) for factor in trials]
-            plans = list({candidate.tree: candidate for candidate in self._plans}.values())
-
-            def code(candidate: _Transform) -> _Pass | None:
-                budget = max(n_bytes - HEADER - len(candidate.tree), 1)
-                return self._passes(candidate, self._first, budget, ROUNDS[effort], 6)
-
-            for candidate, coded in zip(plans, parallel_map(code, plans), strict=True):
+                self._size, self._first, self._plan = n_bytes, self._first_step(n_bytes), None
+            trees = set[bytes]()
+            for tried in self._candidates(effort):
+                budget = max(n_bytes - HEADER - len(tried.tree), 1)
+                coded = None if tried.tree in trees else self._passes(tried, self._first, budget, ROUNDS[effort], 6)
+                trees.add(tried.tree)
                 if coded is not None and (result is None or coded.squares < result.squares):
-                    plan, result = candidate, coded
-        if result is None:  # the mean alone
-            plan = self._transform([LEAF])
+                    plan, result = tried, coded
+        if plan is None or result is None:  # the mean alone
             nothing = np.zeros(self._flat, np.float32)
-            result = _Pass(b"", bytes([128] * 3), unpack24(pack24(max(self._peak, 1e-30))), nothing, 0.0)
+            mean = _Pass(b"", bytes([128] * 3), unpack24(pack24(max(self._peak, 1e-30))), nothing, 0.0)
+            return self._finish(self._transform([LEAF]), mean)
+        self._plan = plan
         return self._finish(plan, result)
+
+    def _candidates(self, effort: int) -> Iterator[_Transform]:
+        """The splitting of the last payload, and such as suit other steps; one at a time, as they take memory."""
+        if self._plan is not None:
+            yield self._plan
+        for factor in TRIALS[0 if self._plan is None else 1 : len(TRIALS) if effort > 1 else 1]:
+            yield self._choose(self._first * factor)
 
     def _first_step(self, n_bytes: int) -> float:
         """About 4.8 bits are spent on a coefficient that is not zero, most of them above 0.8 steps."""
