@@ -44,6 +44,7 @@ SHORT_SHARE = 0.1
 LONG_FIT = 12000
 """Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little (FIDELITY.md)."""
 STEEPER = 1.1
+"""Times the formula of `price_of_byte`, what a byte was measured to take off (FILTER.md)."""
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face."""
 
@@ -168,11 +169,12 @@ def price_of_byte(chunk: UnitChunk, best: Candidate, n_bytes: int) -> float:
     """Share of the squared error that one more byte takes off the layers of `best`.
 
     Where the last one is a residual layer, its quantiser tells: it spends bits up to where one takes off `LAMBDA`
-    squared steps. From the 20 % around twelve budgets of real chunks: `STEEPER` times that (FILTER.md).
+    squared steps. Masked voxels have no error.
     """
     if not best.step:
         return math.log(10) / 10 * DECIBELS_PER_OCTAVE / math.log(2) / n_bytes
-    return STEEPER * 8 * LAMBDA * best.step**2 / (max(best.error, 1e-30) * chunk.unit.size)
+    counted = chunk.unit.size if chunk.valid is None else max(int(np.count_nonzero(chunk.valid)), 1)
+    return STEEPER * 8 * LAMBDA * best.step**2 / (max(best.error, 1e-30) * counted)
 
 
 def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate:
