@@ -62,7 +62,7 @@ def together(values: np.ndarray, **options: Any) -> bytes:
     chunk = UnitChunk(normalise(np.ascontiguousarray(filled), header.intensity), valid)
     decoded = unit_values(networks, values.shape, all_indices(values.shape))
     budget = sum(len(layer.payload) for layer in networks) + 600
-    best = with_residual(chunk, Candidate(networks, decoded, 1.0), budget, Config(ratio=20, **QUICK))
+    best = with_residual(chunk, Candidate(networks, decoded, 1.0), budget)
     last = FilterLayer(tuple(n > 1 for n in values.shape), (3, 2), 40, 128, 8)
     steps = tuple(range(8, 8 + 2 * last.shape.depth))
     symbols = np.random.default_rng(0).integers(-2, 3, last.shape.parameters)
