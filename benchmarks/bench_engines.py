@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from inr_codec.evaluate import evaluate_grid
-from inr_codec.fit import FitTask, Schedule, fit_blocks
-from inr_codec.network import coordinates, funnel_shape, initial_parameters, size_for_budget
-from inr_codec.network_torch import forward
+from inr_codec.engines import FitTask, Schedule, fit_blocks
+from inr_codec.engines.fused.evaluate import evaluate_grid
+from inr_codec.engines.torch_engine.network import forward
+from inr_codec.networks.shape import coordinates, funnel_shape, initial_parameters, size_for_budget
 
 torch.set_num_threads(1)
 SIDES = (64, 64, 64)

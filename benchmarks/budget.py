@@ -16,11 +16,11 @@ from time import perf_counter
 import numpy as np
 
 from inr_codec import decode
-from inr_codec.batch.budget import Curve, allocate, config_within, measure_chunk
+from inr_codec.batch.allocation import Curve, allocate, config_within, measure_chunk
 from inr_codec.config import Config
-from inr_codec.encode_residual import ResidualEncoder
-from inr_codec.encoder import encode
-from inr_codec.runtime import threads
+from inr_codec.encoding.encoder import encode
+from inr_codec.layers.residual.encode import ResidualEncoder
+from inr_codec.runtime.threads import threads
 
 STREAM = 30
 """Bytes of a stream beside its residual layer."""

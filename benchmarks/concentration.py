@@ -15,7 +15,7 @@ from environment import environment
 from numpy.typing import NDArray
 
 from inr_codec import INRCodec, metrics
-from inr_codec.spectrum import spectrum_concentration
+from inr_codec.layers.network.spectrum import spectrum_concentration
 
 SIDE, BPV = 32, 0.125
 QUICK_BLOCKS = 12

@@ -16,13 +16,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from inr_codec.evaluate_torch import evaluate_grid_torch, restore_torch
-from inr_codec.fit import FitTask, Schedule, torch_engine
-from inr_codec.fit.batch import Batch, Kind, batch_of
-from inr_codec.fit.repeat import Repeat, Step
-from inr_codec.intensity import Intensity
-from inr_codec.network import NetworkShape, coordinates, funnel_shape, initial_parameters, size_for_budget
-from inr_codec.network_torch import Grid
+from inr_codec.chunk.intensity import Intensity
+from inr_codec.decoding.gpu import evaluate_grid_torch, restore_torch
+from inr_codec.engines import FitTask, Schedule
+from inr_codec.engines.torch_engine import fit as torch_engine
+from inr_codec.engines.torch_engine.cuda_graph import Repeat, Step
+from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of
+from inr_codec.engines.torch_engine.network import Grid
+from inr_codec.networks.shape import NetworkShape, coordinates, funnel_shape, initial_parameters, size_for_budget
 
 W0 = 15.0
 PARAMETERS = (300, 900, 2700)
@@ -93,8 +94,8 @@ def decode_plainly(grids: list[Grid], out: torch.Tensor) -> None:
 
 def measure_fits(blocks: int, side: int, steps: int, schedule: Schedule, where: torch.device) -> None:
     """Print the table of fits."""
-    from inr_codec.fit import triton_engine
-    from inr_codec.tiles_triton import fits, triton_shape
+    from inr_codec.engines.triton_engine import fit as triton_engine
+    from inr_codec.engines.triton_engine.tiles import fits, triton_shape
 
     print(f"\nfit: {blocks} blocks of {side}^3 together; encode at {schedule.steps} steps of {BATCHES[0]}")
     print("parameters  batch  engine         us/step  Msamples/s  TFLOP/s  encode Mvoxel/s")
@@ -121,7 +122,7 @@ def measure_fits(blocks: int, side: int, steps: int, schedule: Schedule, where: 
 
 def measure_decoding(blocks: int, side: int, where: torch.device) -> None:
     """Print the table of decoding."""
-    from inr_codec.evaluate_triton import evaluate_grids
+    from inr_codec.engines.triton_engine.evaluate import evaluate_grids
 
     print(f"\ndecode: {blocks} blocks of {side}^3 to uint16")
     print("parameters  engine   ms  Mvoxel/s")

@@ -16,7 +16,8 @@ from unittest import mock
 import numpy as np
 from volumes import central_chunk
 
-from inr_codec import INRCodec, choose, metrics
+from inr_codec import INRCodec, metrics
+from inr_codec.encoding import choose_layers as choose
 
 
 @contextmanager

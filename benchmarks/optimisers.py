@@ -19,11 +19,11 @@ os.environ["INR_CODEC_THREADS"] = "1"
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.blocks import root, split
-from inr_codec.evaluate import evaluate_grid
-from inr_codec.fit import FitTask, Schedule, fit_blocks
-from inr_codec.network import coordinates, funnel_shape, initial_parameters, size_for_budget
-from inr_codec.sampling import sample_by_structure, sample_evenly
+from inr_codec.engines import FitTask, Schedule, fit_blocks
+from inr_codec.engines.fused.evaluate import evaluate_grid
+from inr_codec.layers.network.blocks import root, split
+from inr_codec.layers.network.sampling import sample_by_structure, sample_evenly
+from inr_codec.networks.shape import coordinates, funnel_shape, initial_parameters, size_for_budget
 
 EVEN, STRUCTURE = "even", "structure"
 SETTINGS = [

@@ -12,15 +12,15 @@ import numpy as np
 from volumes import central_chunk
 
 from inr_codec import metrics
+from inr_codec.chunk.intensity import Intensity, UnitChunk, normalise
+from inr_codec.chunk.selection import all_indices
 from inr_codec.config import Config
-from inr_codec.encode_network import assemble, choose_sizes
-from inr_codec.evaluate import evaluate_grid
-from inr_codec.fit import fit_blocks
-from inr_codec.intensity import Intensity, UnitChunk, normalise
-from inr_codec.network import coordinates
-from inr_codec.network_layer import affine_of, evaluate_network, pack_network
-from inr_codec.plan import make_task, plan_network
-from inr_codec.selection import all_indices
+from inr_codec.engines import fit_blocks
+from inr_codec.engines.fused.evaluate import evaluate_grid
+from inr_codec.layers.network.encode import assemble, choose_sizes
+from inr_codec.layers.network.payload import affine_of, evaluate_network, pack_network
+from inr_codec.layers.network.plan import make_task, plan_network
+from inr_codec.networks.shape import coordinates
 
 BITS = (8.0, 7.0, 6.0, 5.8, 5.4, 5.0, 4.7)
 

@@ -14,7 +14,7 @@ from volumes import central_chunk as chunk_of
 
 from inr_codec import INRCodec, metrics
 from inr_codec.config import Config
-from inr_codec.learn_prior import learn_prior
+from inr_codec.encoding.learn_prior import learn_prior
 
 
 def around(volume: np.ndarray, count: int) -> list[np.ndarray]:

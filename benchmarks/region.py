@@ -12,7 +12,7 @@ import numpy as np
 from volumes import central_chunk
 
 from inr_codec import INRCodec, metrics
-from inr_codec.importance import otsu_threshold
+from inr_codec.chunk.voxel_weights import otsu_threshold
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.encode_residual import ResidualEncoder
+from inr_codec.layers.residual.encode import ResidualEncoder
+from inr_codec.layers.residual.packet_tree import unpack_tree
+from inr_codec.layers.residual.payload import HEADER, decode_residual
 from inr_codec.metrics import psnr
-from inr_codec.residual import HEADER, decode_residual
-from inr_codec.splitting import unpack_tree
 
 
 def central_chunk(volume: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

@@ -62,13 +62,13 @@ def main() -> None:
     from sinco import choose
 
     from inr_codec import metrics
+    from inr_codec.chunk.intensity import Intensity, UnitChunk, normalise
     from inr_codec.config import make_config
-    from inr_codec.encode_network import REGULARISED_RATE, choose_sizes, make_scene
-    from inr_codec.fit import FitOutcome, fit_blocks
-    from inr_codec.fit.regularised import Loss, Painter, fit_regularised, squared_error
-    from inr_codec.intensity import Intensity, UnitChunk, normalise
-    from inr_codec.plan import make_task, plan_network
-    from inr_codec.regulariser import Regulariser
+    from inr_codec.engines import FitOutcome, fit_blocks
+    from inr_codec.layers.network.encode import REGULARISED_RATE, choose_sizes, make_scene
+    from inr_codec.layers.network.plan import make_task, plan_network
+    from inr_codec.layers.network.structure_fit import Loss, Painter, fit_regularised, squared_error
+    from inr_codec.layers.network.structure_loss import Regulariser
 
     images, labels, subjects = train.load(options.data, options.image, options.binary, None)
     k = choose(labels, subjects, train.left_out(subjects, options.test_subjects, 0), 10)[options.slice]

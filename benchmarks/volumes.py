@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec import io
-from inr_codec.importance import otsu_threshold
+from inr_codec.chunk.voxel_weights import otsu_threshold
 
 FOLDER = Path(__file__).parents[2] / "shared" / "volumes"
 """Taken where it exists and nothing else is named."""

@@ -17,7 +17,7 @@ import zarr
 
 from inr_codec import INRCodec, decode, io, metrics
 from inr_codec.picture import save_comparison
-from inr_codec.streams import outlines_of, stored_streams
+from inr_codec.stores.encoded_chunks import outlines_of, stored_streams
 
 CHUNKS = (60, 128, 128)
 

@@ -17,8 +17,8 @@ from inr_codec.errors import ConfigError, CorruptChunk, InrCodecError, Unsupport
 if TYPE_CHECKING:
     from inr_codec import metrics
     from inr_codec.codec import INRCodec
-    from inr_codec.decoder import decode
-    from inr_codec.inspection import Inspection, inspect
+    from inr_codec.decoding.decoder import decode
+    from inr_codec.decoding.inspection import Inspection, inspect
     from inr_codec.serializer import INRSerializer
 
     __version__: str
@@ -41,9 +41,9 @@ __all__ = [
 _HOMES = {
     "INRCodec": "codec",
     "INRSerializer": "serializer",
-    "Inspection": "inspection",
-    "decode": "decoder",
-    "inspect": "inspection",
+    "Inspection": "decoding.inspection",
+    "decode": "decoding.decoder",
+    "inspect": "decoding.inspection",
 }
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inr_codec.config import Config, Effort, Weights, make_config
 from inr_codec.errors import ConfigError, UnsupportedArray
-from inr_codec.prior import remember
+from inr_codec.layers.network.prior import remember
 
 CODEC_ID = "inr_codec"
 
@@ -139,7 +139,7 @@ class INRCodec(Recipe, Codec):  # type: ignore[misc]
 
         Raises UnsupportedArray for what no layer can hold (object and structured dtypes, more than 2^31 - 1 voxels).
         """
-        from inr_codec.encoder import encode
+        from inr_codec.encoding.encoder import encode
 
         array = as_array(buf)
         return _store(array) if _raw(buf) else encode(array, self.config, self.weights)
@@ -150,7 +150,7 @@ class INRCodec(Recipe, Codec):  # type: ignore[misc]
         `out` is an array of the same shape and dtype, or a contiguous buffer of as many bytes. Raises CorruptChunk or
         UnsupportedFormat for bytes that cannot be read, ConfigError for an `out` that does not fit.
         """
-        from inr_codec.decoder import decode
+        from inr_codec.decoding.decoder import decode
 
         remember(self.config.prior)
         values = decode(ensure_bytes(buf))
@@ -182,8 +182,8 @@ def _raw(buf: Any) -> bool:
 
 
 def _store(array: NDArray[Any]) -> bytes:
-    from inr_codec.bitstream import Header, Layer, LayerType, pack_stream
-    from inr_codec.lossless import pack_lossless
+    from inr_codec.layers.lossless import pack_lossless
+    from inr_codec.stream.frame import Header, Layer, LayerType, pack_stream
 
     header = Header(array.shape, None, False, False, None, None)
     return pack_stream(header, [Layer(LayerType.LOSSLESS, pack_lossless(array))])

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 from numpy.typing import NDArray
 
+from inr_codec.content_names import Reference, mask_reference, network_reference
 from inr_codec.errors import ConfigError
-from inr_codec.references import Reference, mask_reference, network_reference
 
 Effort = Literal["fast", "default", "best"]
 Weights = Literal["foreground", "array"] | float | NDArray[Any]

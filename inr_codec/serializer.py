@@ -11,7 +11,7 @@ from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from inr_codec.codec import CODEC_ID, Recipe
 from inr_codec.config import Config, make_config
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray, UnsupportedFormat
-from inr_codec.prior import remember
+from inr_codec.layers.network.prior import remember
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteGetter
@@ -59,7 +59,7 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         raise NotImplementedError
 
     def _encode_sync(self, chunk_array: "NDBuffer", chunk_spec: "ArraySpec") -> "Buffer":
-        from inr_codec.encoder import encode
+        from inr_codec.encoding.encoder import encode
 
         return chunk_spec.prototype.buffer.from_bytes(encode(chunk_array.as_numpy_array(), self.config, self.weights))
 
@@ -108,7 +108,7 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
 def check_dtype(dtype: Any) -> None:
     """UnsupportedArray for a zarr data type whose arrays no layer can hold."""
-    from inr_codec.lossless import KINDS
+    from inr_codec.layers.lossless import KINDS
 
     native = dtype.to_native_dtype()
     if native.kind not in KINDS or native.hasobject:
@@ -131,7 +131,7 @@ def decode_part_on_gpu(data: bytes, selection: Any, chunk_spec: "ArraySpec") -> 
     That is the case without torch, and for streams of more than networks. Not run on a GPU yet.
     """
     try:
-        from inr_codec.evaluate_torch import decode_cupy
+        from inr_codec.decoding.gpu import decode_cupy
     except ImportError:
         return None
     return decode_cupy(data, selection, chunk_spec.shape, chunk_spec.dtype.to_native_dtype())
@@ -139,8 +139,8 @@ def decode_part_on_gpu(data: bytes, selection: Any, chunk_spec: "ArraySpec") -> 
 
 def decode_part(data: bytes, selection: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """`chunk[selection]` of an encoded chunk, in the array's dtype; CorruptChunk for a chunk of another array."""
-    from inr_codec.bitstream import unpack_stream
-    from inr_codec.decoder import decode
+    from inr_codec.decoding.decoder import decode
+    from inr_codec.stream.frame import unpack_stream
 
     stored = unpack_stream(data)[0].shape
     if stored != shape:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from inr_codec import CorruptChunk, UnsupportedFormat, decode, inspect
-from inr_codec.bitstream import Header, Reached, unpack_stream
-from inr_codec.integers import IntegerEncoder
-from inr_codec.intensity import Intensity
-from inr_codec.prior import remember
+from inr_codec.chunk.intensity import Intensity
+from inr_codec.entropy.integers import IntegerEncoder
+from inr_codec.layers.network.prior import remember
+from inr_codec.stream.frame import Header, Reached, unpack_stream
 
 FOLDER = Path(__file__).parent / "golden" / "v1"
 

@@ -33,8 +33,8 @@ LARGEST = 1 << 16
 
 def mutated(data: bytes, seed: int, change) -> bytes:
     """A stream with one to three layers, or its header, damaged; `change(payload, rng)` damages bytes."""
-    from inr_codec.bitstream import Layer, LayerType, pack_stream, unpack_stream
     from inr_codec.errors import InrCodecError
+    from inr_codec.stream.frame import Layer, LayerType, pack_stream, unpack_stream
 
     rng = random.Random(seed)
     try:
@@ -67,8 +67,8 @@ _corpus: list[list] = []
 def corpus() -> list[list]:
     """Layers of the golden streams."""
     if not _corpus:
-        from inr_codec.bitstream import unpack_stream
-        from inr_codec.prior import remember
+        from inr_codec.layers.network.prior import remember
+        from inr_codec.stream.frame import unpack_stream
 
         for path in GOLDEN.glob("*.prior"):
             remember(path.read_text())

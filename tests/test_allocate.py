@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inr_codec.allocate import Rule, allocate_parameters, share
-from inr_codec.blocks import Block
 from inr_codec.errors import ConfigError
+from inr_codec.layers.network.allocate import Rule, allocate_parameters, share
+from inr_codec.layers.network.blocks import Block
 
 weight_lists = st.lists(st.floats(0, 1e300), min_size=1, max_size=60)
 

@@ -118,7 +118,7 @@ def test_both_engines_fit_and_torch_decodes(architecture: str, monkeypatch: pyte
     """INR_CODEC_ENGINE=torch writes streams too, and torch decodes what numba decodes."""
     import torch
 
-    from inr_codec.evaluate_torch import decode_torch
+    from inr_codec.decoding.gpu import decode_torch
 
     monkeypatch.setenv("INR_CODEC_ENGINE", "torch")
     monkeypatch.setenv("INR_CODEC_DEVICE", "cpu")

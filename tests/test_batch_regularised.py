@@ -8,10 +8,11 @@ import segmenters
 import torch
 from samples import FAST, field
 
-from inr_codec import batch, cli
+from inr_codec import batch
 from inr_codec.batch import manifest, store
+from inr_codec.cli import parser as cli
 from inr_codec.config import make_config
-from inr_codec.encoder import encode
+from inr_codec.encoding.encoder import encode
 from inr_codec.errors import ConfigError
 
 CHUNKS = (8, 16, 16)

@@ -13,7 +13,7 @@ from samples import FAST, field
 from inr_codec import INRCodec, INRSerializer, batch
 from inr_codec.batch import manifest, store, tasks
 from inr_codec.batch.plan import Plan
-from inr_codec.cli import main
+from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError, IncompleteArray
 
 SHAPE, CHUNKS = (20, 24, 40), (10, 16, 16)

@@ -13,7 +13,7 @@ import pytest
 from samples import psnr
 
 from inr_codec import batch, io
-from inr_codec.cli import main
+from inr_codec.cli.parser import main
 
 VOLUME = Path(__file__).parents[2] / "shared" / "volumes" / "lsfm_tumour_vessels.npy"
 CHUNKS = (15, 32, 32)

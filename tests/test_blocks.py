@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inr_codec.blocks import MIN_SIDE, Block, pack_tree, root, split, unpack_tree
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedFormat
+from inr_codec.layers.network.blocks import MIN_SIDE, Block, pack_tree, root, split, unpack_tree
 
 shapes = st.lists(st.integers(1, 70), min_size=1, max_size=4).map(tuple).filter(lambda s: np.prod(s) <= 200_000)
 

@@ -16,17 +16,19 @@ import pytest
 from forging import golden, header_of, network_of, reads_or_refuses, sealed
 from samples import FAST
 
-from inr_codec import CorruptChunk, INRCodec, bitstream, coefficients, decode, inspect
-from inr_codec.bands import bands_table
-from inr_codec.bitstream import Header, Layer, LayerType, Reached, pack_stream, unpack_stream
-from inr_codec.bytestream import ByteWriter
-from inr_codec.correction import Lattice, base_levels, pack_correction
-from inr_codec.corrective import encode_corrections
-from inr_codec.filter_layer import FilterLayer, pack_filter, unpack_filter
-from inr_codec.intensity import Intensity
-from inr_codec.network_layer import FLAT, MEAN, SIZE, STD, TREE, pack_network, unpack_network
-from inr_codec.predictive import encode_levels
-from inr_codec.splitting import mallat_tree, pack_tree, unpack_tree
+from inr_codec import CorruptChunk, INRCodec, decode, inspect
+from inr_codec.chunk.intensity import Intensity
+from inr_codec.layers.correction.level_coder import encode_levels
+from inr_codec.layers.correction.offset_coder import encode_corrections
+from inr_codec.layers.correction.payload import Lattice, base_levels, pack_correction
+from inr_codec.layers.filter.payload import FilterLayer, pack_filter, unpack_filter
+from inr_codec.layers.network.payload import FLAT, MEAN, SIZE, STD, TREE, pack_network, unpack_network
+from inr_codec.layers.residual import coefficient_coder as coefficients
+from inr_codec.layers.residual.packet_tree import mallat_tree, pack_tree, unpack_tree
+from inr_codec.layers.residual.subbands import bands_table
+from inr_codec.stream import frame as bitstream
+from inr_codec.stream.byteio import ByteWriter
+from inr_codec.stream.frame import Header, Layer, LayerType, Reached, pack_stream, unpack_stream
 
 
 def with_shape(header: Header, layers: list[Layer], shape: tuple[int, ...]) -> bytes:

@@ -11,10 +11,11 @@ import xarray
 import zarr
 from matplotlib.image import imread
 
-from inr_codec import INRCodec, commands, io
-from inr_codec.cli import main
+from inr_codec import INRCodec, io
+from inr_codec.cli import volumes as commands
+from inr_codec.cli.parser import main
 from inr_codec.errors import CorruptChunk
-from inr_codec.streams import stored_streams
+from inr_codec.stores.encoded_chunks import stored_streams
 
 FAST = ["--effort", "fast", "--ratio", "30", "--chunks", "16,16,24"]
 

@@ -5,10 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inr_codec import coefficients, wavelet
-from inr_codec.bands import PAD, PARENT, bands_table
-from inr_codec.quantised import centroids, dequantise, weigh
-from inr_codec.splitting import LEAF, bands_of_tree, choose_tree, mallat_tree, pack_tree, unpack_tree
+from inr_codec.layers.residual import coefficient_coder as coefficients
+from inr_codec.layers.residual import wavelet
+from inr_codec.layers.residual.packet_tree import (
+    LEAF,
+    bands_of_tree,
+    choose_tree,
+    mallat_tree,
+    pack_tree,
+    unpack_tree,
+)
+from inr_codec.layers.residual.quantise import centroids, dequantise, weigh
+from inr_codec.layers.residual.subbands import PAD, PARENT, bands_table
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 14), st.integers(1, 23))
 

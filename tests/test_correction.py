@@ -11,16 +11,23 @@ from plain_correction import decode as plain_decode
 from samples import field, same_bits
 
 from inr_codec import INRCodec, INRSerializer, decode, inspect
-from inr_codec.bitstream import Header, Layer, LayerType, pack_stream, unpack_stream
+from inr_codec.chunk.intensity import Intensity, normalise
+from inr_codec.chunk.selection import all_indices
 from inr_codec.config import LIMITS, TARGETS
-from inr_codec.correction import Lattice, as_3d, base_levels, base_values, fill_corrected, pack_correction
-from inr_codec.corrective import encode_corrections
-from inr_codec.encode_correction import encode_correction
-from inr_codec.encode_residual import encode_residual
 from inr_codec.errors import ConfigError, CorruptChunk
-from inr_codec.intensity import Intensity, normalise
-from inr_codec.predictive import decode_levels, encode_levels
-from inr_codec.selection import all_indices
+from inr_codec.layers.correction.encode import encode_correction
+from inr_codec.layers.correction.level_coder import decode_levels, encode_levels
+from inr_codec.layers.correction.offset_coder import encode_corrections
+from inr_codec.layers.correction.payload import (
+    Lattice,
+    as_3d,
+    base_levels,
+    base_values,
+    fill_corrected,
+    pack_correction,
+)
+from inr_codec.layers.residual.encode import encode_residual
+from inr_codec.stream.frame import Header, Layer, LayerType, pack_stream, unpack_stream
 
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4"]
 FLOATS = ["f2", "f4", "f8"]

@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inr_codec.blocks import Block, root, split, unpack_tree
-from inr_codec.deblock import STRENGTHS, apply_deblock, choose_faces, face_positions, faces, halo_indices
 from inr_codec.errors import ConfigError
+from inr_codec.layers.deblocking.filter import (
+    STRENGTHS,
+    apply_deblock,
+    choose_faces,
+    face_positions,
+    faces,
+    halo_indices,
+)
+from inr_codec.layers.network.blocks import Block, root, split, unpack_tree
 
 shapes = st.lists(st.integers(1, 44), min_size=1, max_size=4).map(tuple).filter(lambda s: np.prod(s) <= 40_000)
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from samples import FAST, SHAPE, field, psnr, same_bits
 
 from inr_codec import INRCodec, decode, inspect
-from inr_codec.bitstream import Layer, LayerType, Reached
-from inr_codec.encoder import on_any_engine
+from inr_codec.encoding.encoder import on_any_engine
+from inr_codec.engines import FitOutcome, FitTask, fit_blocks
 from inr_codec.errors import UnsupportedArray
-from inr_codec.fit import FitOutcome, FitTask, fit_blocks
+from inr_codec.stream.frame import Layer, LayerType, Reached
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"]
 
@@ -125,7 +125,7 @@ def test_the_psnr_is_a_floor(target: float) -> None:
 def test_the_psnr_is_a_floor_on_every_engine() -> None:
     """Networks evaluated by torch reach psnr= as well, and the search has counted their disagreement in."""
     torch = pytest.importorskip("torch")
-    from inr_codec.evaluate_torch import decode_torch
+    from inr_codec.decoding.gpu import decode_torch
 
     values = field((12, 20, 20), "f4", noise=0.02)
     data = INRCodec(psnr=24, layers="network", deblock=False, effort="fast", steps=150).encode(values)
@@ -289,7 +289,7 @@ def test_networks_that_lose_in_a_short_fit_are_not_fitted_to_the_end(monkeypatch
         taken.extend(task.schedule.steps for task in tasks)
         return fit_blocks(tasks, *rest, **named)
 
-    monkeypatch.setattr("inr_codec.encode_network.fit_blocks", spy)
+    monkeypatch.setattr("inr_codec.layers.network.encode.fit_blocks", spy)
     values = np.random.default_rng(0).normal(size=(32, 64, 64))
     values[np.random.default_rng(1).random(values.shape) < 0.003] += 60
     INRCodec(ratio=600, effort="fast", steps=12000).encode(values.astype("f4"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from inr_codec import entropy
+from inr_codec.entropy import range_coder as entropy
 
 PAIRS = st.lists(st.tuples(st.integers(1, 65535), st.booleans()), max_size=300)
 SKEWED = st.lists(st.tuples(st.sampled_from([1, 2, 255, 32768, 65534, 65535]), st.booleans()), max_size=300)

@@ -23,7 +23,7 @@ from inr_codec import (
     UnsupportedFormat,
     decode,
 )
-from inr_codec.bitstream import Header, Layer, LayerType, pack_stream, unpack_stream
+from inr_codec.stream.frame import Header, Layer, LayerType, pack_stream, unpack_stream
 
 SHAPE = (6, 12, 10)
 NAMES = ("network", "auto", "masked", "constant", "bool", "text", "single")

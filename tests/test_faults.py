@@ -18,8 +18,8 @@ import zarr
 from samples import FAST, field
 
 from inr_codec import INRCodec, INRSerializer, decode
-from inr_codec import encoder as encoders
-from inr_codec.runtime import cancelled, parallel_map
+from inr_codec.encoding import encoder as encoders
+from inr_codec.runtime.threads import cancelled, parallel_map
 
 LONG = bool(os.environ.get("INR_CODEC_SOAK"))
 """Set by `make soak`: 64 threads and 10,000 cycles of encoding and decoding in the place of 12 and 60."""

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inr_codec.encode_filter import CompensatedRounding, encode_filter, output_jacobian
+from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.errors import CorruptChunk
-from inr_codec.filter_layer import (
+from inr_codec.layers.filter.encode import CompensatedRounding, encode_filter, output_jacobian
+from inr_codec.layers.filter.features import count_features, neighbours
+from inr_codec.layers.filter.payload import (
     REACH,
     FilterLayer,
     apply_filter,
@@ -18,10 +21,7 @@ from inr_codec.filter_layer import (
     pack_filter,
     unpack_filter,
 )
-from inr_codec.fit import FitTask, Schedule, fit_blocks
-from inr_codec.intensity import UnitChunk
-from inr_codec.local_features import count_features, neighbours
-from inr_codec.network import NetworkShape, coordinates, initial_parameters
+from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
 
 
 def layer_for(shape, hidden=(5, 3), seed=0, scale_code=24):
@@ -125,7 +125,7 @@ def test_slabs_and_threads_do_not_show(monkeypatch):
     payload = pack_filter(layer_for(values.shape))
     many = apply_filter(values, payload)
     monkeypatch.setenv("INR_CODEC_THREADS", "1")
-    monkeypatch.setattr("inr_codec.local_features.SLAB", values.size)
+    monkeypatch.setattr("inr_codec.layers.filter.features.SLAB", values.size)
     assert np.array_equal(apply_filter(values, payload), many)
 
 

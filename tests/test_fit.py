@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from inr_codec.engines import FitTask, Schedule, fit_blocks
+from inr_codec.engines.fused.evaluate import evaluate_grid
+from inr_codec.engines.restarts import BestState, drive
+from inr_codec.engines.torch_engine.network import forward
 from inr_codec.errors import ConfigError
-from inr_codec.evaluate import evaluate_grid
-from inr_codec.fit import FitTask, Schedule, fit_blocks
-from inr_codec.fit.drive import BestState, drive
-from inr_codec.network import (
+from inr_codec.networks.shape import (
     NetworkShape,
     coordinates,
     encoded_axes,
@@ -21,7 +22,6 @@ from inr_codec.network import (
     initial_parameters,
     layer_table,
 )
-from inr_codec.network_torch import forward
 
 Array = NDArray[np.float32]
 
@@ -73,9 +73,9 @@ def torch_gradient(task: FitTask, weights: NDArray[np.float64]) -> NDArray[np.fl
 )
 def test_fused_gradients_are_those_of_torch_in_float64(dims: int, hidden: list[int], seed: int, octaves: int) -> None:
     """Whatever architecture, widths, dimensions, start and weights, each derivative agrees to float32 accuracy."""
-    from inr_codec.fit.fused import fused_gradient
-    from inr_codec.forward import count_activations
-    from inr_codec.tiles import TILE
+    from inr_codec.engines.fused.fit import fused_gradient
+    from inr_codec.engines.fused.forward import count_activations
+    from inr_codec.engines.fused.tiles import TILE
 
     sides = {1: (128,), 2: (8, 16), 3: (4, 8, 4), 4: (2, 4, 4, 4)}[dims]
     task = make_task(sides, (dims, *hidden, 1), Schedule(1, 64, 1e-3), seed, octaves)

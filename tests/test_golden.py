@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from inr_codec import decode, inspect
-from inr_codec.bitstream import PADDING, LayerType, unpack_stream
-from inr_codec.prior import remember
+from inr_codec.layers.network.prior import remember
+from inr_codec.stream.frame import PADDING, LayerType, unpack_stream
 
 FOLDER = Path(__file__).parent / "golden" / "v1"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.inr"))

@@ -10,7 +10,7 @@ import zarr
 from zarr.buffer import cpu, gpu
 from zarr.core.buffer import BufferPrototype
 
-from inr_codec import evaluate_torch
+from inr_codec.decoding import gpu as evaluate_torch
 from inr_codec.serializer import INRSerializer
 
 Z, Y, X = np.ogrid[:16, :16, :16]

@@ -15,10 +15,10 @@ from samples import FAST, field
 
 from inr_codec import CorruptChunk, INRCodec, INRSerializer, UnsupportedFormat, decode
 from inr_codec.batch.verify import verify
-from inr_codec.bitstream import Layer, LayerType, pack_stream, unpack_stream
-from inr_codec.bytestream import ByteWriter
-from inr_codec.intensity import DTYPES
-from inr_codec.network_layer import FLAT, MEAN, SIZE, STD
+from inr_codec.chunk.intensity import DTYPES
+from inr_codec.layers.network.payload import FLAT, MEAN, SIZE, STD
+from inr_codec.stream.byteio import ByteWriter
+from inr_codec.stream.frame import Layer, LayerType, pack_stream, unpack_stream
 
 GOLDEN = (
     "prior",

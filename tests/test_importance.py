@@ -11,10 +11,10 @@ from samples import FAST, field
 from skimage.filters import threshold_otsu
 
 from inr_codec import INRCodec, INRSerializer
+from inr_codec.chunk.voxel_weights import REGION, otsu_threshold, voxel_weights
 from inr_codec.errors import ConfigError
-from inr_codec.importance import REGION, otsu_threshold, voxel_weights
-from inr_codec.quantised import spread_weights
-from inr_codec.splitting import bands_of_tree, mallat_tree
+from inr_codec.layers.residual.packet_tree import bands_of_tree, mallat_tree
+from inr_codec.layers.residual.quantise import spread_weights
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["u1", "i2", "u2", "f4"]))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inr_codec.integers import LARGEST, IntegerDecoder, IntegerEncoder
+from inr_codec.entropy.integers import LARGEST, IntegerDecoder, IntegerEncoder
 
 runs = st.lists(
     st.tuples(st.integers(0, 2), st.lists(st.integers(-LARGEST, LARGEST) | st.integers(-40, 40), max_size=30)),

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from inr_codec import evaluate, kernels, tiles
-from inr_codec.kernels import digest, inner, kernel
+from inr_codec.engines.fused import evaluate, tiles
+from inr_codec.runtime import kernels
+from inr_codec.runtime.kernels import digest, inner, kernel
 
 
 def test_cached_kernels_depend_on_what_their_module_imports() -> None:

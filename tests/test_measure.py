@@ -4,11 +4,11 @@ import numpy as np
 from samples import FAST
 
 from inr_codec import INRCodec, inspect
-from inr_codec.blocks import pack_tree
+from inr_codec.chunk.intensity import UnitChunk
 from inr_codec.config import Config
-from inr_codec.intensity import UnitChunk
-from inr_codec.measure import measured_partition, measured_weights
-from inr_codec.plan import plan_network
+from inr_codec.layers.network.blocks import pack_tree
+from inr_codec.layers.network.plan import plan_network
+from inr_codec.layers.network.probe import measured_partition, measured_weights
 
 
 def half_busy(shape: tuple[int, ...] = (16, 32, 32)) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inr_codec.network import (
+from inr_codec.networks.shape import (
     NetworkShape,
     StartSequence,
     coordinates,

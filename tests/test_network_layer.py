@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inr_codec.blocks import root, split
+from inr_codec.engines.fused.evaluate import evaluate_grid_reference
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
-from inr_codec.evaluate import evaluate_grid_reference
-from inr_codec.network import coordinates
-from inr_codec.network_layer import (
+from inr_codec.layers.network.blocks import root, split
+from inr_codec.layers.network.payload import (
     NetworkBlock,
     NetworkLayer,
     affine_of,
@@ -24,6 +23,7 @@ from inr_codec.network_layer import (
     std_size,
     unpack_network,
 )
+from inr_codec.networks.shape import coordinates
 
 SHAPE = (16, 20, 17)
 

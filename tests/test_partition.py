@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inr_codec.blocks import Block, pack_tree, root, split, unpack_tree
 from inr_codec.errors import ConfigError
-from inr_codec.partition import MAX_NODES, Tree, grow_tree, integer_costs, plan_partition, solve_tree
-from inr_codec.spectrum import Form, spectrum_concentration
+from inr_codec.layers.network.blocks import Block, pack_tree, root, split, unpack_tree
+from inr_codec.layers.network.partition import MAX_NODES, Tree, grow_tree, integer_costs, plan_partition, solve_tree
+from inr_codec.layers.network.spectrum import Form, spectrum_concentration
 
 shapes = st.lists(st.integers(1, 70), min_size=1, max_size=4).map(tuple).filter(lambda s: np.prod(s) <= 100_000)
 

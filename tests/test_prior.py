@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from samples import FAST, field, psnr
 
 from inr_codec import INRCodec, INRSerializer, decode, inspect
-from inr_codec import prior as priors
-from inr_codec.cli import main
+from inr_codec.cli.parser import main
 from inr_codec.config import Config
+from inr_codec.encoding.learn_prior import learn_prior
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedFormat
-from inr_codec.learn_prior import learn_prior
-from inr_codec.network import funnel_shape
-from inr_codec.prior import Prior, make_prior, read_prior
+from inr_codec.layers.network import prior as priors
+from inr_codec.layers.network.prior import Prior, make_prior, read_prior
+from inr_codec.networks.shape import funnel_shape
 
 OPTIONS: dict[str, Any] = {"ratio": 20, "layers": "network", **FAST}
 

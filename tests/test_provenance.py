@@ -7,8 +7,8 @@ import zarr
 from samples import field
 
 from inr_codec import INRSerializer, io
-from inr_codec.cli import main
-from inr_codec.provenance import describe, record
+from inr_codec.cli.parser import main
+from inr_codec.stores.attributes import describe, record
 
 
 def test_the_command_line_records_recipe_and_figures(tmp_path):

@@ -13,7 +13,7 @@ from samples import FAST, field, psnr
 
 from inr_codec.batch import encode_array, pyramid
 from inr_codec.batch.store import load_plan
-from inr_codec.cli import main
+from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError
 
 AXES = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from inr_codec.evaluate import evaluate_grid
-from inr_codec.fit import FitTask, Schedule, fit_blocks
-from inr_codec.network import NetworkShape, coordinates, initial_parameters
-from inr_codec.quantise import freeze, sensitivities, step_codes, steps_vector, symbols
+from inr_codec.engines import FitTask, Schedule, fit_blocks
+from inr_codec.engines.fused.evaluate import evaluate_grid
+from inr_codec.layers.network.quantise import freeze, sensitivities, step_codes, steps_vector, symbols
+from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
 
 SIDES = (16, 20)
 

@@ -11,7 +11,7 @@ import torch
 from samples import FAST, field
 
 from inr_codec import ConfigError, INRCodec, decode
-from inr_codec.references import VARIABLE, mask_reference, network_reference
+from inr_codec.content_names import VARIABLE, mask_reference, network_reference
 
 CODE = {"bpv": 2, **FAST}
 

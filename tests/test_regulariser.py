@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from samples import FAST
 
 from inr_codec import ConfigError, INRCodec, INRSerializer, decode, metrics
-from inr_codec.regulariser import dice
+from inr_codec.layers.network.structure_loss import dice
 
 OPTIONS = {"effort": "fast", "steps": 400, "seed": 3}
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from inr_codec.fit import rendezvous
-from inr_codec.fit.rendezvous import Crowd, fit_joined
+from inr_codec.engines import joint_calls as rendezvous
+from inr_codec.engines.joint_calls import Crowd, fit_joined
 
 
 @pytest.mark.parametrize(("chunks", "threads"), [(1, 4), (4, 4), (9, 3), (3, 8)])

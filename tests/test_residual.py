@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_residual import decode as plain_decode
 
-from inr_codec import wavelet
-from inr_codec.bands import bands_table
-from inr_codec.encode_residual import ResidualEncoder, encode_residual, move_share
 from inr_codec.errors import CorruptChunk
-from inr_codec.quantised import weigh
-from inr_codec.residual import decode_residual, residual_step
-from inr_codec.splitting import choose_tree, mallat_tree, pack_tree, unpack_tree
+from inr_codec.layers.residual import wavelet
+from inr_codec.layers.residual.encode import ResidualEncoder, encode_residual, move_share
+from inr_codec.layers.residual.packet_tree import choose_tree, mallat_tree, pack_tree, unpack_tree
+from inr_codec.layers.residual.payload import decode_residual, residual_step
+from inr_codec.layers.residual.quantise import weigh
+from inr_codec.layers.residual.subbands import bands_table
 
 
 def smooth(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from inr_codec.runtime import begin, parallel_map
+from inr_codec.runtime.threads import begin, parallel_map
 
 
 @pytest.mark.parametrize("count", ["1", "2", "5"])

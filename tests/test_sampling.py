@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inr_codec.sampling import PASSES, STRUCTURE, sample_by_structure, sample_evenly
+from inr_codec.layers.network.sampling import PASSES, STRUCTURE, sample_by_structure, sample_evenly
 
 SHAPES = st.sampled_from([(900,), (30, 41), (1, 24, 25), (9, 1, 10, 8), (12, 10, 9)])
 

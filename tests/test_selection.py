@@ -12,8 +12,8 @@ from samples import FAST, field
 
 import inr_codec
 from inr_codec import INRCodec, decode
+from inr_codec.chunk.selection import split_selection
 from inr_codec.errors import ConfigError
-from inr_codec.selection import split_selection
 
 SHAPE = (9, 14, 11)
 
@@ -143,7 +143,7 @@ def test_only_networks_can_be_sampled_anew(name: str) -> None:
 )
 def test_only_the_voxels_asked_for_are_evaluated(selection: Any, voxels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plane, a line, a voxel and a stride cost just the voxels that they hold."""
-    from inr_codec import network_layer
+    from inr_codec.layers.network import payload as network_layer
 
     data = INRCodec(ratio=30, layers="network", deblock=False, max_blocks=8, partition="equal", **FAST).encode(field())
     evaluated = []

@@ -108,7 +108,7 @@ def test_the_stored_chunk_is_the_stream_itself() -> None:
 
 def test_a_plane_costs_a_plane(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading one z-plane through zarr evaluates 1 / nz of the voxels of each chunk that it crosses, in shards too."""
-    from inr_codec import network_layer
+    from inr_codec.layers.network import payload as network_layer
 
     codec = INRSerializer(ratio=40, layers="network", deblock=False, partition="none", **FAST)
     values = np.tile(field(), (1, 2, 1))

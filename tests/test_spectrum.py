@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inr_codec.errors import ConfigError
-from inr_codec.spectrum import Form, spectrum_concentration
+from inr_codec.layers.network.spectrum import Form, spectrum_concentration
 
 shapes = st.lists(st.integers(1, 17), min_size=1, max_size=4).map(tuple).filter(lambda s: np.prod(s) <= 4000)
 forms = st.sampled_from(["magnitude", "centred"])

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inr_codec.bitstream import VERSION, Header, Layer, LayerType, Reached, pack_stream, unpack_stream
-from inr_codec.bytestream import ByteReader, ByteWriter
+from inr_codec.chunk.intensity import Intensity, UnitChunk, normalise, restore
+from inr_codec.chunk.selection import all_indices
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
-from inr_codec.intensity import Intensity, UnitChunk, normalise, restore
-from inr_codec.lossless import pack_lossless, unpack_lossless
-from inr_codec.mask import apply_mask, find_mask, pack_mask, unpack_mask
-from inr_codec.selection import all_indices
+from inr_codec.layers.lossless import pack_lossless, unpack_lossless
+from inr_codec.layers.mask import apply_mask, find_mask, pack_mask, unpack_mask
+from inr_codec.stream.byteio import ByteReader, ByteWriter
+from inr_codec.stream.frame import VERSION, Header, Layer, LayerType, Reached, pack_stream, unpack_stream
 
 HEADER = Header((3, 4), np.dtype("u2"), True, False, Intensity(5.0, 700.0), Reached(41.5, 0.25))
 LAYERS = [Layer(LayerType.NETWORK, b"abc"), Layer(LayerType.MASK, b"")]

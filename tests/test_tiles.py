@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inr_codec.tiles import TILE, affine, outer_sum, scratch, sine, sine_cosine, transposed, turn, whole_vectors
+from inr_codec.engines.fused.tiles import (
+    TILE,
+    affine,
+    outer_sum,
+    scratch,
+    sine,
+    sine_cosine,
+    transposed,
+    turn,
+    whole_vectors,
+)
 
 Array = NDArray[np.float32]
 rows = st.integers(1, 21)

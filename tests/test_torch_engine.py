@@ -14,15 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from inr_codec import network
+from inr_codec.engines import FitTask, Schedule, fit_blocks
+from inr_codec.engines.queued_calls import Gather
+from inr_codec.engines.torch_engine import fit as torch_engine
+from inr_codec.engines.torch_engine.cuda_graph import UNROLLED, Repeat
+from inr_codec.engines.torch_engine.groups import fit_together, portions
+from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of, bytes_of
+from inr_codec.engines.torch_engine.network import device, encode, forward, pad, padded_shape, places
 from inr_codec.errors import ConfigError
-from inr_codec.fit import FitTask, Schedule, fit_blocks, torch_engine
-from inr_codec.fit.batch import Batch, Kind, batch_of, bytes_of
-from inr_codec.fit.gather import Gather
-from inr_codec.fit.repeat import UNROLLED, Repeat
-from inr_codec.fit.together import fit_together, portions
-from inr_codec.network import NetworkShape, coordinates, initial_parameters
-from inr_codec.network_torch import device, encode, forward, pad, padded_shape, places
+from inr_codec.networks import shape as network
+from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
 
 CPU = torch.device("cpu")
 HIDDEN = st.lists(st.integers(1, 20), min_size=1, max_size=4)

@@ -15,19 +15,27 @@ pytest.importorskip("triton", reason="triton is not installed")
 from dataclasses import replace
 
 from inr_codec import INRCodec, decode
-from inr_codec.bitstream import Header, Layer, LayerType, pack_stream, unpack_stream
-from inr_codec.blocks import root, split
+from inr_codec.chunk.intensity import Intensity
+from inr_codec.decoding.gpu import decode_torch, evaluate_network_torch
+from inr_codec.engines import FitTask, Schedule, fit_blocks
+from inr_codec.engines.fused.evaluate import evaluate_grid
+from inr_codec.engines.torch_engine import fit as torch_engine
+from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of
+from inr_codec.engines.torch_engine.network import Grid, device
+from inr_codec.engines.triton_engine import fit as triton_engine
+from inr_codec.engines.triton_engine.evaluate import evaluate_grids
+from inr_codec.engines.triton_engine.tiles import fits, triton_shape
 from inr_codec.errors import ConfigError
-from inr_codec.evaluate import evaluate_grid
-from inr_codec.evaluate_torch import decode_torch, evaluate_network_torch
-from inr_codec.evaluate_triton import evaluate_grids
-from inr_codec.fit import FitTask, Schedule, fit_blocks, torch_engine, triton_engine
-from inr_codec.fit.batch import Batch, Kind, batch_of
-from inr_codec.intensity import Intensity
-from inr_codec.network import NetworkShape, coordinates, initial_parameters
-from inr_codec.network_layer import NetworkBlock, NetworkLayer, evaluate_network, pack_network, unpack_network
-from inr_codec.network_torch import Grid, device
-from inr_codec.tiles_triton import fits, triton_shape
+from inr_codec.layers.network.blocks import root, split
+from inr_codec.layers.network.payload import (
+    NetworkBlock,
+    NetworkLayer,
+    evaluate_network,
+    pack_network,
+    unpack_network,
+)
+from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
+from inr_codec.stream.frame import Header, Layer, LayerType, pack_stream, unpack_stream
 
 
 def make_task(sides, widths, schedule, seed=0, octaves=0, **more):
@@ -181,7 +189,7 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from inr_codec.evaluate_triton import grid_kernel
+from inr_codec.engines.triton_engine.evaluate import grid_kernel
 from inr_codec.fit.triton_engine import gradient_kernel, optimiser_kernel
 
 def build(kernel, types, **constants):

@@ -7,8 +7,9 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from inr_codec import tiles, vectors
-from inr_codec.vectors import Vectors, in_vectors, registers
+from inr_codec.engines.fused import llvm_vectors as vectors
+from inr_codec.engines.fused import tiles
+from inr_codec.engines.fused.llvm_vectors import Vectors, in_vectors, registers
 
 
 @pytest.mark.parametrize(

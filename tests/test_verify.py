@@ -15,7 +15,7 @@ from zarr.codecs import TransposeCodec
 from inr_codec import INRCodec, INRSerializer
 from inr_codec.batch import encode_array
 from inr_codec.batch.verify import arrays_of, verify
-from inr_codec.cli import main
+from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError
 
 SHAPE, CHUNKS = (20, 20, 24), (8, 16, 16)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inr_codec import wavelet
-from inr_codec.splitting import bands_of_tree, choose_tree, mallat_tree
+from inr_codec.layers.residual import wavelet
+from inr_codec.layers.residual.packet_tree import bands_of_tree, choose_tree, mallat_tree
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 14), st.integers(1, 23))
 

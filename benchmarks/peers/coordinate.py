@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.config import Config
-from inr_codec.evaluate import evaluate_grid
-from inr_codec.fit import FitTask, fit_blocks
-from inr_codec.network import NetworkShape, coordinates, initial_parameters
-from inr_codec.plan import FREQUENCIES, W0, plan_schedule
+from inr_codec.engines import FitTask, fit_blocks
+from inr_codec.engines.fused.evaluate import evaluate_grid
+from inr_codec.layers.network.plan import FREQUENCIES, W0, plan_schedule
+from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
 from peers.search import Unreachable
 
 DEPTH = 5

@@ -28,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     from demo import nuclei
 
-    from inr_codec.importance import otsu_threshold
+    from inr_codec.chunk.voxel_weights import otsu_threshold
 
     volume = nuclei()
     smooth = ndimage.gaussian_filter(volume.astype(np.float32), (0, 1.5, 1.5))

@@ -13,7 +13,7 @@ from uuid import uuid4
 from inr_codec.batch.run import Results, host_memory
 from inr_codec.batch.tasks import Task, whole
 from inr_codec.errors import ConfigError, IncompleteArray
-from inr_codec.runtime import threads
+from inr_codec.runtime.threads import threads
 
 AHEAD = 2
 """Tasks submitted for each that can run: the next one waits beside its worker already."""

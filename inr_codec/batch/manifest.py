@@ -13,8 +13,8 @@ from inr_codec.batch.plan import Plan
 from inr_codec.batch.shards import stored_stream
 from inr_codec.batch.store import LocalFolder, array_folder, state_folder
 from inr_codec.batch.total import Total, mean_square
+from inr_codec.decoding.inspection import inspect
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
-from inr_codec.inspection import inspect
 
 JOURNAL, MEASURES = "journal", "measures"
 MANIFEST, SUMMARY = "manifest.jsonl", "summary.json"

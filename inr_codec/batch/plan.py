@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.config import Config, make_config
+from inr_codec.content_names import Reference
 from inr_codec.errors import ConfigError
-from inr_codec.references import Reference
 
 VERSION = 1
 VOXELS_PER_SECOND = {"fast": 60e3, "default": 40e3, "best": 8e3}

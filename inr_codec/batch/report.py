@@ -26,7 +26,7 @@ from inr_codec.batch.verify import arrays_of
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
 from inr_codec.picture import new_figure
 from inr_codec.progress import duration
-from inr_codec.streams import codec_of, streams_of_key
+from inr_codec.stores.encoded_chunks import codec_of, streams_of_key
 
 LISTED = 200
 """Failed chunks that are listed."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.budget import Curve, allocate
+from inr_codec.batch.allocation import Curve, allocate
 from inr_codec.batch.journal import Journal, Places, read_lines
 from inr_codec.batch.manifest import JOURNAL, MEASURES, Ledger, described, finite, read_manifest, write_manifest
 from inr_codec.batch.plan import MAX_BATCH, Plan, batch_size, batches, together
@@ -25,8 +25,8 @@ from inr_codec.batch.tasks import Tally, Task, encode_jobs, error_text, measure_
 from inr_codec.batch.total import Total
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
-from inr_codec.provenance import describe
-from inr_codec.runtime import threads
+from inr_codec.runtime.threads import threads
+from inr_codec.stores.attributes import describe
 
 MEASURE_SPEEDUP = 100
 """Measuring a chunk is so many times faster than encoding it, at least."""

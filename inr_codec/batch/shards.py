@@ -12,8 +12,8 @@ import numpy as np
 
 from inr_codec.batch.plan import Plan
 from inr_codec.batch.store import Folder
-from inr_codec.bitstream import unpack_stream
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
+from inr_codec.stream.frame import unpack_stream
 
 MISSING = 2**64 - 1
 SPOOL = "spool"

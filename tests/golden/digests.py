@@ -17,19 +17,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ["INR_CODEC_THREADS"] = "1"  # before numba and torch start theirs
-
 import numpy as np
 import zarr
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from make import QUICK, assembled, cases, seamed
 from samples import field
 
 from inr_codec import INRCodec, INRSerializer, decode
 from inr_codec.cli import main as command_line
+
+HERE = Path(__file__).parent
 
 
 def options() -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
@@ -107,12 +105,16 @@ def arrays(folder: Path) -> None:
             assert command_line(words) == 0, words
         assert command_line(["finish", target]) == 0
     done = zarr.open_array(target, mode="r")
-    keys = sorted(path for path in Path(target).rglob("*") if path.is_file() and not path.name.startswith((".", "zarr")))
+    keys = sorted(
+        path for path in Path(target).rglob("*") if path.is_file() and not path.name.startswith((".", "zarr"))
+    )
     show("batch", b"".join(path.read_bytes() for path in keys), np.asarray(done[:]))
 
 
 def main() -> None:
     """Print all digests."""
+    if os.environ.get("INR_CODEC_THREADS") != "1":
+        sys.exit("expected INR_CODEC_THREADS=1 in the environment: one thread makes outputs comparable")
     for path in sorted((HERE / "v1").glob("*.inr")):
         if path.stem == "prior":
             INRCodec(ratio=2, prior=path.with_suffix(".prior").read_text())

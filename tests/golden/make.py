@@ -18,15 +18,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from samples import field
 
 from inr_codec import INRCodec, decode
-from inr_codec.bitstream import PADDING, Layer, LayerType, pack_stream, unpack_stream
-from inr_codec.choose import Candidate, with_residual
+from inr_codec.chunk.intensity import UnitChunk, normalise
+from inr_codec.chunk.selection import all_indices
 from inr_codec.config import Config
-from inr_codec.filter_layer import FilterLayer, pack_filter
-from inr_codec.intensity import UnitChunk, normalise
-from inr_codec.learn_prior import learn_prior
-from inr_codec.prior import make_prior
-from inr_codec.reconstruct import unit_values
-from inr_codec.selection import all_indices
+from inr_codec.decoding.compose import unit_values
+from inr_codec.encoding.choose_layers import Candidate, with_residual
+from inr_codec.encoding.learn_prior import learn_prior
+from inr_codec.layers.filter.payload import FilterLayer, pack_filter
+from inr_codec.layers.network.prior import make_prior
+from inr_codec.stream.frame import PADDING, Layer, LayerType, pack_stream, unpack_stream
 
 QUICK: dict[str, Any] = {"effort": "fast", "steps": 300}
 

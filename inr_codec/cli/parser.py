@@ -1,0 +1,264 @@
+"""The command line ``inr-codec``: encode, decode, inspect, compare, and encoding on clusters.
+
+What goes wrong is one line and status 2; status 1 means that chunks of an array are missing."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import Any, NoReturn, get_args
+
+from inr_codec.cli import volumes as commands
+from inr_codec.config import TARGETS, Effort
+from inr_codec.errors import ConfigError, IncompleteArray, InrCodecError
+from inr_codec.runtime.threads import threads
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it did its work, 1 when chunks failed or are missing, 2 for anything else that a person
+    can cause, 130 when interrupted."""
+    try:
+        options = vars(_parser().parse_args(arguments))
+        options.pop("run")(**options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except IncompleteArray as error:
+        return _complain(str(error), 1)
+    except (InrCodecError, OSError) as error:
+        return _complain(str(error), 2)
+    except Exception as error:
+        if os.environ.get("INR_CODEC_TRACEBACK"):
+            raise
+        return _complain(f"{type(error).__name__}: {error} (INR_CODEC_TRACEBACK=1 shows where)", 2)
+    return 0
+
+
+def script() -> NoReturn:
+    """The installed script: `main`, then away, without waiting for threads where the user did not want to wait."""
+    status = main()
+    if status == INTERRUPTED:
+        os._exit(status)
+    sys.exit(status)
+
+
+def _complain(message: str, status: int) -> int:
+    print("inr-codec: error:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but its errors are one line as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="inr-codec", description="A neural codec for scientific volumes.")
+    parser.add_argument("--version", action="version", version=f"inr-codec {version('inr_codec')}")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    encode = verbs.add_parser("encode", help="a volume (npy, tif, nii, nrrd, zarr) to an encoded zarr array")
+    encode.add_argument("source", help="the volume; NAME.zarr/ARRAY for an array in a group")
+    encode.add_argument("target", help="the zarr array to write, NAME.zarr or NAME.zarr/ARRAY")
+    _add_recipe(encode)
+    _add_cluster(encode)
+    encode.set_defaults(run=_encode)
+
+    decode = verbs.add_parser("decode", help="an encoded zarr array to npy, tif, nii, nrrd or lossless zarr")
+    decode.add_argument("source", help="the zarr array; NAME.zarr/ARRAY for an array in a group")
+    decode.add_argument("target", help="the volume to write; its suffix tells the format")
+    decode.set_defaults(run=commands.decode)
+    for command in (encode, decode):
+        command.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
+        command.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
+    decode.add_argument("--workers", type=_count, default=threads(), help="chunks in work at a time")
+
+    prior = verbs.add_parser("prior", help="learn from sample chunks where fits start: a file for encode --prior")
+    prior.add_argument("source", help="the volume; NAME.zarr/ARRAY for an array in a group")
+    prior.add_argument("target", help="the text file to write")
+    prior.add_argument("--ratio", type=float, default=100.0, help="that the volume will be encoded at (default: 100)")
+    prior.add_argument("--layers", choices=("auto", "network"), help="that it will be encoded with")
+    prior.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: 64,128,128)")
+    prior.add_argument("--samples", type=_count, default=8, help="chunks to learn from (default: 8)")
+    prior.add_argument("--rounds", type=_count, default=60, help="of learning, for each network size (default: 60)")
+    prior.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
+    prior.set_defaults(run=commands.prior)
+
+    plan = verbs.add_parser("plan", help="begin a large array: the plan beside the store, nothing encoded yet")
+    plan.add_argument("source", help="the volume; a path or URL that every worker can read")
+    plan.add_argument("target", help="the zarr array to write; a path or URL that every worker can write to")
+    _add_recipe(plan)
+    plan.add_argument("--overwrite", action="store_true", help="begin anew if the target exists")
+    plan.set_defaults(run=_plan)
+    for name, job, text in (
+        ("measure", "measure", "share the budget out: before run --part, with the same parts"),
+        ("run", "run", "encode what is planned and not done"),
+    ):
+        command = verbs.add_parser(name, help=text)
+        command.add_argument("target", help="the target of inr-codec plan")
+        command.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="this one of N processes' share")
+        command.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
+        _add_cluster(command)
+        command.set_defaults(run=partial(_on_cluster, job))
+    finish = verbs.add_parser("finish", help="the manifest, once all parts have run; status 1 where chunks failed")
+    finish.add_argument("target", help="the target of inr-codec plan")
+    finish.set_defaults(run=partial(_on_cluster, "finish"))
+
+    inspect = verbs.add_parser("inspect", help="what an encoded array or a single stream holds, without decoding it")
+    inspect.add_argument("source", help="a zarr array, or a file that holds one stream")
+    inspect.add_argument("--all", action="store_true", dest="every_chunk", help="list every chunk, not only ten")
+    inspect.set_defaults(run=commands.inspect)
+
+    compare = verbs.add_parser("compare", help="PSNR, SSIM and ratio of a decoded volume, and a picture")
+    compare.add_argument("original", help="the volume as it was")
+    compare.add_argument("decoded", help="the encoded zarr array, or a decoded volume")
+    compare.add_argument("--png", help="draw original, decoded and residual with the blocks' outlines here")
+    compare.set_defaults(run=commands.compare)
+
+    verify = verbs.add_parser("verify", help="check every chunk of an encoded store; status 1 where anything is wrong")
+    verify.add_argument("target", help="a zarr array or group, a path or URL")
+    verify.add_argument("--against", metavar="SOURCE", help="what it was made of: a sample is compared with it")
+    verify.add_argument("--sample", type=_share, default=0.01, help="share of the chunks to compare (default: 1%%)")
+    verify.add_argument("--workers", type=_count, default=threads(), help="chunks in work at a time")
+    verify.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
+    verify.set_defaults(run=partial(_check, "verify"))
+
+    report = verbs.add_parser("report", help="one HTML page about an encoded store: maps, histograms, failed chunks")
+    report.add_argument("target", help="a zarr array or group, a path or URL")
+    report.add_argument("--html", help="the page to write (default: TARGET.html)")
+    report.set_defaults(run=partial(_check, "report"))
+    return parser
+
+
+def _add_recipe(command: argparse.ArgumentParser) -> None:
+    goal = command.add_mutually_exclusive_group()
+    goal.add_argument("--ratio", type=float, help="at least so many times smaller (default: 100)")
+    goal.add_argument("--bpv", type=float, help="at most so many bits per voxel")
+    goal.add_argument("--psnr", type=float, help="at least so many dB (peak = max - min of a chunk)")
+    goal.add_argument("--max-error", type=float, help="no voxel further off than this, in units of the data")
+    goal.add_argument("--lossless", action="store_true", default=None, help="nothing is lost")
+    command.add_argument("--effort", choices=get_args(Effort), help="how long to fit")
+    command.add_argument("--seed", type=int, help="of the random numbers")
+    command.add_argument("--preset", help="'paper' for the settings of the SCI paper")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of INRCodec; may be repeated"
+    )
+    command.add_argument("--prior", metavar="FILE", help="what inr-codec prior learnt")
+    command.add_argument("--segmentation", metavar="FILE", help="network whose masks are kept; FILE's code is run")
+    command.add_argument("--dice-weight", type=float, help="what losing all of a mask counts (1: 3 dB at most)")
+    command.add_argument("--mask", metavar="PATH", help="labels to keep, of the source's shape (on clusters)")
+    command.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: 64,128,128)")
+    command.add_argument("--shards", type=_sides, metavar="Z,Y,X", help="voxels of a shard (on clusters, format 3)")
+    command.add_argument("--zarr-format", type=int, choices=(2, 3), help="3 (default) reads planes cheaply")
+    command.add_argument(
+        "--per-chunk", action="store_true", help="every chunk has the ratio for itself, not the array as a whole"
+    )
+    command.add_argument("--force", action="store_true", help="go on though settings have changed; keep what is done")
+
+
+def _add_cluster(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, or 'local' to start one here")
+    command.add_argument("--workers", type=_count, help="chunks in work at a time; processes of a local cluster")
+    command.add_argument("--gpus", type=_count, default=0, help="one process for each of so many GPUs")
+    command.add_argument("--memory", type=_bytes, help="what a process may take, 8GB say (default: half of its share)")
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the codec, taken out of the options."""
+    settings: dict[str, Any] = {}
+    for item in options.pop("set"):
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise ConfigError(f"expected --set NAME=VALUE, got {item!r}: write for example --set max_blocks=8")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:
+            settings[name] = text
+    for name in (*TARGETS, "effort", "seed", "preset", "segmentation", "dice_weight"):
+        value = options.pop(name)
+        if value is not None:
+            settings[name] = value
+    if (file := options.pop("prior")) is not None:
+        settings["prior"] = commands.read_text(file)
+    if not settings.keys() & set(TARGETS):
+        settings["ratio"] = 100.0
+    return settings
+
+
+def _encode(**options: Any) -> None:
+    """Encode here, or on a cluster."""
+    settings = _settings(options)
+    where = {name: options.pop(name) for name in ("scheduler", "workers", "gpus", "memory")}
+    if where["scheduler"] is not None:
+        from inr_codec.cli import clusters as cluster_commands
+
+        cluster_commands.encode(settings=settings, where=where, **options)
+        return
+    for name in ("shards", "per_chunk", "force", "mask"):
+        if options.pop(name):
+            option = name.replace("_", "-")
+            raise ConfigError(f"expected --{option} with --scheduler, got it alone: add --scheduler local")
+    options["zarr_format"] = options["zarr_format"] or 3
+    commands.encode(settings=settings, workers=where["workers"] or threads(), **options)
+
+
+def _plan(**options: Any) -> None:
+    from inr_codec.cli import clusters as cluster_commands
+
+    cluster_commands.plan(settings=_settings(options), **options)
+
+
+def _on_cluster(job: str, **options: Any) -> None:
+    from inr_codec.cli import clusters as cluster_commands
+
+    getattr(cluster_commands, job)(**options)
+
+
+def _check(job: str, **options: Any) -> None:
+    from inr_codec.cli import checks as check_commands
+
+    getattr(check_commands, job)(**options)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return int(text)
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    return tuple(_count(side) for side in text.split(","))
+
+
+def _share(text: str) -> float:
+    number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share as 1% or 0.01, got {text!r}")
+    return number
+
+
+def _part(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not 1 <= _count(part) <= _count(parts):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, got {text!r}")
+    return int(part), int(parts)
+
+
+def _bytes(text: str) -> float:
+    units = {"": 1, "B": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+    number = text.upper().removesuffix("B").removesuffix("I")
+    unit = number[-1:] if number[-1:] in units else ""
+    try:
+        return float(number.removesuffix(unit)) * units[unit]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a size as 8GB, got {text!r}") from None

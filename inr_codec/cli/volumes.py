@@ -1,0 +1,236 @@
+"""What the command line does, as functions that take paths, write volumes and print what came of it."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import product
+from math import ceil, prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from inr_codec import inspect as inspect_stream
+from inr_codec import io, metrics
+from inr_codec.batch.plan import Plan, default_chunks
+from inr_codec.batch.store import new_array
+from inr_codec.config import Config
+from inr_codec.errors import ConfigError
+from inr_codec.progress import Progress, duration, voxels_per_second
+from inr_codec.stores.attributes import record
+from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
+
+LISTED_CHUNKS = 10
+
+
+def encode(
+    source: str,
+    target: str,
+    *,
+    settings: dict[str, Any],
+    chunks: tuple[int, ...] | None,
+    zarr_format: Literal[2, 3],
+    workers: int,
+    overwrite: bool,
+    progress: bool,
+) -> None:
+    """Write a volume as a zarr array of INRCodec(**settings) chunks; names and spacing of the axes go along."""
+    volume = io.load(source)
+    array = volume.array
+    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
+    chunks = chunks or default_chunks(shape)
+    if len(chunks) != len(shape) or 0 in shape:
+        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
+    chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
+    _need_group(Path(target).parent, zarr_format)
+    with io.finished(target, overwrite=overwrite) as part:
+        plan = Plan(
+            source=source,
+            target=target,
+            array="",
+            shape=shape,
+            dtype=dtype.str,
+            chunks=chunks,
+            shards=None,
+            zarr_format=zarr_format,
+            settings=settings,
+            axes=volume.axes,
+            attributes=volume.attributes,
+        )
+        encoded = new_array(plan, str(part))
+        work = _copy("encoding", array, encoded, chunks, workers, progress)
+        record(encoded, settings)
+        stored = sum(len(stream) for _, stream in stored_streams(encoded))
+    whole = prod(shape) * dtype.itemsize
+    ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"
+    print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {work}")
+
+
+def prior(
+    source: str,
+    target: str,
+    *,
+    ratio: float,
+    layers: Literal["auto", "network"] | None,
+    chunks: tuple[int, ...] | None,
+    samples: int,
+    rounds: int,
+    progress: bool,
+) -> None:
+    """Learn a prior from chunks spread over a volume, and write its text."""
+    from inr_codec.encoding.learn_prior import learn_prior
+
+    array = io.load(source).array
+    chunks = chunks or default_chunks(tuple(array.shape))
+    if len(chunks) != len(array.shape):
+        raise ConfigError(f"expected chunks with a side for each of {array.shape!r}, got {chunks!r}: change --chunks")
+    corners = list(product(*[range(0, max(side - chunk, 0) + 1, chunk) for side, chunk in zip(array.shape, chunks)]))
+    chosen = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, samples).astype(int))]
+    taken = [np.asarray(array[tuple(slice(a, a + n) for a, n in zip(corner, chunks))]) for corner in chosen]
+    bar: list[Progress] = []
+
+    def on_size(done: int, of: int) -> None:
+        if not bar:
+            shown = progress or sys.stderr.isatty()
+            bar.append(Progress("learning", of, of, stream=sys.stderr, shown=shown))
+        bar[0].step(1)
+
+    learnt = learn_prior(taken, Config(ratio=ratio, layers=layers), rounds=rounds, on_size=on_size)
+    bar[0].close()
+    Path(target).write_text(learnt.text, encoding="ascii")
+    size = f"{len(learnt.text):,} characters"
+    print(f"{target}: starts of {len(learnt.starts)} network sizes, {size}, {learnt.digest.hex()}")
+
+
+def read_text(path: str) -> str:
+    """The text of a file; ConfigError where there is none."""
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected a file that inr-codec prior wrote, got {path!r} ({error}): learn one") from None
+
+
+def decode(source: str, target: str, *, workers: int, overwrite: bool, progress: bool) -> None:
+    """Write an array as npy, tif, nii, nrrd or lossless zarr, whatever the suffix of the target says."""
+    volume = io.load(source)
+    array, shape = volume.array, tuple(volume.array.shape)
+    chunks = tuple(getattr(array, "chunks", shape))
+    with io.create(
+        target,
+        shape,
+        array.dtype,
+        chunks=chunks,
+        axes=volume.axes,
+        attributes=volume.attributes,
+        overwrite=overwrite,
+    ) as out:
+        work = _copy("decoding", array, out, chunks, workers, progress)
+    print(f"{target}: {_sides(shape)} {array.dtype}, {work}")
+
+
+def inspect(source: str, *, every_chunk: bool) -> None:
+    """Print what one stream holds, or a line for each chunk of an array and the sum; nothing is decoded."""
+    if Path(source).is_file():
+        print(inspect_stream(Path(source).read_bytes()))
+        return
+    array = io.load(source).array
+    told = [(first, inspect_stream(stream)) for first, stream in stored_streams(array)]
+    print(f"{source}: {_sides(array.shape)} {array.dtype} in chunks of {_sides(array.chunks)}, {len(told)} stored")
+    print(f"{'chunk at':>18} {'bytes':>10} {'ratio':>8} {'blocks':>6} {'parameters':>10} {'PSNR':>7}")
+    for first, one in told if every_chunk else told[:LISTED_CHUNKS]:
+        reached = "-" if one.psnr is None else f"{one.psnr:.2f}"
+        place = ",".join(map(str, first))
+        print(f"{place:>18} {one.bytes:>10,} {one.ratio:>8.1f} {len(one.blocks):>6} {one.parameters:>10,} {reached:>7}")
+    if len(told) > LISTED_CHUNKS and not every_chunk:
+        print(f"{'...':>18} and {len(told) - LISTED_CHUNKS} more (--all lists them)")
+    if told:
+        stored = sum(one.bytes for _, one in told)
+        sections: Counter[str] = Counter()
+        for _, one in told:
+            sections.update(one.bytes_by_section)
+        ratio = sum(one.ratio * one.bytes for _, one in told) / stored
+        print(f"{'all':>18} {stored:>10,} {ratio:>8.1f}")
+        print("sections:", ", ".join(f"{name} {size:,} ({size / stored:.1%})" for name, size in sections.items()))
+
+
+def compare(original: str, decoded: str, *, png: str | None) -> None:
+    """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
+    first, second = io.load(original).array, io.load(decoded).array
+    if tuple(first.shape) != tuple(second.shape):
+        raise ConfigError(f"expected volumes of one shape, got {first.shape!r} and {second.shape!r}: compare others")
+    before, after = np.asarray(first[...]), np.asarray(second[...])
+    psnr, ssim = f"{metrics.psnr(before, after):.2f} dB", _similarity(before, after)
+    rows = {"PSNR (peak = max - min)": psnr, "SSIM (range = max - min)": ssim}
+    if before.dtype.kind in "iu":
+        rows[f"PSNR (peak of {before.dtype})"] = f"{metrics.psnr(before, after, peak='dtype'):.2f} dB"
+    finite = np.isfinite(before)
+    rows["largest error"] = f"{np.max(np.abs(after[finite].astype(np.float64) - before[finite])):g}"
+    title, outlines = f"{Path(original).name}: PSNR {psnr}, SSIM {ssim}", Outlines()
+    if hasattr(second, "metadata"):
+        stored, outlines = sum(len(stream) for _, stream in stored_streams(second)), outlines_of(second)
+        ratio = metrics.compression_ratio(before.nbytes, max(stored, 1))
+        rows["bytes"] = f"{before.nbytes:,} in {stored:,}, {ratio:.1f} times smaller"
+        rows["bits per voxel"] = f"{metrics.bits_per_voxel(stored, before.size):.4f}"
+        title += f", {ratio:.1f} times smaller"
+    if png is not None:
+        from inr_codec.picture import save_comparison
+
+        save_comparison(png, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks)
+        rows["picture"] = png
+    for name, value in rows.items():
+        print(f"{name:<26} {value}")
+
+
+def _need_group(folder: Path, zarr_format: Literal[2, 3]) -> None:
+    """A new zarr group where an array is to go into one, GROUP.zarr/ARRAY, and there is none yet."""
+    if folder.suffix == ".zarr" and not folder.exists():
+        import zarr
+
+        zarr.open_group(str(folder), mode="w-", zarr_format=zarr_format)
+
+
+def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers: int, progress: bool) -> str:
+    """``target[...] = source[...]`` chunk by chunk on threads; says how long it took. The first error ends it."""
+    shape = tuple(source.shape)
+    count = prod(ceil(side / chunk) for side, chunk in zip(shape, chunks))
+    bar = Progress(verb, count, prod(shape), stream=sys.stderr, shown=progress or sys.stderr.isatty())
+
+    def copy(region: tuple[slice, ...]) -> int:
+        target[region] = np.asarray(source[region])
+        return prod(part.stop - part.start for part in region)
+
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for done in as_completed([pool.submit(copy, region) for region in _regions(shape, chunks)]):
+            bar.step(done.result())
+    except KeyboardInterrupt:
+        bar.close()
+        print("inr-codec: ending the chunks in work; Ctrl-C again leaves at once", file=sys.stderr, flush=True)
+        raise
+    finally:
+        bar.close()
+        pool.shutdown(cancel_futures=True)
+    return f"{count} chunks in {duration(bar.seconds)}, {voxels_per_second(bar.rate)}"
+
+
+def _regions(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    for corner in product(*(range(0, side, chunk) for side, chunk in zip(shape, chunks))):
+        yield tuple(slice(start, min(start + chunk, side)) for start, chunk, side in zip(corner, chunks, shape))
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _similarity(before: Any, after: Any) -> str:
+    """SSIM in three dimensions, for a stack too thin for that the mean over its planes, or why there is none."""
+    finite = before[np.isfinite(before)]
+    span = float(finite.max()) - float(finite.min())
+    whole = [(before, after)]
+    while whole[0][0].ndim > 3 or (whole[0][0].ndim == 3 and len(whole[0][0]) < metrics.SSIM_WINDOW):
+        whole = [planes for pair in whole for planes in zip(*pair)]
+    try:
+        return f"{np.mean([metrics.ssim(a, b, data_range=span) for a, b in whole]):.4f}"
+    except ConfigError:
+        return "none, the volume is constant or too small"

@@ -1,0 +1,103 @@
+"""From bytes to voxels: the layers of a stream, evaluated only where they are asked for."""
+
+from collections.abc import Sequence
+from operator import index
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.chunk.boxes import boxes
+from inr_codec.chunk.intensity import restore
+from inr_codec.chunk.selection import Indices, all_indices, split_selection
+from inr_codec.decoding.compose import AT_ONCE, fill_values
+from inr_codec.errors import ConfigError
+from inr_codec.layers.lossless import unpack_lossless
+from inr_codec.layers.mask import apply_mask, unpack_mask
+from inr_codec.layers.network.payload import evaluate_network_at, unpack_network
+from inr_codec.stream.byteio import as_bytes
+from inr_codec.stream.frame import Header, Layer, LayerType, unpack_stream
+
+
+def decode(
+    data: bytes | bytearray | memoryview,
+    *,
+    selection: Any = None,
+    step: int | Sequence[int] | None = None,
+    shape: Sequence[int] | None = None,
+) -> NDArray[Any]:
+    """The array in a stream, or a part of it, or the whole on another grid.
+
+    selection: any numpy selection without new axes; the result equals `decode(data)[selection]`, but only the voxels
+    that it needs are evaluated. step: every step-th voxel along each axis (one number, or one per axis), equal to
+    `decode(data)[::step, ...]`. shape: the chunk's extent sampled anew on a grid of that shape, first and last
+    voxel kept; only networks are defined between voxels, so the stream must have been written with layers="network".
+
+    Raises CorruptChunk or UnsupportedFormat for bytes that cannot be read, ConfigError for arguments that do not fit.
+    """
+    if sum(argument is not None for argument in (selection, step, shape)) > 1:
+        raise ConfigError("expected at most one of selection=, step= and shape=, got more: call decode once for each")
+    header, layers = unpack_stream(as_bytes(data))
+    if shape is not None:
+        return _finish(_resample(header, layers, shape), header)
+    if step is not None:
+        steps = _whole_numbers(step if isinstance(step, Sequence) else (step,) * len(header.shape), header, "step")
+        selection = tuple(slice(None, None, n) for n in steps)
+    if header.dtype is None:
+        values = unpack_lossless(layers[0].payload, header.shape, "F" if header.fortran else "C")
+        if header.big_endian and values.dtype != values.dtype.newbyteorder(">"):
+            values = values.byteswap(inplace=True).view(values.dtype.newbyteorder(">"))
+        if selection is not None:
+            split_selection(selection, header.shape)
+            values = values[selection]
+        return _finish(values, header)
+    indices, rest = (all_indices(header.shape), None) if selection is None else split_selection(selection, header.shape)
+    values = voxels(header, layers, indices)
+    return _finish(values if rest is None else values[rest], header)
+
+
+def _whole_numbers(values: Sequence[int], header: Header, name: str) -> tuple[int, ...]:
+    """One number above 0 for each axis."""
+    try:
+        numbers = tuple(index(value) for value in values)
+    except TypeError:
+        numbers = ()
+    if len(numbers) != len(header.shape) or any(n < 1 for n in numbers):
+        axes = f"each of {len(header.shape)} axes"
+        raise ConfigError(f"expected {name}= with a whole number above 0 for {axes}, got {values!r}: change it")
+    return numbers
+
+
+def _finish(values: NDArray[Any], header: Header) -> NDArray[Any]:
+    """Byte order and memory order of the chunk that was encoded."""
+    dtype = values.dtype.newbyteorder(">") if header.big_endian else values.dtype
+    return np.asarray(values, dtype, order="F" if header.fortran else "C")
+
+
+def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any]:
+    """Values at the outer product of `indices`, in the byte order and memory order of the chunk."""
+    assert header.dtype is not None
+    assert header.intensity is not None
+    dtype = header.dtype.newbyteorder(">" if header.big_endian else "=")
+    values: NDArray[Any] = np.zeros([len(index) for index in indices], dtype, order="F" if header.fortran else "C")
+    fill_values(values, layers, header.shape, indices, header.intensity, header.dtype)
+    for layer in layers:
+        if layer.type == LayerType.MASK:
+            mask = unpack_mask(layer.payload, header.shape, header.dtype.itemsize)
+            for box in boxes(values.shape, AT_ONCE):
+                part = np.array(values[box], header.dtype, order="C")
+                apply_mask(part, mask, [index[side] for index, side in zip(indices, box, strict=True)])
+                values[box] = part
+    return values
+
+
+def _resample(header: Header, layers: list[Layer], wanted: Sequence[int]) -> NDArray[Any]:
+    shape = _whole_numbers(wanted, header, "shape")
+    if [layer.type for layer in layers] != [LayerType.NETWORK] or header.dtype is None or header.intensity is None:
+        names = [layer.type.name.lower() for layer in layers] or ["constant"]
+        advice = "use step=, or encode with layers='network' and deblock=False"
+        raise ConfigError(f"expected a stream of networks alone, got layers {names}: {advice}")
+    sides = zip(header.shape, shape, strict=True)
+    positions = [np.linspace(0, n - 1, m) if m > 1 else np.array([(n - 1) / 2]) for n, m in sides]
+    unit = evaluate_network_at(unpack_network(layers[0].payload, header.shape), positions)
+    return restore(unit, header.intensity, header.dtype)

@@ -1,0 +1,142 @@
+"""What a stream says of itself: read from its header and layers, no voxel evaluated."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inr_codec.layers.correction.payload import unpack_bound
+from inr_codec.layers.lossless import unpack_dtype
+from inr_codec.layers.network.blocks import Block
+from inr_codec.layers.network.payload import NetworkLayer, unpack_network
+from inr_codec.networks.shape import NetworkShape
+from inr_codec.stream.byteio import as_bytes
+from inr_codec.stream.frame import Header, Layer, LayerType, unpack_stream
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is known of an encoded chunk without decoding it. Figures that a stream does not have are None.
+
+    dtype: in its own byte order. order: "C" or "F". lo, hi: range of the voxels that are not masked. layers: names in
+    the order of the stream. blocks, widths: of the network layer, one entry per block (widths are empty for a block
+    that is stored as its mean); blocks have offset, shape and level. parameters: of all its networks. architecture
+    (of the networks: "funnel", "siren" with a funnel ratio of 1, "nerf"), depth, w0 (of sines): settings that they
+    share. bytes: of the stream; bytes_by_section: "header" (with the framing of all layers) and every layer's payload,
+    adding up to bytes. ratio: bytes of the chunk / bytes. psnr (dB, peak = hi - lo) and
+    max_error (in the chunk's units): measured at encoding, over the voxels that are not masked, rounded to the worse.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: str
+    lo: float | None
+    hi: float | None
+    layers: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    widths: tuple[tuple[int, ...], ...]
+    parameters: int
+    architecture: str | None
+    depth: int | None
+    w0: float | None
+    bytes: int
+    bytes_by_section: dict[str, int]
+    ratio: float
+    psnr: float | None
+    max_error: float | None
+
+    @property
+    def bpv(self) -> float:
+        """Bits per voxel."""
+        return 8 * self.bytes / max(math.prod(self.shape), 1)
+
+    def __str__(self) -> str:
+        big = ", big-endian" if self.dtype.byteorder == ">" else ""
+        sides = " x ".join(map(str, self.shape)) or "a single value"
+        rows = {
+            "chunk": f"{sides}, {self.dtype.name}{big}, order {self.order}",
+            "size": f"{self.bytes:,} bytes, ratio {self.ratio:.1f}, {self.bpv:.4f} bits per voxel",
+            "sections": ", ".join(f"{name} {size:,}" for name, size in self.bytes_by_section.items()),
+        }
+        if self.lo is not None:
+            rows["range"] = f"{self.lo:g} to {self.hi:g}"
+        if self.psnr is not None:
+            worst = "not known" if self.max_error is None else f"{self.max_error:.4g}"
+            rows["reached"] = f"PSNR {self.psnr:.2f} dB, largest error {worst}"
+        if self.depth is not None:
+            rows["networks"] = f"{self.architecture}, {self.parameters:,} parameters, {self.depth} layers"
+            rows["networks"] += "" if self.w0 is None else f", w0 = {self.w0:g}"
+            rows["blocks"] = f"{len(self.blocks)}"
+            for block, widths in zip(self.blocks, self.widths, strict=True):
+                spans = zip(block.offset, block.shape, strict=True)
+                place = ", ".join(f"{start}:{start + side}" for start, side in spans)
+                rows[f"  [{place}]"] = "-".join(map(str, widths)) if widths else "its mean"
+        left = max(map(len, rows))
+        return "\n".join(f"{name:<{left}}  {text}" for name, text in rows.items())
+
+
+def inspect(data: bytes | bytearray | memoryview) -> Inspection:
+    """What a stream holds. Raises CorruptChunk or UnsupportedFormat for bytes that are none."""
+    stream = as_bytes(data)
+    size = len(stream)
+    header, layers = unpack_stream(stream)
+    dtype = _dtype(header, layers)
+    networks = [unpack_network(layer.payload, header.shape) for layer in layers if layer.type == LayerType.NETWORK]
+    shapes = [shape for network in networks for shape in _shapes(network, len(header.shape))]
+    lo, hi = (None, None) if header.intensity is None else (header.intensity.lo, header.intensity.hi)
+    psnr, max_error = reached_of(header, layers)
+    return Inspection(
+        shape=header.shape,
+        dtype=dtype,
+        order="F" if header.fortran else "C",
+        lo=lo,
+        hi=hi,
+        layers=tuple(layer.type.name.lower() for layer in layers),
+        blocks=tuple(block for network in networks for block in network.blocks),
+        widths=tuple(shape.widths if shape else () for shape in shapes),
+        parameters=sum(shape.parameters for shape in shapes if shape),
+        architecture=networks[0].architecture if networks else None,
+        depth=networks[0].depth if networks else None,
+        w0=networks[0].w0 or None if networks else None,
+        bytes=size,
+        bytes_by_section=_sections(layers, size),
+        ratio=math.prod(header.shape) * dtype.itemsize / size,
+        psnr=psnr,
+        max_error=max_error,
+    )
+
+
+def reached_of(header: Header, layers: list[Layer]) -> tuple[float | None, float | None]:
+    """PSNR (dB) and largest error (in the chunk's units) that a stream tells of itself, None where not measured."""
+    if header.dtype is None:
+        return math.inf, 0.0
+    if header.reached is None or header.intensity is None:
+        return None, None
+    for layer in layers:
+        if layer.type == LayerType.CORRECTION:
+            return header.reached.psnr, unpack_bound(layer.payload)
+    if header.intensity.constant and header.reached.max_error > 0:  # stored as its mean: the range is not known
+        return header.reached.psnr, None
+    return header.reached.psnr, header.reached.max_error * (header.intensity.hi - header.intensity.lo)
+
+
+def _dtype(header: Header, layers: list[Layer]) -> np.dtype[Any]:
+    dtype: np.dtype[Any]
+    if header.dtype is not None:
+        dtype = header.dtype
+    else:
+        dtype = unpack_dtype(layers[0].payload)
+    return dtype.newbyteorder(">") if header.big_endian else dtype
+
+
+def _shapes(network: NetworkLayer, dims: int) -> list[NetworkShape | None]:
+    return [network.shape_of(block, dims) if block.size else None for block in network.networks]
+
+
+def _sections(layers: list[Layer], size: int) -> dict[str, int]:
+    sections = {"header": size - sum(len(layer.payload) for layer in layers)}
+    for layer in layers:
+        name = layer.type.name.lower()
+        sections[name] = sections.get(name, 0) + len(layer.payload)
+    return sections

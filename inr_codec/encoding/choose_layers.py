@@ -1,0 +1,225 @@
+"""Which layers a chunk gets, and how many bytes each: whatever leaves the least squared error at the same total."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.selection import all_indices
+from inr_codec.config import Config
+from inr_codec.decoding.compose import deblock_strength, pack_deblock
+from inr_codec.encoding.psnr_search import DECIBELS_PER_OCTAVE
+from inr_codec.layers.deblocking.filter import STRENGTHS, choose_faces, faces
+from inr_codec.layers.filter.encode import encode_filter
+from inr_codec.layers.filter.payload import apply_filter
+from inr_codec.layers.network.encode import FittedNetworks, encode_network, fit_networks
+from inr_codec.layers.network.payload import evaluate_network, unpack_network
+from inr_codec.layers.network.plan import plan_network
+from inr_codec.layers.residual.encode import LAMBDA, ResidualEncoder
+from inr_codec.stream.frame import Layer, LayerType
+
+STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))  # of the rms error's code, so that every strength has one
+FRAME = 4
+"""Bytes that the frame of one layer takes at most: its type and its length."""
+
+NETWORK_BYTES_PER_VOXEL = {
+    "fast": (1 / 320,),
+    "default": (1 / 640, 1 / 320),
+    "best": (1 / 640, 1 / 400, 1 / 320, 1 / 256),
+}
+"""What networks are worth: more than this is better spent on the residual (benchmarks/FIDELITY.md)."""
+RESIDUAL_LEAST = 40
+RESIDUAL_EFFORT = {"fast": 1, "default": 1, "best": 2}
+FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
+"""Bytes kept for the filter while the other layers are chosen."""
+CATCH_UP = 0.3, 2.0
+"""Decibels that a long fit may gain on a short one: at least so many, and so many times the networks' share of all
+bytes more (FIDELITY.md)."""
+PROMISING = -0.1
+"""Decibels after a short fit from which on the second amount of networks was always better than the first."""
+SHORT_SHARE = 0.1
+"""Steps of the short fit, as a share of the long one's."""
+LONG_FIT = 12000
+"""Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little (FIDELITY.md)."""
+STEEPER = 1.1
+"""Times the formula of `price_of_byte`, what a byte was measured to take off (FILTER.md)."""
+DEBLOCK_RESERVE = 8
+"""Bytes kept back for a deblocking layer, beside one bit per face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Layers, the unit intensities they decode to, their mean squared error, the step of the residual layer (or 0).
+
+    fitted: their networks, before they were quantised; encoder: that of the residual layer.
+    """
+
+    layers: tuple[Layer, ...]
+    decoded: NDArray[np.float32]
+    error: float
+    step: float = 0.0
+    fitted: FittedNetworks | None = None
+    encoder: ResidualEncoder | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the layers with their frames, at most."""
+        return sum(len(layer.payload) + FRAME for layer in self.layers)
+
+
+def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]:
+    """Layers of at most `n_bytes` bytes in all, framing included; none if nothing fits.
+
+    Without networks first; then, unless a short fit shows that they lose, with networks of more and more bytes, as long
+    as that lowers the error; where the short fit promises much, from the second amount on. The best effort finds the
+    bytes for networks with fits of the default effort, and keeps those networks where the long fit diverges. All are
+    compared under residual layers of little effort; that of the one that is chosen goes on from there, before the
+    filter learns from it and after.
+    """
+    if n_bytes <= FRAME:
+        return []
+    if config.layers == "network":
+        return list(with_networks(chunk, n_bytes, config).layers)
+    reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
+    base, best = choose_networks(chunk, n_bytes, reserve, config)
+    if best.encoder:
+        again = residual_on(chunk, base, n_bytes - reserve, best.encoder, RESIDUAL_EFFORT[config.effort])
+        best = again if again.error < best.error else best
+    return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
+
+
+def choose_networks(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config) -> tuple[Candidate, Candidate]:
+    """The networks of `choose_layers`, or none, and those with a residual layer, in all but `reserve` bytes."""
+    base = Candidate((), np.zeros_like(chunk.unit), math.inf)
+    best = with_residual(chunk, base, n_bytes - reserve)
+    budgets = network_budgets(chunk, n_bytes, reserve, config)
+    promise = gain_of_networks(chunk, best, budgets[0], config) if best.step else PROMISING
+    if promise < -CATCH_UP[0] - CATCH_UP[1] * budgets[0] / n_bytes:
+        budgets = []
+    elif config.effort == "best":
+        quick = replace(config, effort="default")
+        found: tuple[Candidate, Candidate, int] | None = None
+        for budget in budgets:
+            networks = with_networks(chunk, budget, quick)
+            candidate = with_residual(chunk, networks, n_bytes - reserve)
+            if found is None or candidate.error < found[1].error:
+                found = networks, candidate, budget
+        assert found is not None
+        budgets = [found[2]]
+        if found[1].error < best.error:
+            base, best = found[:2]
+    elif promise > PROMISING:
+        budgets = budgets[1:] or budgets
+    for budget in budgets:
+        networks = with_networks(chunk, budget, config)
+        if not networks.layers:
+            continue
+        candidate = with_residual(chunk, networks, n_bytes - reserve)
+        if candidate.error >= best.error:
+            break
+        base, best = networks, candidate
+    return base, best
+
+
+def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config) -> list[int]:
+    """Bytes to try for networks: fixed numbers of bytes per voxel, or half of a short stream, and then all of it."""
+    budgets = [int(share * chunk.unit.size) for share in NETWORK_BYTES_PER_VOXEL[config.effort]]
+    useful = [budget for budget in budgets if budget <= n_bytes // 2]
+    return useful or [n_bytes // 2, n_bytes - reserve]
+
+
+def gain_of_networks(chunk: UnitChunk, without: Candidate, budget: int, config: Config) -> float:
+    """Decibels that networks of `budget` bytes gain on none after a short fit; PROMISING where all fits are short.
+
+    Compared at the residual layer's `step`, where both streams have about the same error, so that their bytes tell; the
+    difference of the errors and that of the bytes are put together by a usual rate-distortion slope.
+    """
+    steps = plan_network(chunk, budget, config).settings.schedule.steps
+    if steps < LONG_FIT:
+        return PROMISING
+    networks = with_networks(chunk, budget, replace(config, steps=int(steps * SHORT_SHARE)))
+    if not networks.layers:
+        return -math.inf
+    coded = ResidualEncoder(chunk.unit - networks.decoded, weights=chunk.weights).encode_at_step(without.step, effort=0)
+    with_error = chunk.squared_error(networks.decoded + coded.decoded)
+    with_size = networks.bytes + FRAME + len(coded.payload)
+    less_error = 10 * math.log10(max(without.error, 1e-30) / max(with_error, 1e-30))
+    return less_error + DECIBELS_PER_OCTAVE * math.log2(without.bytes / with_size)
+
+
+def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int) -> Candidate:
+    """`base` and a residual layer of little effort, `n_bytes` in all; `base` where too little is left for one."""
+    if n_bytes - base.bytes - FRAME < RESIDUAL_LEAST:
+        return base
+    encoder = ResidualEncoder(chunk.unit - base.decoded, weights=chunk.weights)
+    return residual_on(chunk, base, n_bytes, encoder, 0)
+
+
+def residual_on(chunk: UnitChunk, base: Candidate, n_bytes: int, encoder: ResidualEncoder, effort: int) -> Candidate:
+    """`base` and a residual layer by `encoder`, which goes on from its last one, `n_bytes` in all."""
+    coded = encoder.encode(n_bytes - base.bytes - FRAME, effort)
+    decoded = base.decoded + coded.decoded
+    layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
+    return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step, encoder=encoder)
+
+
+def price_of_byte(chunk: UnitChunk, best: Candidate, n_bytes: int) -> float:
+    """Share of the squared error that one more byte takes off the layers of `best`.
+
+    Where the last one is a residual layer, its quantiser tells: it spends bits up to where one takes off `LAMBDA`
+    squared steps. Masked voxels have no error.
+    """
+    if not best.step:
+        return math.log(10) / 10 * DECIBELS_PER_OCTAVE / math.log(2) / n_bytes
+    counted = chunk.unit.size if chunk.valid is None else max(int(np.count_nonzero(chunk.valid)), 1)
+    return STEEPER * 8 * LAMBDA * best.step**2 / (max(best.error, 1e-30) * counted)
+
+
+def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate:
+    """`best` with a filter layer, in `n_bytes`; what a filter leaves of its bytes goes to the layer before it."""
+    scale = best.step or 3 * math.sqrt(best.error)
+    room = n_bytes - best.bytes - FRAME
+    price = price_of_byte(chunk, best, n_bytes)
+    found = encode_filter(chunk, best.decoded, scale, room, price, effort=config.effort, seed=config.seed)
+    taken = 0 if found is None else len(found[0]) + FRAME
+    if best.encoder:
+        again = residual_on(chunk, base, n_bytes - taken, best.encoder, 0)
+    else:
+        again = with_networks(chunk, n_bytes - taken, config, best.fitted)
+    best = again if again.error < best.error else best
+    if found is None:
+        return best
+    layer = Layer(LayerType.FILTER, found[0])
+    decoded = apply_filter(best.decoded, layer.payload)
+    return Candidate((*best.layers, layer), decoded, chunk.squared_error(decoded), best.step)
+
+
+def with_networks(chunk: UnitChunk, n_bytes: int, config: Config, fitted: FittedNetworks | None = None) -> Candidate:
+    """Networks (those that are `fitted`, if there are any) and, where it lowers the error, the deblocking filter.
+
+    Without layers where no network fits.
+    """
+    unit = chunk.unit
+    wanted = config.deblock is not False
+    room = n_bytes - FRAME - DEBLOCK_RESERVE * wanted
+    fitted = fitted or fit_networks(chunk, room, config)
+    payload = encode_network(chunk, room, config, fitted)
+    if payload is None:
+        return Candidate((), np.zeros_like(unit), math.inf)
+    layers: tuple[Layer, ...] = (Layer(LayerType.NETWORK, payload),)
+    layer = unpack_network(payload, unit.shape)
+    decoded = evaluate_network(layer, all_indices(unit.shape))
+    room = n_bytes - 2 * FRAME - len(payload) - 1 - (len(faces(layer.blocks)) + 7) // 8
+    plain = Candidate(layers, decoded, chunk.squared_error(decoded), 0.0, fitted)
+    if not wanted or len(layer.blocks) == 1 or room < 0:
+        return plain
+    rms = math.sqrt(max(plain.error, 1e-18))
+    code = min(max(round(-4 * math.log2(rms)), STRONGEST), 255)
+    which, bits, filtered = choose_faces(unit, decoded, layer.blocks, deblock_strength(code), valid=chunk.valid)
+    if not any(bits) or (chunk.structure is not None and chunk.structure.loses(filtered, decoded)):
+        return plain
+    packed = pack_deblock(code - 4 * round(math.log2(STRENGTHS[which])), bits)
+    layers = (*layers, Layer(LayerType.DEBLOCK, packed))
+    return Candidate(layers, filtered, chunk.squared_error(filtered), 0.0, fitted)

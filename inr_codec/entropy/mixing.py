@@ -1,0 +1,69 @@
+"""Logistic mixing of adaptive probabilities, in integers: the model behind every bit of the residual layer.
+
+A bit has n contexts. Each points to a counted probability p_i (see `entropy.adapt_counted`), whose logit, weakened
+while it has seen few bits, is an input:
+
+    s_i = stretch(p_i) c(n_i) / 256,  c(n) = 256 (n + 1/2) / (n + 2)      P = squash(sum of w_i s_i / 2^16)
+
+and the weights follow the gradient of the code length: w_i += 20 (bit - P) s_i / 2^20 with P in units of 2^-16.
+One more input s_n, a bias or a prediction from elsewhere, is set by the caller.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from inr_codec.entropy.range_coder import (
+    COUNTED_HALF,
+    SQUASH,
+    STRETCH,
+    STRETCH_LIMIT,
+    adapt_counted,
+    decode_bit,
+    encode_bit,
+)
+from inr_codec.runtime.kernels import inner
+
+COUNT_LIMIT = 400
+INDEX = (1 << 32) - 1
+"""Anding a place of a table with it spares the kernel the test for a negative one."""
+INDEX = (1 << 32) - 1
+"""Anding a place of a table with it spares the kernel the test for a negative one."""
+RATE, RATE_SHIFT = 20, 20
+ONE_WEIGHT = 1 << 16
+CONFIDENCE = np.array([(256 * (2 * n + 1) + n + 2) // (2 * n + 4) for n in range(1024)], np.int16)
+
+
+def new_tables(entries: int) -> npt.NDArray[np.uint32]:
+    """Counted probabilities of one half."""
+    return np.full(entries, COUNTED_HALF, np.uint32)
+
+
+@inner()
+def predict(tables, base, contexts, weights, inputs, n):
+    """P(bit = 1) in units of 2^-16 from the probabilities tables[base + contexts[i]], i < n; fills inputs[:n]."""
+    total = weights[n] * inputs[n]
+    for i in range(n):
+        entry = np.int64(tables[(base + contexts[i]) & INDEX])
+        s = (STRETCH[entry >> 20] * CONFIDENCE[entry & 1023]) >> 8
+        inputs[i] = s
+        total += weights[i] * s
+    total = min(max(total >> 16, -STRETCH_LIMIT), STRETCH_LIMIT)
+    return np.int64(SQUASH[total + STRETCH_LIMIT])
+
+
+@inner()
+def code(state, buffer, tables, base, contexts, weights, inputs, n, bit):
+    """Write a bit, or read one where it is None, under n contexts; weights and probabilities learn it."""
+    p = predict(tables, base, contexts, weights, inputs, n)
+    if bit is None:
+        coded = decode_bit(state, buffer, p)
+    else:
+        encode_bit(state, buffer, p, bit)
+        coded = bit
+    error = ((coded << 16) - p) * RATE
+    for i in range(n + 1):
+        weights[i] += (error * inputs[i] + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT
+    for i in range(n):
+        k = (base + contexts[i]) & INDEX
+        tables[k] = adapt_counted(np.int64(tables[k]), coded, COUNT_LIMIT)
+    return coded

@@ -1,0 +1,196 @@
+"""Writing the correction layer: the coarsest lattice that keeps every voxel within a bound, on a base where it pays."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inr_codec.chunk.boxes import as_3d
+from inr_codec.chunk.intensity import Intensity, normalise
+from inr_codec.chunk.selection import all_indices
+from inr_codec.layers.correction.error_coder import Levels
+from inr_codec.layers.correction.level_coder import encode_levels
+from inr_codec.layers.correction.offset_coder import MOST_BASE, encode_corrections
+from inr_codec.layers.correction.payload import MOST_LEVELS, Lattice, base_levels, base_values, pack_correction
+from inr_codec.layers.residual.encode import ResidualEncoder
+from inr_codec.stream.frame import Layer, LayerType
+
+FIRST, RATIO = 3.0, 1.5
+"""Step of a residual layer over the bound: the first one that is tried, and the next ones over the one before."""
+HOPELESS = 1.25
+"""A base that is so much worse than none ends the search."""
+SHORT, RICH = 200, 5 / 16
+"""Streams of fewer bytes, or of more bytes per voxel, are not improved upon by any base (benchmarks/BOUNDS.md)."""
+EFFORT = {"fast": 1, "default": 4, "best": 8}
+"""How many bases are tried."""
+MARGIN = 2.0**-20
+"""Share of the bound that is kept for roundings of floats."""
+SPARSE = 2
+"""A table of values pays where the lattice has so many times more of them."""
+
+
+Found = tuple[Lattice, Levels]
+
+
+def encode_correction(
+    chunk: npt.NDArray[Any],
+    valid: npt.NDArray[np.bool_] | None,
+    intensity: Intensity,
+    bound: float,
+    effort: str = "default",
+) -> list[Layer] | None:
+    """Layers for a native chunk (finite everywhere) with errors of at most `bound` where valid; 0: equal bit by bit.
+
+    A lattice for the values themselves, or one for their distances from a residual layer, whatever takes fewer bytes.
+    None where no lattice of 2^31 values reaches the bound, as floats of a huge range or noise in their last bits.
+    """
+    best = _layers(chunk, valid, intensity, bound, None, _floats if chunk.dtype.kind == "f" else _integers)
+    if bound == 0 or best is None or not SHORT < len(best[0].payload) < RICH * chunk.size:
+        return best
+    unit = normalise(chunk, intensity)
+    residuals = ResidualEncoder(unit)
+    span = intensity.hi - intensity.lo
+    tried: dict[float, int] = {}
+    for factor in _factors(tried, EFFORT[effort]):
+        residual = residuals.encode_at_step(min(factor * bound / span, 1.0)).payload
+        found = _layers(chunk, valid, intensity, bound, residual, _corrections)
+        if found is None:
+            return best
+        tried[factor] = sum(len(layer.payload) for layer in found)
+        if tried[factor] < sum(len(layer.payload) for layer in best):
+            best = found
+        elif tried[factor] > HOPELESS * sum(len(layer.payload) for layer in best):
+            return best
+    return best
+
+
+def _factors(tried: dict[float, int], most: int) -> Iterator[float]:
+    """Residual steps over the bound to be tried: from FIRST on in the direction in which `tried` becomes less."""
+    yield FIRST
+    for ratio in (RATIO, 1 / RATIO):
+        factor = FIRST
+        while len(tried) < most:
+            yield factor * ratio
+            if tried[factor * ratio] >= tried[factor]:
+                break
+            factor *= ratio
+        if factor != FIRST:
+            return
+
+
+def _layers(
+    chunk: npt.NDArray[Any],
+    valid: npt.NDArray[np.bool_] | None,
+    intensity: Intensity,
+    bound: float,
+    residual: bytes | None,
+    find: Callable[..., Found | None],
+) -> list[Layer] | None:
+    """The correction layer, after a residual layer if there is one; None where the bound is not met."""
+    shape = as_3d(chunk.shape)
+    base = (
+        None
+        if residual is None
+        else base_values(residual, chunk.shape, all_indices(chunk.shape), intensity, chunk.dtype)
+    )
+    found = find(chunk, valid, intensity, bound) if base is None else find(chunk, base, valid, intensity, bound)
+    if found is None:
+        return None
+    lattice, levels = found
+    worst = _worst(chunk, valid, lattice.values(levels, intensity, chunk.dtype, base), exact=bound == 0)
+    if not worst <= bound:
+        return None
+    free = None if valid is None else ~valid.reshape(shape)
+    data = b""
+    if lattice.top > lattice.bottom and base is None:
+        data = encode_levels(levels.reshape(shape), lattice.top, free)[0]
+    elif lattice.top > lattice.bottom and base is not None:
+        sixteenths, span = base_levels(base, intensity, lattice.step)
+        data = encode_corrections(levels.reshape(shape), sixteenths, span, lattice.bottom, lattice.top, free)
+    layer = Layer(LayerType.CORRECTION, pack_correction(worst, lattice, data))
+    return [layer] if residual is None else [Layer(LayerType.RESIDUAL, residual), layer]
+
+
+def _worst(
+    chunk: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None, values: npt.NDArray[Any], exact: bool
+) -> float:
+    """The largest error, infinite where bits differ that must not."""
+    a, b = (chunk, values) if valid is None else (chunk[valid], values[valid])
+    if exact:
+        return 0.0 if a.tobytes() == b.tobytes() else math.inf
+    return float(np.abs(a.astype(np.float64) - b).max(initial=0.0))
+
+
+def _integers(
+    chunk: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None, intensity: Intensity, bound: float
+) -> Found | None:
+    """A multiple of the values' common step, or a table where few of the lattice's values occur."""
+    lo, span = int(intensity.lo), int(intensity.hi) - int(intensity.lo)
+    reach = int(min(bound, 2**32))
+    offsets = np.where(True if valid is None else valid, chunk.astype(np.int64) - lo, 0)
+    present = np.unique(offsets)
+    common = int(np.gcd.reduce(present))
+    step = max(2 * reach + 1, common * (2 * (reach // common) + 1))
+    top = (span + step // 2) // step
+    table = _cover(present, reach) if present.size < top else None
+    if table is not None and SPARSE * table.size <= top:
+        levels = np.searchsorted(table, offsets - reach)
+        return Lattice(1.0, table.size - 1, table), levels.astype(np.int32)
+    if top >= MOST_LEVELS:
+        return None
+    return Lattice(float(step), top), ((offsets + step // 2) // step).astype(np.int32)
+
+
+def _cover(present: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.int64]:
+    """Fewest values of which one lies within `reach` of every value in `present` (sorted)."""
+    if reach == 0:
+        return present
+    found, k = [], 0
+    while k < present.size:
+        found.append(min(int(present[k]) + reach, int(present[-1])))
+        k = int(np.searchsorted(present, found[-1] + reach, side="right"))
+    table = np.array(found, np.int64)
+    return table
+
+
+def _floats(
+    chunk: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None, intensity: Intensity, bound: float
+) -> Found | None:
+    """A lattice as wide as the bound allows; for an exact one that of the values themselves, if they have one."""
+    span = intensity.hi - intensity.lo
+    if bound > 0:
+        step = _float_step(chunk, intensity, bound)
+    else:
+        present = np.unique(chunk if valid is None else chunk[valid])
+        if present.size < 2:
+            return None
+        least = float(np.diff(present.astype(np.float64)).min())
+        step = span / max(round(span / least), 1) if span / least < MOST_LEVELS else 0.0
+    if not step > 0 or span / step >= MOST_LEVELS - 1:
+        return None
+    levels = np.rint((chunk.astype(np.float64) - intensity.lo) / step)
+    return Lattice(step, int(np.rint(span / step))), levels.astype(np.int32)
+
+
+def _corrections(
+    chunk: npt.NDArray[Any],
+    base: npt.NDArray[Any],
+    valid: npt.NDArray[np.bool_] | None,
+    intensity: Intensity,
+    bound: float,
+) -> Found | None:
+    """Multiples of the widest step that bring every voxel of a base within the bound."""
+    step = _float_step(chunk, intensity, bound) if chunk.dtype.kind == "f" else 2.0 * int(min(bound, 2**32)) + 1
+    if not step > 0 or (intensity.hi - intensity.lo) / step >= MOST_BASE / 16 - 1:
+        return None
+    difference = np.where(True if valid is None else valid, chunk.astype(np.float64) - base, 0.0)
+    levels = np.rint(difference / step).astype(np.int32)
+    return Lattice(step, max(int(levels.max()), 0), None, min(int(levels.min()), 0), True), levels
+
+
+def _float_step(chunk: npt.NDArray[Any], intensity: Intensity, bound: float) -> float:
+    """Twice the bound, less what roundings may take."""
+    largest = np.asarray(max(abs(intensity.lo), abs(intensity.hi)), chunk.dtype)
+    return 2 * (bound * (1 - MARGIN) - float(np.spacing(largest)))

@@ -1,0 +1,203 @@
+"""Correction layer: every voxel on a lattice of values, so that its error is bounded (or zero) on every machine.
+
+Payload: the bound (float64, the largest error of a voxel that is not masked), kind (1 byte), what the kind needs, then
+levels as `predictive` codes them (kinds 0 and 1) or corrections as `corrective` does (2). Kind 0: value = lo + step x
+level; step (float64), top level (varint). Kind 1: value = lo + entry `level` of a table of integers; number of entries
+(varint), length of the table (varint), its first entry and the differences of the others as 4 bytes each, shuffled and
+deflated. Kind 2: value = base + step x correction, the base being what the residual layer alone decodes to; step,
+- lowest correction, highest correction (varints). Values stay within lo and hi.
+"""
+
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from inr_codec.chunk.boxes import as_3d, boxes
+from inr_codec.chunk.intensity import Intensity, restore
+from inr_codec.chunk.selection import Indices, all_indices
+from inr_codec.errors import CorruptChunk
+from inr_codec.layers.correction.error_coder import Levels
+from inr_codec.layers.correction.level_coder import decode_levels
+from inr_codec.layers.correction.offset_coder import MOST_BASE, decode_corrections
+from inr_codec.layers.residual.payload import decode_residual
+from inr_codec.stream.byteio import ByteReader, ByteWriter
+
+STEP, TABLE, BASED = 0, 1, 2
+MOST_LEVELS = 1 << 31
+REMEMBERED, LARGE = 8, 1 << 22
+"""Layers whose levels are kept for the next part that is read, and the most voxels that such a chunk has."""
+
+AT_ONCE = 1 << 18  # voxels of which floats are held
+
+Values = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The values that voxels may take: lo + step x level, lo + table[level], or, `based`, base + step x correction.
+
+    `bottom` and `top`: the lowest level (0 without a base) and the highest.
+    """
+
+    step: float
+    top: int
+    table: npt.NDArray[np.int64] | None = None
+    bottom: int = 0
+    based: bool = False
+
+    def values(
+        self, levels: Levels, intensity: Intensity, dtype: np.dtype[np.generic], base: Values | None = None
+    ) -> Values:
+        """Values of levels in native `dtype`: float64, kept in lo .. hi, integers rounded to nearest (ties to even)."""
+        native = dtype.newbyteorder("=")
+        values = self.step * levels if self.table is None else self.table[levels].astype(np.float64)
+        with np.errstate(all="ignore"):  # damaged bytes may mean any values
+            values += intensity.lo if base is None else base.astype(np.float64, copy=False)
+            np.maximum(values, intensity.lo, out=values)
+            np.minimum(values, intensity.hi, out=values)
+            if dtype.kind != "f":
+                np.rint(values, out=values)
+            half = native.itemsize == 2 and dtype.kind == "f"
+            return values.astype(np.float32 if half else native).astype(native, copy=False)
+
+
+def pack_correction(bound: float, lattice: Lattice, data: bytes) -> bytes:
+    """The payload of a lattice and its coded levels."""
+    out = ByteWriter()
+    out.raw(struct.pack("<d", bound))
+    if lattice.table is None:
+        out.raw(bytes([BASED if lattice.based else STEP]) + struct.pack("<d", lattice.step))
+        if lattice.based:
+            out.varint(-lattice.bottom)
+        out.varint(lattice.top)
+    else:
+        out.raw(bytes([TABLE]))
+        out.varint(lattice.top + 1)
+        packed = pack_gaps(np.diff(lattice.table, prepend=0))
+        out.varint(len(packed))
+        out.raw(packed)
+    out.raw(data)
+    return out.getvalue()
+
+
+def pack_gaps(gaps: npt.NDArray[np.int64]) -> bytes:
+    """Differences of a table's entries, 4 bytes each, first all lowest bytes, deflated."""
+    return zlib.compress(np.frombuffer(gaps.astype("<u4").tobytes(), np.uint8).reshape(-1, 4).T.tobytes(), 9)
+
+
+def unpack_bound(payload: bytes) -> float:
+    """The largest error of a voxel, in the chunk's units."""
+    bound = float(struct.unpack("<d", ByteReader(payload).raw(8))[0])
+    if not (math.isfinite(bound) and bound >= 0):
+        raise CorruptChunk(f"expected a bound of 0 or more, got {bound!r}: the chunk is damaged")
+    return bound
+
+
+def _unpack(payload: bytes) -> tuple[Lattice, bytes]:
+    unpack_bound(payload)
+    data = ByteReader(payload)
+    data.raw(8)
+    kind = data.uint(1)
+    if kind in (STEP, BASED):
+        step = float(struct.unpack("<d", data.raw(8))[0])
+        bottom = data.varint() if kind == BASED else 0
+        top = data.varint()
+        if not (math.isfinite(step) and step > 0 and max(bottom, top) < MOST_LEVELS):
+            got = f"{step!r}, {-bottom} to {top}"
+            raise CorruptChunk(f"expected a step above 0 and less than 2^31 levels, got {got}: the chunk is damaged")
+        return Lattice(step, top, None, -bottom, kind == BASED), data.rest()
+    if kind != TABLE:
+        raise CorruptChunk(f"expected a correction of kind {STEP} to {BASED}, got {kind}: the chunk is damaged")
+    count, length = data.varint(), data.varint()
+    if not 0 < count < MOST_LEVELS:
+        raise CorruptChunk(f"expected a table of 1 to 2^31 values, got {count}: the chunk is damaged")
+    raw = ByteReader(data.raw(length)).deflated(4 * count)
+    gaps = np.frombuffer(raw, np.uint8).reshape(4, -1).T.copy().view("<u4").reshape(-1)
+    return Lattice(1.0, count - 1, np.cumsum(gaps, dtype=np.int64)), data.rest()
+
+
+def base_values(
+    residual: bytes, shape: tuple[int, ...], indices: Indices, intensity: Intensity, dtype: np.dtype[np.generic]
+) -> Values:
+    """What a residual layer alone decodes to, the same bits on every machine."""
+    box = tuple((int(index[0]), int(index[-1]) + 1) for index in indices)
+    unit = decode_residual(residual, shape, box)
+    if any(len(index) != stop - start for index, (start, stop) in zip(indices, box, strict=True)):
+        unit = unit[np.ix_(*[index - start for index, (start, _) in zip(indices, box, strict=True)])]
+    return restore(unit, intensity, dtype)
+
+
+def base_levels(base: Values, intensity: Intensity, step: float) -> tuple[Levels, int]:
+    """A base in sixteenths of a step above lo, three axes, and that of hi."""
+    scale = 16.0 / step
+    span = (intensity.hi - intensity.lo) * scale + 0.5
+    if not span < MOST_BASE:
+        raise CorruptChunk(f"expected a range below 2^26 steps, got {span / 16:g}: the chunk is damaged")
+    out = np.empty(base.shape, np.int32)
+    for box in boxes(base.shape, AT_ONCE):
+        levels = base[box].astype(np.float64)
+        with np.errstate(all="ignore"):  # damaged bytes may mean any values
+            np.floor((levels - intensity.lo) * scale + 0.5, out=levels)
+            out[box] = np.where(levels >= 0, np.minimum(levels, np.floor(span)), 0)
+    return out.reshape(as_3d(base.shape)), int(span)
+
+
+def _read(
+    payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
+) -> tuple[Lattice, Levels, Values | None]:
+    """The lattice, all levels and all of the base of a layer."""
+    lattice, data = _unpack(payload)
+    if lattice.based != (residual is not None):
+        raise CorruptChunk(f"expected a residual layer where a correction has a base, got {residual!r:.20}: damaged")
+    base = None if residual is None else base_values(residual, shape, all_indices(shape), intensity, dtype)
+    if lattice.top == lattice.bottom:
+        return lattice, np.broadcast_to(np.int32(0), shape), base
+    if base is None:
+        levels = decode_levels(data, as_3d(shape), lattice.top)
+    else:
+        levels = decode_corrections(data, *base_levels(base, intensity, lattice.step), lattice.bottom, lattice.top)
+    if levels is None:
+        raise CorruptChunk(f"expected levels to end with their {len(data)} bytes, got more: the chunk is damaged")
+    return lattice, levels.reshape(shape), base
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(
+    payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
+) -> tuple[Lattice, Levels]:
+    return _read(payload, shape, intensity, dtype, residual)[:2]
+
+
+def fill_corrected(
+    out: Values,
+    payload: bytes,
+    shape: tuple[int, ...],
+    indices: Indices,
+    intensity: Intensity,
+    dtype: np.dtype[np.generic],
+    residual: bytes | None = None,
+) -> None:
+    """out <- values at the outer product of `indices`. The layer is read as a whole.
+
+    `residual`: payload of the residual layer before it, if there is one. Levels of chunks that are read in part are
+    remembered.
+    """
+    if out.size == 0:
+        return
+    whole = all(len(index) == n for index, n in zip(indices, shape, strict=True))
+    base: Values | None = None
+    if whole or math.prod(shape) > LARGE:
+        lattice, levels, base = _read(payload, shape, intensity, dtype, residual)
+        if not whole:
+            levels, base = levels[np.ix_(*indices)], None if base is None else base[np.ix_(*indices)]
+    else:
+        lattice, levels = _remembered(payload, shape, intensity, dtype, residual)
+        levels = levels[np.ix_(*indices)]
+        base = None if residual is None else base_values(residual, shape, indices, intensity, dtype)
+    for box in boxes(out.shape, AT_ONCE):
+        out[box] = lattice.values(levels[box], intensity, dtype, None if base is None else base[box])

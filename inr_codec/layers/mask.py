@@ -1,0 +1,128 @@
+"""The mask layer: voxels that no network should see, and the exact bits they come back with.
+
+Two kinds of voxel are masked: non-finite floats, wherever they are, and the padding that zarr puts around edge chunks,
+found as constant slabs at the high end of an axis.
+"""
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inr_codec.errors import CorruptChunk
+from inr_codec.stream.byteio import ByteReader, ByteWriter
+
+MAX_PATTERNS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """`extent`: the chunk without its padding; `fill`: bits of the padding; `patterns`, `classes`: other masked voxels.
+
+    classes is uint8 of shape `extent`, 0 where the voxel is coded and k where it has the bits patterns[k - 1].
+    """
+
+    extent: tuple[int, ...]
+    fill: bytes
+    patterns: tuple[bytes, ...]
+    classes: NDArray[np.uint8] | None
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Index of the part that is not padding."""
+        return tuple(slice(0, n) for n in self.extent)
+
+
+def _bits(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    return values.view(f"u{values.dtype.itemsize}")
+
+
+def find_mask(chunk: NDArray[np.generic]) -> Mask | None:
+    """The mask of a native-endian C-ordered chunk; None if nothing is masked.
+
+    Raises OverflowError when the non-finite voxels have more than 255 distinct bit patterns.
+    """
+    bits = _bits(chunk)
+    corner = bits[tuple(n - 1 for n in chunk.shape)]
+    if (bits == corner).all():  # nothing but padding, or a constant chunk, which needs no mask
+        finite = chunk.dtype.kind != "f" or np.isfinite(chunk.flat[0])
+        return None if finite else Mask((0,) * chunk.ndim, corner.tobytes(), (), None)
+    extent = list(chunk.shape)
+    for axis in range(chunk.ndim):
+        while extent[axis] > 1:
+            index = (
+                tuple(slice(0, n) for n in extent[:axis])
+                + (extent[axis] - 1,)
+                + tuple(slice(0, n) for n in extent[axis + 1 :])
+            )
+            if not (bits[index] == corner).all():
+                break
+            extent[axis] -= 1
+    if chunk.size - math.prod(extent) == 1 and np.isfinite(chunk.flat[-1]):
+        extent = list(chunk.shape)  # one voxel equals itself: that is no padding
+    inner = chunk[tuple(slice(0, n) for n in extent)]
+    classes = None
+    patterns: tuple[bytes, ...] = ()
+    if chunk.dtype.kind == "f":
+        odd = ~np.isfinite(inner)
+        if odd.any():
+            found, which = np.unique(_bits(inner)[odd], return_inverse=True)
+            if len(found) > MAX_PATTERNS:
+                raise OverflowError("more than 255 distinct non-finite values")
+            classes = np.zeros(inner.shape, np.uint8)
+            classes[odd] = which.reshape(-1) + 1
+            patterns = tuple(p.tobytes() for p in found)
+    if classes is None and tuple(extent) == chunk.shape:
+        return None
+    return Mask(tuple(extent), corner.tobytes(), patterns, classes)
+
+
+def pack_mask(mask: Mask) -> bytes:
+    """The payload of the mask layer."""
+    out = ByteWriter()
+    for n in mask.extent:
+        out.varint(n)
+    out.raw(mask.fill)
+    out.varint(len(mask.patterns))
+    for pattern in mask.patterns:
+        out.raw(pattern)
+    if mask.classes is not None:
+        out.raw(zlib.compress(mask.classes.tobytes(), 9))
+    return out.getvalue()
+
+
+def unpack_mask(payload: bytes, shape: tuple[int, ...], itemsize: int) -> Mask:
+    """The mask in a payload; CorruptChunk if it does not fit a chunk of that shape and itemsize."""
+    data = ByteReader(payload)
+    extent = tuple(data.varint() for _ in shape)
+    if any(e > n for e, n in zip(extent, shape, strict=True)):
+        raise CorruptChunk(f"expected a mask inside {shape}, got {extent}: the chunk is damaged")
+    fill = data.raw(itemsize)
+    count = data.varint()
+    if count > MAX_PATTERNS:
+        raise CorruptChunk(f"expected at most {MAX_PATTERNS} masked values, got {count}: the chunk is damaged")
+    patterns = tuple(data.raw(itemsize) for _ in range(count))
+    classes = None
+    if count:
+        size = int(np.prod(extent, dtype=np.int64))
+        classes = np.frombuffer(data.deflated(size), np.uint8).reshape(extent)
+        if classes.max(initial=0) > count:
+            raise CorruptChunk(f"expected masked values up to {count}, got {int(classes.max())}: the chunk is damaged")
+    return Mask(extent, fill, patterns, classes)
+
+
+def apply_mask(values: NDArray[np.generic], mask: Mask, indices: list[NDArray[np.intp]]) -> None:
+    """Put the masked bits into `values`, which holds the voxels at the outer product of `indices` of the chunk."""
+    bits = _bits(values)
+    inside = [int(np.searchsorted(index, n)) for index, n in zip(indices, mask.extent, strict=True)]
+    if mask.classes is not None:
+        part = bits[tuple(slice(0, n) for n in inside)]
+        classes = mask.classes[np.ix_(*[index[:n] for index, n in zip(indices, inside, strict=True)])]
+        table = np.array([0] + [int.from_bytes(p, "little") for p in mask.patterns], bits.dtype)
+        masked = classes > 0
+        part[masked] = table[classes[masked]]
+    fill = np.frombuffer(mask.fill, bits.dtype.newbyteorder("<"))[0]
+    for axis, n in enumerate(inside):
+        bits[(slice(None),) * axis + (slice(n, None),)] = fill

@@ -1,0 +1,128 @@
+"""Coefficients on their way to levels and back: weights by their norms, live cells, reconstruction points."""
+
+import numpy as np
+import numpy.typing as npt
+
+from inr_codec.layers.residual.subbands import CELL_Y, CELL_Z, CELLS, NX, NY, NZ, OFFSET, STRIDE_Y, STRIDE_Z, Bands
+from inr_codec.layers.residual.wavelet import FloatArray, Step, norms
+from inr_codec.runtime.kernels import inner, kernel
+
+Levels = npt.NDArray[np.int32]
+
+POINTS = 3  # reconstruction points: of magnitude 1, of 2, of more
+LEAST_WEIGHT = np.float32(1e-3)
+_ZERO_POINT, _POINT_UNIT = 128, 256
+
+
+def weigh(values: FloatArray, bands: Bands, *, back: bool = False) -> None:
+    """Multiply coefficients in place by the norms of what they give, so that one step suits all; `back`: divide."""
+    for band in bands.order:
+        box = values[tuple(slice(o, o + n) for o, n in zip(band.offset, band.size))]
+        for axis in (a for a in range(3) if band.levels[a]):
+            along = norms(values.shape[axis], band.levels[axis])[band.offset[axis] :][: band.size[axis]]
+            factor = (1 / along if back else along).reshape([-1 if a == axis else 1 for a in range(3)])
+            box *= factor
+
+
+def restored(levels: Levels, bands: Bands, step: float, points: bytes, out: FloatArray) -> None:
+    """The coefficients of levels, `dequantise` and `weigh` back in one: out, which holds zeros where levels do, and may
+    be their own memory."""
+    factors = []
+    for band in bands.order:
+        for n, level, offset, size in zip(levels.shape, band.levels, band.offset, band.size, strict=True):
+            factors.append(1 / norms(n, level)[offset:][:size] if level else np.ones(size, np.float32))
+    along, flat = np.concatenate(factors), levels.reshape(-1)
+    _restored(flat, bands.table, along, np.float32(step), _offsets(points), out.reshape(-1))
+
+
+@kernel()
+def _restored(levels, table, factors, step, offsets, out):  # type: ignore[no-untyped-def]
+    along_z = 0
+    for b in range(table.shape[0]):
+        band = table[b]
+        along_y = along_z + band[NZ]
+        along_x = along_y + band[NY]
+        for z in range(band[NZ]):
+            for y in range(band[NY]):
+                o = band[OFFSET] + z * band[STRIDE_Z] + y * band[STRIDE_Y]
+                for x in range(band[NX]):
+                    m = levels[o + x]
+                    if m != 0:
+                        value = _value(m, offsets, step)
+                        out[o + x] = value * factors[along_z + z] * factors[along_y + y] * factors[along_x + x]
+        along_z = along_x + band[NX]
+
+
+def centroids(values: FloatArray, levels: Levels, step: float) -> bytes:
+    """Where coefficients of each magnitude lie on average: one byte per point, 128 + 256 (mean - magnitude)."""
+    flat, level = values.reshape(-1), levels.reshape(-1)
+    live = np.flatnonzero(level)
+    magnitude = np.abs(level[live])
+    excess = np.abs(flat[live]) / np.float32(step) - magnitude
+    out = []
+    for m in range(1, POINTS + 1):
+        chosen = excess[np.minimum(magnitude, POINTS) == m]
+        mean = float(chosen.mean(dtype=np.float64)) if chosen.size else 0.0
+        out.append(min(max(round(mean * _POINT_UNIT) + _ZERO_POINT, 0), 255))
+    return bytes(out)
+
+
+@inner()
+def _value(m: int, offsets: FloatArray, step: np.float32) -> np.float32:
+    """What a level that is not zero stands for."""
+    offset = offsets[min(abs(m), POINTS) - 1]
+    value: np.float32 = (np.float32(m) + offset if m > 0 else np.float32(m) - offset) * step
+    return value
+
+
+@kernel()
+def _dequantise(levels, step, offsets, out):  # type: ignore[no-untyped-def]
+    for i in range(levels.size):
+        m = levels[i]
+        out[i] = _value(m, offsets, step) if m != 0 else np.float32(0)
+
+
+def dequantise(levels: Levels, step: float, points: bytes) -> FloatArray:
+    """Weighted coefficients: sign x (magnitude + (point - 128) / 256) x step, zero for zero."""
+    out = np.empty(levels.shape, np.float32)
+    _dequantise(levels.reshape(-1), np.float32(step), _offsets(points), out.reshape(-1))
+    return out
+
+
+def _offsets(points: bytes) -> FloatArray:
+    return ((np.frombuffer(points, np.uint8).astype(np.float32) - _ZERO_POINT) / _POINT_UNIT).astype(np.float32)
+
+
+def spread_weights(weights: FloatArray, steps: list[Step]) -> FloatArray:
+    """Mean weight of the values around each coefficient, in the layout of the coefficients that `steps` give."""
+    out = weights.copy()
+    for axis, offset, size in steps:
+        box = np.moveaxis(out[tuple(slice(o, o + n) for o, n in zip(offset, size, strict=True))], axis, 0)
+        inner = np.pad(box, [(1, 1), (0, 0), (0, 0)], mode="edge")
+        smooth = (inner[:-2] + 2 * inner[1:-1] + inner[2:]) / 4
+        half = (len(box) + 1) // 2
+        box[:half], box[half:] = smooth[::2], smooth[1::2]
+    return np.maximum(out, LEAST_WEIGHT)
+
+
+@kernel()
+def _mark(values, table, before, step, live):  # type: ignore[no-untyped-def]
+    """Cells worth coding: those that were not zero before, or that hold a coefficient too large to drop."""
+    threshold = step * np.float32(1.25 if before.size else 0.8)
+    for b in range(table.shape[0]):
+        band = table[b]
+        for z in range(band[NZ]):
+            for y in range(band[NY]):
+                o = band[OFFSET] + z * band[STRIDE_Z] + y * band[STRIDE_Y]
+                c = band[CELLS] + (z >> 2) * band[CELL_Z] + (y >> 2) * band[CELL_Y]
+                for x in range(band[NX]):
+                    if abs(values[o + x]) >= threshold or (before.size and before[o + x] != 0):
+                        live[c + (x >> 2)] = 1
+
+
+def live_cells(values: FloatArray, bands: Bands, step: float, before: Levels | None) -> npt.NDArray[np.uint8]:
+    """1 for the cells worth coding; `before` are the levels of an earlier pass, without it the choice is rougher."""
+    live = np.zeros(bands.cells, np.uint8)
+    levels = np.zeros(0, np.int32) if before is None else before.reshape(-1)
+    _mark(values.reshape(-1), bands.table, levels, np.float32(step), live)
+    return live

@@ -1,0 +1,75 @@
+"""Compiling numba kernels: what a first call costs, and a cache that no upgrade can leave stale.
+
+A `kernel` is called from Python: it has a wrapper for that, and is kept on disk. What only kernels call is `inner`: it
+is compiled into them, for less, and remains a plain function to Python.
+
+numba keeps a compiled function as long as the file that defines it is the same, although it contains what it calls from
+other files. Here a cached kernel depends on the sources of its module and of all that this imports from the package.
+Kernels take no named tuples: numba's index of the cache names their class, and cannot be read once that is gone.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba import njit
+from numba.extending import register_jitable
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+PACKAGE = Path(__file__).parents[1]
+IMPORT = re.compile(r"^ *from inr_codec((?:\.\w+)*) import (\([^)]*\)|.*)", re.MULTILINE)
+
+
+@cache
+def _imported(path: Path) -> frozenset[Path]:
+    """Files of the package that the source at `path` names in its imports."""
+    found: set[Path] = set()
+    for module, names in IMPORT.findall(path.read_text(encoding="utf-8")):
+        folder = PACKAGE.joinpath(*module.split("."))
+        if module:
+            found.update((folder.with_suffix(".py"), folder / "__init__.py"))
+        found.update(folder / f"{name}.py" for name in re.findall(r"\w+", names))
+    return frozenset(found & _sources())
+
+
+@cache
+def _sources() -> frozenset[Path]:
+    return frozenset(PACKAGE.rglob("*.py"))
+
+
+@cache
+def digest(path: Path) -> str:
+    """Hash of a source file and of all sources of the package that it imports, directly or not."""
+    known, new = set(), {path}
+    while new:
+        known |= new
+        new = set().union(*map(_imported, new)) - known
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sorted(known))).hexdigest()
+
+
+def kernel(**flags: Any) -> Callable[[Callable[..., Any]], Any]:
+    """numba.njit for this package: without the GIL, without bounds checks unless asked for, cached safely."""
+
+    def compile_lazily(function: Callable[..., Any]) -> Any:
+        compiled = njit(nogil=True, cache=True, **flags)(function)
+        file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+        if file is not None:
+            file._source_stamp = (file._source_stamp, digest(Path(function.__code__.co_filename)))
+        return compiled
+
+    return compile_lazily
+
+
+def inner(**flags: Any) -> Callable[[Function], Function]:
+    """For what kernels call: inlined, without wrappers and a cache of its own; division by zero gives what numpy gives.
+
+    numba compiles such a function once for each set of flags that it is called under: best always from other `inner`,
+    or always from kernels. Named tuples of arrays as arguments, `int`, and `min` of other types than int64 cost most.
+    """
+    flags = {"no_cfunc_wrapper": True, "error_model": "numpy", "forceinline": True} | flags
+    decorator: Callable[[Function], Function] = register_jitable(**flags)
+    return decorator
