@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from inr_codec.config import Config
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.layers.network.plan import STEPS_RANGE, plan_schedule
-from inr_codec.networks.shape import NetworkShape, initial_parameters
+from inr_codec.networks.shape import NetworkShape
+from inr_codec.networks.start import initial_parameters
 
 
 @given(st.integers(200, 10**6), st.sampled_from(["fast", "default", "best"]), st.sampled_from([1, 8, 64]))
