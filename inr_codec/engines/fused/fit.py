@@ -25,7 +25,7 @@ def fused_gradient(
     """Add the gradient of sum weight (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return twice that.
 
     values: (n,) targets of the block, flat; weights: as many, or none for 1. picks: flat voxel indices. sides: (d,)
-    block sides. axes: what the first layer sees, as networks.position.encoded_axes. features: (n, inputs), seen in the place of
+    block sides. axes: what the first layer sees, as position.encoded_axes. features: (n, inputs), seen in the place of
     coordinates if d is 0. layers: as network.layer_table. Scratch: activations, slopes (count_activations * TILE),
     where the slopes of a layer's outputs turn into the gradient by what goes into them.
     """
