@@ -1,6 +1,6 @@
 """A second decoder: plain Python and numpy, written from FORMAT.md, no code of the package.
 
-The residual and the correction layer are read by plain_residual.py and plain_correction.py.
+The residual and the correction layer are read by residual.py and correction.py.
 """
 
 import base64
@@ -10,9 +10,10 @@ import math
 import zlib
 
 import numpy as np
-import plain_correction
-from plain_bits import Bits, Bytes, unshuffled
-from plain_residual import decode as residual
+
+from .bits import Bits, Bytes, unshuffled
+from .correction import decode as corrected
+from .residual import decode as residual
 
 CODES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
 ONE = 1 << 64
@@ -340,7 +341,7 @@ def decode(stream: bytes, prior: str | None = None) -> np.ndarray:
         u = filtered(layers[5], u)
     values = rounded(lo + (hi - lo) * np.clip(np.nan_to_num(u.astype(float)), 0, 1), dtype)
     if 7 in layers:
-        values = plain_correction.decode(layers[7], shape, lo, hi, dtype, values if 4 in layers else None)
+        values = corrected(layers[7], shape, lo, hi, dtype, values if 4 in layers else None)
     if lo == hi:
         values = np.full(shape, lo).astype(dtype)
     if 2 in layers:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from inr_codec import INRCodec, decode
-
-ROOT = Path(__file__).parent.parent
 
 
 def test_readme_code_runs(tmp_path: Path) -> None:

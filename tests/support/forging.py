@@ -2,17 +2,15 @@
 
 import zlib
 from functools import cache
-from pathlib import Path
 
 import numpy as np
+from places import GOLDEN
 
 from inr_codec import CorruptChunk, UnsupportedFormat, decode, inspect
 from inr_codec.chunk.intensity import Intensity
 from inr_codec.entropy.integers import IntegerEncoder
 from inr_codec.layers.network.prior import remember
 from inr_codec.stream.frame import Header, Reached, unpack_stream
-
-FOLDER = Path(__file__).parent / "golden" / "v1"
 
 LARGEST = 2**22
 """Voxels of arrays that are decoded here."""
@@ -42,10 +40,10 @@ def reads_or_refuses(data: bytes, largest: int = LARGEST) -> str:
 @cache
 def golden(name: str) -> bytes:
     """A stream of the golden files."""
-    prior = FOLDER / f"{name}.prior"
+    prior = GOLDEN / f"{name}.prior"
     if prior.exists():
         remember(prior.read_text())
-    return (FOLDER / f"{name}.inr").read_bytes()
+    return (GOLDEN / f"{name}.inr").read_bytes()
 
 
 def header_of(shape: tuple[int, ...], dtype: str = "f4") -> Header:

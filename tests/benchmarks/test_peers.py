@@ -2,22 +2,17 @@
 
 import importlib
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rates
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import field
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import rates
 from peers import NetworkPeer, Peer, all_peers
 from peers.mosaic import mosaic, planes
 from peers.search import TOLERANCE, Search, Unreachable
+from samples import field
 
 PEERS = [peer for peer in all_peers() if isinstance(peer, Peer)]
 NETWORKS = [peer for peer in all_peers() if isinstance(peer, NetworkPeer)]

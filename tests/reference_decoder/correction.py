@@ -5,7 +5,8 @@ import struct
 import zlib
 
 import numpy as np
-from plain_bits import Bits, Bytes, Mixer, at, octaves, three, unshuffled
+
+from .bits import Bits, Bytes, Mixer, at, octaves, three, unshuffled
 
 BEFORE = [(0, 0, -2), (0, -1, 0), (0, -2, 0), (0, -1, -1), (0, -1, 1), (0, -1, -2), (0, -2, 1), (-1, 0, 0), (-1, 0, -1)]
 BEFORE += [(-1, 0, 1), (-1, -1, 0), (-1, 1, 0), (-1, -1, -1), (-1, -1, 1), (-1, 1, -1), (-1, 1, 1), (-2, 0, 0)]

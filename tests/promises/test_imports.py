@@ -2,15 +2,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from inr_codec import INRCodec
 
 HEAVY = ("torch", "scipy", "ortools", "dask", "distributed", "xarray", "zarr", "matplotlib")
-ROOT = Path(__file__).parents[1]
 
 
 def run(code, *arguments):

@@ -4,7 +4,8 @@ import math
 import struct
 
 import numpy as np
-from plain_bits import Bits, Mixer, at, octaves, squash, three
+
+from .bits import Bits, Mixer, at, octaves, squash, three
 
 
 class Band:

@@ -1,16 +1,11 @@
 """The figures of README.md and benchmarks/REPORT.md are those of benchmarks/results/*.json."""
 
-import sys
-from pathlib import Path
-
+import grid
 import pytest
+import report
+from places import ROOT
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path[:0] = [str(BENCHMARKS)]
-
-import grid  # noqa: E402
-import report  # noqa: E402
-
+BENCHMARKS = ROOT / "benchmarks"
 measured = pytest.mark.skipif(
     not (BENCHMARKS / "results" / "rates.json").exists(), reason="no results yet: `make bench` writes them"
 )

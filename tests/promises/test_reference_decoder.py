@@ -1,22 +1,21 @@
 """A decoder written from FORMAT.md alone reads what this package writes: the document says all there is to say."""
 
-from pathlib import Path
-
 import numpy as np
-import plain_decoder
 import pytest
+from places import GOLDEN, ROOT
 
-FOLDER = Path(__file__).parent / "golden" / "v1"
+from tests.reference_decoder.decoder import decode
+
 EXACT = ("constant", "lossless", "bounded")
 LINES = 400
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.inr")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.inr")))
 def test_a_second_decoder_agrees(name: str) -> None:
     """Every golden stream: bits where they are promised, elsewhere 2e-5 of the range and neighbouring values."""
-    prior = FOLDER / f"{name}.prior"
-    values = plain_decoder.decode((FOLDER / f"{name}.inr").read_bytes(), prior.read_text() if prior.exists() else None)
-    expected = np.load(FOLDER / f"{name}.npz")["arr_0"]
+    prior = GOLDEN / f"{name}.prior"
+    values = decode((GOLDEN / f"{name}.inr").read_bytes(), prior.read_text() if prior.exists() else None)
+    expected = np.load(GOLDEN / f"{name}.npz")["arr_0"]
     assert (values.dtype, values.shape) == (expected.dtype, expected.shape)
     assert values.flags.f_contiguous == expected.flags.f_contiguous
     if name.startswith(EXACT):
@@ -32,7 +31,7 @@ def test_a_second_decoder_agrees(name: str) -> None:
 
 def test_it_is_plain_and_another_one() -> None:
     """It imports numpy and the standard library only, and each of its four files is short."""
-    for name in ("plain_bits.py", "plain_decoder.py", "plain_residual.py", "plain_correction.py"):
-        text = (Path(__file__).parent / name).read_text()
+    for name in ("bits.py", "decoder.py", "residual.py", "correction.py"):
+        text = (ROOT / "tests" / "reference_decoder" / name).read_text()
         assert "inr_codec" not in text and "numba" not in text
         assert text.count("\n") < LINES

@@ -1,19 +1,14 @@
 """The trainer of segmentation networks, and the choice of slices that the benchmark measures."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sinco
 import torch
+import train
 
 from inr_codec import INRCodec, decode
-
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "examples" / "sinco"), str(ROOT / "benchmarks")]
-
-import sinco  # noqa: E402
-import train  # noqa: E402
 
 
 @pytest.fixture(scope="module")

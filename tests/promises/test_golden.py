@@ -1,17 +1,15 @@
 """Streams written once are decoded for ever: golden files, which no test ever writes."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from places import GOLDEN
 
 from inr_codec import decode, inspect
 from inr_codec.layers.network.prior import remember
 from inr_codec.stream.frame import PADDING, LayerType, unpack_stream
 
-FOLDER = Path(__file__).parent / "golden" / "v1"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.inr"))
-for _prior in FOLDER.glob("*.prior"):
+NAMES = sorted(path.stem for path in GOLDEN.glob("*.inr"))
+for _prior in GOLDEN.glob("*.prior"):
     remember(_prior.read_text())
 
 
@@ -23,8 +21,8 @@ def test_there_are_golden_streams() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_stream(name: str) -> None:
     """Decodes to what it decoded to when it was written: bits where they are promised, elsewhere 2e-5 of the range."""
-    data = (FOLDER / f"{name}.inr").read_bytes()
-    expected = np.load(FOLDER / f"{name}.npz")["arr_0"]
+    data = (GOLDEN / f"{name}.inr").read_bytes()
+    expected = np.load(GOLDEN / f"{name}.npz")["arr_0"]
     values = decode(data)
     assert values.dtype == expected.dtype
     assert values.shape == expected.shape
@@ -42,7 +40,7 @@ def test_golden_stream(name: str) -> None:
 
 def test_every_feature_is_among_them() -> None:
     """All layers, alone and in one stream, dtypes, orders, numbers of axes and architectures are held."""
-    streams = {name: (FOLDER / f"{name}.inr").read_bytes() for name in NAMES}
+    streams = {name: (GOLDEN / f"{name}.inr").read_bytes() for name in NAMES}
     told = {name: inspect(data) for name, data in streams.items()}
     layers = {what.layers for what in told.values()}
     assert {layer for found in layers for layer in found} == {kind.name.lower() for kind in LayerType}

@@ -5,13 +5,13 @@ import sys
 import threading
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import ROOT
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from inr_codec.engines import FitTask, Schedule, fit_blocks
@@ -311,7 +311,7 @@ def test_the_engine_learns():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_cuda_benchmark_says_what_it_needs():
     """Without CUDA it ends with one line that says so."""
-    script = Path(__file__).parents[1] / "benchmarks" / "cuda.py"
+    script = ROOT / "benchmarks" / "cuda.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["expected a CUDA device, found none: run this where torch.cuda.is_available()"]

@@ -1,4 +1,4 @@
-"""Fuzzes decode: python tests/fuzz.py SECONDS [FOLDER]
+"""Fuzzes decode: python tests/support/fuzz.py SECONDS [FOLDER]
 
 Streams are damaged layer by layer, from the golden streams on, and get a checksum that fits, so that what is behind
 the checksum meets the damage. With atheris (pip install '.[fuzz]') coverage of the Python code that parses guides the
@@ -18,15 +18,23 @@ from pathlib import Path
 from types import FunctionType
 
 from forging import reads_or_refuses, sealed
+from places import GOLDEN
 
 try:
     import atheris
 except ImportError:
     atheris = None
 
-GOLDEN = Path(__file__).parent / "golden" / "v1"
-PARSERS = ("bitstream", "blocks", "bytestream", "lossless", "mask", "network", "partition", "prior", "network_layer")
-PARSERS += ("correction", "residual", "selection", "reconstruct", "decoder", "inspection")
+PARSERS = (
+    "chunk.selection",
+    "decoding.compose",
+    "decoding.decoder",
+    "decoding.inspection",
+    "layers.lossless",
+    "layers.mask",
+)
+PARSERS += ("layers.correction.payload", "layers.network.blocks", "layers.network.partition", "layers.network.payload")
+PARSERS += ("layers.network.prior", "layers.residual.payload", "networks.shape", "stream.byteio", "stream.frame")
 LARGEST = 1 << 16
 """Voxels of what is decoded; shapes above are refused or skipped."""
 

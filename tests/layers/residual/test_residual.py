@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_residual import decode as plain_decode
 
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.residual import wavelet
@@ -15,6 +14,7 @@ from inr_codec.layers.residual.packet_tree import choose_tree, mallat_tree, pack
 from inr_codec.layers.residual.payload import decode_residual, residual_step
 from inr_codec.layers.residual.quantise import weigh
 from inr_codec.layers.residual.subbands import bands_table
+from tests.reference_decoder.residual import decode as plain_decode
 
 
 def smooth(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
