@@ -65,7 +65,7 @@ class Chunks:
     recorded: bool = False
 
     def add(self, record: Record) -> None:
-        """Take a chunk from its record."""
+        """Count a chunk by its record."""
         place = tuple(record["chunk"])
         state = record["state"]
         self.state[place] = STATES.index(state)

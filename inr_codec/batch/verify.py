@@ -1,7 +1,7 @@
-"""Checks a store: every chunk's checksum and structure, and how close a sample of the chunks is to the source.
+"""Verification of a store: checksum and structure of every chunk, and the error of a sample against the source.
 
-Works with any array that this codec wrote, with or without a manifest beside it: without one, chunks that are not there
-count as nothing but the fill value; with one, they must be recorded so.
+Any array that this codec wrote will do. Where a manifest lies beside it, a chunk that is not stored must be recorded as
+empty; without a manifest it counts as empty, nothing but the fill value.
 """
 
 import math
@@ -184,7 +184,7 @@ def _known(target: str, array: str, grid: Index) -> _Known | None:
 
 
 class _Check:
-    """Checks the chunks under one key of an array."""
+    """The check of the chunks under one key of an array."""
 
     def __init__(self, array: Any, path: str, grid: Index, known: _Known | None) -> None:
         self.array, self.grid, self.known = array, grid, known
@@ -212,7 +212,7 @@ class _Check:
         return math.prod(part.stop - part.start for part in self.region(chunk))
 
     def chunk(self, key: str, chunk: Index, stream: bytes | None) -> _Result:
-        """One chunk: is it there, does its stream hold, is it as close as it says."""
+        """One chunk: is it there, is its stream sound, is it as close to the source as it says."""
         result = _Result(key, chunk, self.voxels(chunk))
         if stream is None:
             if self.known is not None and not self.known.empty[chunk]:

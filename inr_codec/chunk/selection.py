@@ -1,4 +1,4 @@
-"""What part of a chunk is asked for: a numpy selection as sorted indices along each axis, and what picks from them."""
+"""Numpy selections of a chunk: the sorted indices needed along each axis, and the selection that picks from them."""
 
 from collections.abc import Sequence
 from operator import index
@@ -13,7 +13,7 @@ Indices = list[NDArray[np.intp]]
 
 
 def all_indices(shape: Sequence[int]) -> Indices:
-    """Every voxel."""
+    """The indices of every voxel, one array for each axis."""
     return [np.arange(n) for n in shape]
 
 

@@ -1,7 +1,7 @@
 """The network layer: a partition, and for every block the quantised parameters of its network.
 
 Block b adds mean_b + std_b * network_b(x) to its voxels, with x in [-1, 1]^n across the block, or mean_b alone where
-its network has size 0. All integers go through one range-coded string (integers.py); FORMAT.md has the order.
+its network has size 0. All integers go through one range-coded string (`entropy.integers`); FORMAT.md has the order.
 """
 
 import math
