@@ -11,7 +11,6 @@ from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from inr_codec.codec import CODEC_ID, Recipe
 from inr_codec.config import Config, make_config
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray, UnsupportedFormat
-from inr_codec.layers.network.prior import remember
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteGetter
@@ -83,7 +82,6 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
             raise type(error)(f"{error} (chunk {key})") from error
 
     def _part(self, data: "Buffer", selection: Any, chunk_spec: "ArraySpec") -> "NDBuffer":
-        remember(self.config.prior)
         if on_gpu(chunk_spec.prototype):
             values = decode_part_on_gpu(data.to_bytes(), selection, chunk_spec)
             if values is not None:
@@ -140,9 +138,9 @@ def decode_part_on_gpu(data: bytes, selection: Any, chunk_spec: "ArraySpec") -> 
 def decode_part(data: bytes, selection: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """`chunk[selection]` of an encoded chunk, in the array's dtype; CorruptChunk for a chunk of another array."""
     from inr_codec.decoding.decoder import decode
-    from inr_codec.stream.frame import unpack_stream
+    from inr_codec.layers.table import open_stream
 
-    stored = unpack_stream(data)[0].shape
+    stored = open_stream(data)[0].shape
     if stored != shape:
         raise CorruptChunk(f"expected a chunk of shape {shape}, got {stored}: the chunk belongs to another array")
     values = decode(data, selection=selection)

@@ -1,4 +1,4 @@
-"""The commands that look at encoded stores, large ones too: verify and report."""
+"""The commands that check encoded stores: verify and report."""
 
 import math
 import sys
@@ -14,9 +14,10 @@ from inr_codec.batch.store import finest_level, open_volume
 from inr_codec.batch.verify import Verification, arrays_of
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
+from inr_codec.runtime.threads import threads
 
 
-def verify(target: str, *, against: str | None, sample: float, workers: int, progress: bool) -> None:
+def verify(target: str, *, against: str | None, sample: float, workers: int | None, progress: bool) -> None:
     """Check every chunk of an array, or of all arrays of a group; IncompleteArray where anything is wrong."""
     wrong = 0
     for name, array in arrays_of(target).items():
@@ -27,7 +28,9 @@ def verify(target: str, *, against: str | None, sample: float, workers: int, pro
             "checking", count, math.prod(array.shape), stream=sys.stderr, shown=progress or sys.stderr.isatty()
         )
         try:
-            found = checks.verify(target, array=name, against=source, sample=sample, workers=workers, bar=bar)
+            found = checks.verify(
+                target, array=name, against=source, sample=sample, workers=workers or threads(), bar=bar
+            )
         finally:
             bar.close()
         for line in lines_of(path, found):
@@ -56,7 +59,7 @@ def source_of(path: str, name: str) -> Any:
 
 
 def lines_of(path: str, found: Verification) -> Iterator[str]:
-    """What was found, for a person to read."""
+    """The lines of text that tell what was found."""
     empty = found.chunks - found.stored - found.missing - found.corrupt
     yield (
         f"{path}: {found.chunks:,} chunks, {found.stored:,} sound in {found.bytes:,} bytes, {empty:,} not stored "

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from samples import FAST, field
 
 from inr_codec import INRCodec, decode
-from inr_codec.batch.allocation import CONSTANT_BYTES, NOTHING, Curve, allocate, config_within, measure_chunk
+from inr_codec.batch.allocation import allocate, config_within
+from inr_codec.batch.rate_curves import CONSTANT_BYTES, NOTHING, Curve, measure_chunk
 from inr_codec.config import Config
 from inr_codec.errors import ConfigError
 from inr_codec.layers.residual.encode import ResidualEncoder

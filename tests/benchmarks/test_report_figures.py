@@ -1,6 +1,5 @@
 """The figures of README.md and benchmarks/REPORT.md are those of benchmarks/results/*.json."""
 
-
 import grid
 import pytest
 import report

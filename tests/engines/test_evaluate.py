@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inr_codec.engines.fused.evaluate import evaluate_grid, evaluate_grid_reference, evaluate_points
-from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
+from inr_codec.networks.position import coordinates
+from inr_codec.networks.shape import NetworkShape
+from inr_codec.networks.start import initial_parameters
 
 shapes = st.lists(st.integers(1, 14), min_size=1, max_size=5)
 sides = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)

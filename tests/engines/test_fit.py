@@ -14,14 +14,9 @@ from inr_codec.engines.fused.evaluate import evaluate_grid
 from inr_codec.engines.restarts import BestState, drive
 from inr_codec.engines.torch_engine.network import forward
 from inr_codec.errors import ConfigError
-from inr_codec.networks.shape import (
-    NetworkShape,
-    coordinates,
-    encoded_axes,
-    funnel_shape,
-    initial_parameters,
-    layer_table,
-)
+from inr_codec.networks.position import coordinates, encoded_axes
+from inr_codec.networks.shape import NetworkShape, funnel_shape, layer_table
+from inr_codec.networks.start import initial_parameters
 
 Array = NDArray[np.float32]
 

@@ -20,10 +20,11 @@ from inr_codec.engines.torch_engine import fit as torch_engine
 from inr_codec.engines.torch_engine.cuda_graph import UNROLLED, Repeat
 from inr_codec.engines.torch_engine.groups import fit_together, portions
 from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of, bytes_of
-from inr_codec.engines.torch_engine.network import device, encode, forward, pad, padded_shape, places
+from inr_codec.engines.torch_engine.network import device, encode_points, forward, pad, padded_shape, places
 from inr_codec.errors import ConfigError
-from inr_codec.networks import shape as network
-from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
+from inr_codec.networks.position import coordinates, encode_position
+from inr_codec.networks.shape import NetworkShape
+from inr_codec.networks.start import initial_parameters
 
 CPU = torch.device("cpu")
 HIDDEN = st.lists(st.integers(1, 20), min_size=1, max_size=4)
@@ -70,7 +71,7 @@ def test_gradients_are_those_of_autograd(inputs, hidden, seed, octaves):
         torch.rand(size, generator=generator, dtype=torch.float64) - 0.5
         for size in ((3, shape.parameters), (3, 64, inputs), (3, 64), (3, 64))
     )
-    losses, slope = torch_engine.gradient(parameters, shape, 15.0, encode(points, octaves), values, weights)
+    losses, slope = torch_engine.gradient(parameters, shape, 15.0, encode_points(points, octaves), values, weights)
     parameters.requires_grad_()
     expected = (weights * (forward(parameters, shape, 15.0, points) - values) ** 2).mean(1)
     expected.sum().backward()
@@ -160,8 +161,8 @@ def test_features_take_the_place_of_coordinates():
 def test_what_a_nerf_sees_is_the_same_in_numpy():
     """The encoding of points in torch is that of axes in numpy, axis after axis."""
     points = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
-    expected = np.concatenate([network.encode(axis, 12) for axis in points.T]).T
-    np.testing.assert_allclose(encode(torch.tensor(points), 12).numpy(), expected, atol=1e-6)
+    expected = np.concatenate([encode_position(axis, 12) for axis in points.T]).T
+    np.testing.assert_allclose(encode_points(torch.tensor(points), 12).numpy(), expected, atol=1e-6)
 
 
 def test_a_batch_fits_into_memory():

@@ -34,7 +34,9 @@ from inr_codec.layers.network.payload import (
     pack_network,
     unpack_network,
 )
-from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
+from inr_codec.networks.position import coordinates
+from inr_codec.networks.shape import NetworkShape
+from inr_codec.networks.start import initial_parameters
 from inr_codec.stream.frame import Header, Layer, LayerType, pack_stream, unpack_stream
 
 
@@ -188,7 +190,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from inr_codec.engines.triton_engine.evaluate import grid_kernel
-from inr_codec.fit.triton_engine import gradient_kernel, optimiser_kernel
+from inr_codec.engines.triton_engine.fit import gradient_kernel, optimiser_kernel
 
 def build(kernel, types, **constants):
     names = kernel.arg_names

@@ -5,17 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inr_codec.networks.shape import (
-    NetworkShape,
-    StartSequence,
-    coordinates,
-    encode,
-    encoded_axes,
-    funnel_shape,
-    initial_parameters,
-    size_for_budget,
-    smallest_size,
-)
+from inr_codec.networks.position import coordinates, encode_position, encoded_axes
+from inr_codec.networks.shape import NetworkShape, funnel_shape, size_for_budget, smallest_size
+from inr_codec.networks.start import StartSequence, initial_parameters
 
 dims = st.integers(1, 4)
 depths = st.integers(2, 9)
@@ -75,7 +67,7 @@ def test_initial_rectified_activations_keep_their_size() -> None:
     shape = funnel_shape(2, 3 * 64, 5, 16, 12)
     parameters = initial_parameters(shape, 0.0, np.random.default_rng(0))
     positions = np.random.default_rng(1).uniform(-1, 1, (2, 4000)).astype(np.float32)
-    seen = values = np.concatenate([encode(axis, 12) for axis in positions])
+    seen = values = np.concatenate([encode_position(axis, 12) for axis in positions])
     tensors = list(shape.tensors())
     for k in range(shape.depth - 1):
         n, m = shape.layers[k]

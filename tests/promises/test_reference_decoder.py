@@ -1,6 +1,5 @@
 """A decoder written from FORMAT.md alone reads what this package writes: the document says all there is to say."""
 
-
 import numpy as np
 import pytest
 from places import GOLDEN, ROOT

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inr_codec.chunk.intensity import Intensity, UnitChunk, normalise, restore
+from inr_codec.chunk.intensity import Intensity, normalise, restore
 from inr_codec.chunk.selection import all_indices
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
 from inr_codec.layers.lossless import pack_lossless, unpack_lossless
 from inr_codec.layers.mask import apply_mask, find_mask, pack_mask, unpack_mask

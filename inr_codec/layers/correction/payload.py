@@ -12,7 +12,6 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +23,16 @@ from inr_codec.errors import CorruptChunk
 from inr_codec.layers.correction.error_coder import Levels
 from inr_codec.layers.correction.level_coder import decode_levels
 from inr_codec.layers.correction.offset_coder import MOST_BASE, decode_corrections
+from inr_codec.layers.kind import Asked, ValueKind
 from inr_codec.layers.residual.payload import decode_residual
+from inr_codec.runtime.caches import remembered
 from inr_codec.stream.byteio import ByteReader, ByteWriter
+from inr_codec.stream.frame import LayerType
 
 STEP, TABLE, BASED = 0, 1, 2
 MOST_LEVELS = 1 << 31
-REMEMBERED, LARGE = 8, 1 << 22
-"""Layers whose levels are kept for the next part that is read, and the most voxels that such a chunk has."""
+LARGE = 1 << 22
+"""Chunks of more voxels are read anew for every part that is asked for."""
 
 AT_ONCE = 1 << 18  # voxels of which floats are held
 
@@ -166,7 +168,11 @@ def _read(
     return lattice, levels.reshape(shape), base
 
 
-@lru_cache(maxsize=REMEMBERED)
+def _bytes_of(found: tuple[Lattice, Levels]) -> int:
+    return found[1].nbytes
+
+
+@remembered(_bytes_of)
 def _remembered(
     payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
 ) -> tuple[Lattice, Levels]:
@@ -201,3 +207,15 @@ def fill_corrected(
         base = None if residual is None else base_values(residual, shape, indices, intensity, dtype)
     for box in boxes(out.shape, AT_ONCE):
         out[box] = lattice.values(levels[box], intensity, dtype, None if base is None else base[box])
+
+
+def _fill(asked: Asked, intensity: Intensity, values: Values) -> None:
+    kinds = [layer.type for layer in asked.below]
+    if kinds not in ([], [LayerType.RESIDUAL]):
+        raise CorruptChunk(f"expected a correction, alone or of a residual layer, got one on {kinds}: damaged")
+    residual = asked.below[0].payload if kinds else None
+    dtype = values.dtype.newbyteorder("=")
+    fill_corrected(values, asked.payload, asked.shape, asked.indices, intensity, dtype, residual)
+
+
+KIND = ValueKind(type=LayerType.CORRECTION, name="correction", exact=True, fill=_fill, bound=unpack_bound)

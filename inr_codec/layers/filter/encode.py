@@ -5,12 +5,13 @@ minimise error * (1 + price * bytes).
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
+from inr_codec.efforts import EFFORTS, Effort
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.engines.fused.evaluate import evaluate_points
 from inr_codec.layers.filter.payload import (
@@ -23,7 +24,8 @@ from inr_codec.layers.filter.payload import (
     gather_features,
     pack_filter,
 )
-from inr_codec.networks.shape import NetworkShape, initial_parameters
+from inr_codec.layers.filter.rounding import Array, CompensatedRounding, output_jacobian
+from inr_codec.networks.start import initial_parameters
 
 SIZES = {
     (2,): 0.936,
@@ -48,26 +50,6 @@ FIRST_WEIGHTS, LAST_WEIGHTS = 0.5, 0.05
 ROUNDING = tuple(10 ** (-k / 4) for k in range(4, 15))
 """Errors of rounding that are tried, as fractions of the squared error."""
 JACOBIAN_VOXELS = 8192
-DAMPING = 0.01
-
-Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class _Effort:
-    """How much is spent: voxels learnt from, the fit, the widest network, and how many sizes are tried."""
-
-    voxels: int
-    schedule: Schedule
-    widest: int
-    sizes: int
-
-
-EFFORTS = {
-    "fast": _Effort(1 << 18, Schedule(4000, 1024, 4e-3), 16, 1),
-    "default": _Effort(1 << 20, Schedule(16000, 1024, 3e-3), 24, 1),
-    "best": _Effort(1 << 20, Schedule(30000, 1024, 3e-3), 32, 2),
-}
 
 
 def encode_filter(
@@ -77,7 +59,7 @@ def encode_filter(
     n_bytes: int,
     price: float,
     *,
-    effort: str = "default",
+    effort: Effort = "default",
     seed: int = 0,
 ) -> tuple[bytes, float] | None:
     """Payload of at most `n_bytes` bytes, and the mean squared error after it; None if no filter pays.
@@ -86,13 +68,14 @@ def encode_filter(
     errors, best the step of the residual layer, or three times the rms error if there is none; price: of a byte.
     """
     settings = EFFORTS[effort]
+    schedule = Schedule(settings.filter_steps, settings.filter_batch, settings.filter_rate)
     counted = np.ones(decoded.shape, np.bool_) if chunk.valid is None else chunk.valid
     before = chunk.squared_error(decoded)
     if counted.sum() < SMALLEST or not before > 0 or not scale > 0:
         return None
     empty = _empty_layer(decoded, counted, scale)
     rng = np.random.default_rng(seed)
-    wanted = counted & (rng.random(counted.shape) < _chances(chunk, counted, settings.voxels))
+    wanted = counted & (rng.random(counted.shape) < _chances(chunk, counted, settings.filter_voxels))
     places = rng.permutation(int(np.count_nonzero(wanted)))  # in any order, as fits take tiles of the sample at once
     features = gather_features(decoded, empty, wanted, places)
     error = np.empty(len(places), np.float32)
@@ -103,10 +86,10 @@ def encode_filter(
     whitening = _whiten(features)
     probe = _fit([replace(empty, hidden=PROBE)], features, error, whitening, PROBE_SCHEDULE, seed)[0]
     left = _square_left(replace(empty, hidden=PROBE), probe, points, errors) / float(np.mean(errors**2))
-    sizes = [size for size in _sizes(empty, left, price, n_bytes) if max(size) <= settings.widest]
-    layers = [replace(empty, hidden=size) for size in sizes[: settings.sizes]]
+    sizes = [size for size in _sizes(empty, left, price, n_bytes) if max(size) <= settings.filter_width]
+    layers = [replace(empty, hidden=size) for size in sizes[: settings.filter_sizes]]
     best: tuple[float, FilterLayer] | None = None
-    for layer, fitted in zip(layers, _fit(layers, features, error, whitening, settings.schedule, seed), strict=True):
+    for layer, fitted in zip(layers, _fit(layers, features, error, whitening, schedule, seed), strict=True):
         rounded = _round(layer, fitted, points, errors, price, n_bytes)
         if rounded is not None and (best is None or rounded[0] < best[0]):
             best = rounded
@@ -223,49 +206,3 @@ def _round(
         if size <= n_bytes and (best is None or cost < best[0]):
             best = cost, tried
     return best
-
-
-def output_jacobian(parameters: Array, shape: NetworkShape, points: Array) -> Array:
-    """Derivatives (n, parameters) of the network's output at the points (inputs, n) to its parameters."""
-    tensors = list(shape.tensors())
-    layers = list(zip(tensors[::2], tensors[1::2], strict=True))
-    inputs, slopes = [points], []
-    for k, (matrix, bias) in enumerate(layers[:-1]):
-        weights = parameters[matrix].reshape(shape.widths[k + 1], shape.widths[k])
-        phase = np.float32(W0) * (weights @ inputs[-1] + parameters[bias, None])
-        inputs.append(np.sin(phase))
-        slopes.append(np.float32(W0) * np.cos(phase))
-    jacobian = np.empty((points.shape[1], shape.parameters), np.float32)
-    delta = np.ones((1, points.shape[1]), np.float32)
-    for k in range(len(layers) - 1, -1, -1):
-        matrix, bias = layers[k]
-        jacobian[:, matrix] = (delta[:, None] * inputs[k][None]).reshape(-1, points.shape[1]).T
-        jacobian[:, bias] = delta.T
-        if k:
-            weights = parameters[matrix].reshape(shape.widths[k + 1], shape.widths[k])
-            delta = (weights.T @ delta) * slopes[k - 1]
-    return jacobian
-
-
-class CompensatedRounding:
-    """Rounds values to grids so that (q * steps - values)' curvature (q * steps - values) is small (GPTQ).
-
-    Parameters are rounded one by one, those of the greatest curvature first; each error is made up for by moving the
-    parameters that are still free to where the quadratic form is least (Frantar et al. 2022).
-    """
-
-    def __init__(self, curvature: NDArray[np.float64]) -> None:
-        diagonal = np.diag(curvature)
-        self._order = np.argsort(-diagonal, kind="stable")
-        damped = curvature[np.ix_(self._order, self._order)] + DAMPING * diagonal.mean() * np.eye(len(curvature))
-        self._upper = np.linalg.cholesky(np.linalg.inv(damped)).T
-
-    def symbols(self, values: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The integers q."""
-        free = values[self._order]
-        symbols = np.empty(len(values), np.int64)
-        for i, step in enumerate(steps[self._order]):
-            symbols[self._order[i]] = round(free[i] / step)
-            error = (free[i] - symbols[self._order[i]] * step) / self._upper[i, i]
-            free[i + 1 :] -= error * self._upper[i, i + 1 :]
-        return symbols

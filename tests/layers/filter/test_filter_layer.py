@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.errors import CorruptChunk
-from inr_codec.layers.filter.encode import CompensatedRounding, encode_filter, output_jacobian
+from inr_codec.layers.filter.encode import encode_filter
 from inr_codec.layers.filter.features import SLAB, count_features, neighbours
 from inr_codec.layers.filter.payload import (
     REACH,
@@ -21,7 +21,10 @@ from inr_codec.layers.filter.payload import (
     pack_filter,
     unpack_filter,
 )
-from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
+from inr_codec.layers.filter.rounding import CompensatedRounding, output_jacobian
+from inr_codec.networks.position import coordinates
+from inr_codec.networks.shape import NetworkShape
+from inr_codec.networks.start import initial_parameters
 
 
 def layer_for(shape, hidden=(5, 3), seed=0, scale_code=24):

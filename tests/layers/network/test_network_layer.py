@@ -23,7 +23,7 @@ from inr_codec.layers.network.payload import (
     std_size,
     unpack_network,
 )
-from inr_codec.networks.shape import coordinates
+from inr_codec.networks.position import coordinates
 
 SHAPE = (16, 20, 17)
 

@@ -4,7 +4,7 @@ import numpy as np
 from samples import FAST
 
 from inr_codec import INRCodec, inspect
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.layers.network.blocks import pack_tree
 from inr_codec.layers.network.plan import plan_network

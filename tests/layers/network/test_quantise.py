@@ -6,7 +6,9 @@ import pytest
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.engines.fused.evaluate import evaluate_grid
 from inr_codec.layers.network.quantise import freeze, sensitivities, step_codes, steps_vector, symbols
-from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
+from inr_codec.networks.position import coordinates
+from inr_codec.networks.shape import NetworkShape
+from inr_codec.networks.start import initial_parameters
 
 SIDES = (16, 20)
 
