@@ -54,7 +54,7 @@ class Lattice:
     def values(
         self, levels: Levels, intensity: Intensity, dtype: np.dtype[np.generic], base: Values | None = None
     ) -> Values:
-        """What levels or offsets stand for, in native `dtype`: float64 in lo .. hi, integers to nearest (ties to even)."""
+        """What levels or offsets are, in native `dtype`: float64 in lo .. hi, integers to nearest (ties to even)."""
         native = dtype.newbyteorder("=")
         values = self.step * levels if self.table is None else self.table[levels].astype(np.float64)
         with np.errstate(all="ignore"):  # damaged bytes may mean any values
