@@ -2,7 +2,7 @@
 
 NIfTI and NRRD store x fastest and name their axes (x, y, z); the same bytes are (z, y, x) in C order, so such arrays
 are reversed on the way in and again on the way out, and nothing moves in memory. Values are the stored numbers: the
-scale and offset of a NIfTI file are carried as attributes (``scale_factor``, ``add_offset``, the CF names that xarray
+scale and offset of a NIfTI file are carried as attributes (`scale_factor`, `add_offset`, the CF names that xarray
 applies), not multiplied in, because stored integers compress better than their floating-point images.
 """
 
@@ -23,18 +23,18 @@ SUFFIXES = (".npy", ".tif", ".tiff", ".nii", ".nii.gz", ".nrrd")
 PROVENANCE = tuple(
     f"lossy_compression_{name}" for name in ("algorithm", "implementation", "recipe", "least_psnr", "max_error")
 )
-"""What `provenance` writes, and what a decoded copy keeps."""
+"""Attributes that `stores.attributes` writes, and that a decoded copy keeps."""
 ATTRIBUTES = ("spacing", "unit", "affine", "scale_factor", "add_offset", *PROVENANCE)
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """An array on disk: ``array`` is indexed like numpy's and read when indexed where the format allows it.
+    """An array on disk: `array` is indexed like numpy's and read when indexed where the format allows it.
 
-    ``axes`` are the names of the axes, slowest first, or None where the file has none. ``attributes`` are plain JSON:
-    ``spacing`` (per axis, in ``unit``), ``affine`` (4 x 4, from x, y, z indices to space), ``scale_factor``,
-    ``add_offset``.
+    `axes` are the names of the axes, slowest first, or None where the file has none. `attributes` are plain JSON:
+    `spacing` (per axis, in `unit`), `affine` (4 x 4, from x, y, z indices to space), `scale_factor`,
+    `add_offset`.
     """
 
     array: Any
@@ -43,7 +43,7 @@ class Volume:
 
 
 def load(path: str | PathLike[str]) -> Volume:
-    """Open a local npy, tif, nii, nrrd or zarr volume, or one array inside a zarr group (``group.zarr/name``).
+    """Open a local npy, tif, nii, nrrd or zarr volume, or one array inside a zarr group (`group.zarr/name`).
 
     npy, uncompressed tif and nii are memory-mapped and zarr stays on disk; nii.gz, nrrd and compressed tif are read
     whole. Raises FileNotFoundError, or ConfigError for a file that is not what its name says or whose reader is not
@@ -69,11 +69,11 @@ def create(
     attributes: dict[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Iterator[Any]:
-    """A new volume to be filled: ``with create("a.npy", shape, dtype) as out: out[...] = values``.
+    """A new volume to be filled: `with create("a.npy", shape, dtype) as out: out[...] = values`.
 
-    The format follows from the suffix; without one of SUFFIXES it is lossless zarr, cut into ``chunks``. npy and zarr
+    The format follows from the suffix; without one of SUFFIXES it is lossless zarr, cut into `chunks`. npy and zarr
     are written while they are filled, the others in one go from memory at the end. The file appears under its name
-    only when the block ends without an error. Raises FileExistsError unless ``overwrite``, ConfigError for what the
+    only when the block ends without an error. Raises FileExistsError unless `overwrite`, ConfigError for what the
     format cannot hold.
     """
     path, attributes = Path(path), dict(attributes or {})
@@ -105,9 +105,9 @@ def create(
 
 @contextmanager
 def finished(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """A name beside ``path`` to write to; it becomes ``path`` when the block ends, and goes away when the block fails.
+    """A name beside `path` to write to; it becomes `path` when the block ends, and goes away when the block fails.
 
-    Raises FileExistsError where ``path`` exists and ``overwrite`` is false, FileNotFoundError where its folder does
+    Raises FileExistsError where `path` exists and `overwrite` is false, FileNotFoundError where its folder does
     not.
     """
     path = Path(path)
@@ -238,7 +238,7 @@ def _load_zarr(path: Path) -> Volume:
 
 
 def _module(name: str) -> Any:
-    """An optional module, or one line on how to get it."""
+    """An optional module; ConfigError, with how to install it, where it is missing."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -249,7 +249,7 @@ def _module(name: str) -> Any:
 
 @contextmanager
 def _one_line(expected: str) -> Iterator[None]:
-    """Whatever another project's reader or writer raises, as one line; errors of the file system stay as they are."""
+    """Turn what another project's reader or writer raises into a ConfigError of one line; file system errors pass."""
     try:
         yield
     except (InrCodecError, FileNotFoundError, PermissionError):

@@ -1,8 +1,8 @@
 """What compression cost and what it kept: bits per voxel, ratio, PSNR, SSIM, accuracy at a threshold, Dice.
 
 Every function takes the original first and the decoded array second. Arrays are read slab by slab along their first
-axis and compared in float64, so a ``numpy.memmap`` or a zarr array larger than memory will do. Voxels that do not
-count (NaN or infinite in the original, or outside ``mask``) are left out; a voxel that counts and decodes to NaN or
+axis and compared in float64, so a `numpy.memmap` or a zarr array larger than memory will do. Voxels that do not
+count (NaN or infinite in the original, or outside `mask`) are left out; a voxel that counts and decodes to NaN or
 infinity is an infinite error, not a missing one.
 """
 
@@ -22,27 +22,27 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
 def bits_per_voxel(encoded_bytes: int, voxels: int) -> float:
-    """Bits spent on a voxel: ``8 * encoded_bytes / voxels``; an array without voxels is a ConfigError."""
+    """Bits spent on a voxel: `8 * encoded_bytes / voxels`; an array without voxels is a ConfigError."""
     if voxels < 1:
         raise ConfigError(f"expected at least one voxel, got voxels={voxels!r}: pass the array's size")
     return 8 * encoded_bytes / voxels
 
 
 def compression_ratio(original_bytes: int, encoded_bytes: int) -> float:
-    """How many times smaller: ``original_bytes / encoded_bytes``; no encoded bytes at all is a ConfigError."""
+    """How many times smaller: `original_bytes / encoded_bytes`; no encoded bytes at all is a ConfigError."""
     if encoded_bytes < 1:
         raise ConfigError(f"expected at least one encoded byte, got encoded_bytes={encoded_bytes!r}: pass len(data)")
     return original_bytes / encoded_bytes
 
 
 def psnr(original: Any, decoded: Any, *, peak: Peak = "range", mask: Any = None) -> float:
-    """Peak signal-to-noise ratio in dB: ``10 log10(peak^2 / MSE)``.
+    """Peak signal-to-noise ratio in dB: `10 log10(peak^2 / MSE)`.
 
-    Shapes are equal, with any number of axes; ``mask`` (same shape, true = counts) restricts the comparison. ``peak``
+    Shapes are equal, with any number of axes; `mask` (same shape, true = counts) restricts the comparison. `peak`
     is
 
-    - ``"range"``: max - min of the original's counted voxels, the harder and for 16-bit data the telling one;
-    - ``"dtype"``: the full range of the original's integer type (255 for uint8 and int8, 65535 for uint16), as the SCI
+    - `"range"`: max - min of the original's counted voxels, the harder and for 16-bit data the telling one;
+    - `"dtype"`: the full range of the original's integer type (255 for uint8 and int8, 65535 for uint16), as the SCI
       paper's code has it, a ConfigError for floats, which have none;
     - a positive number, in units of the data.
 
@@ -62,11 +62,11 @@ def psnr(original: Any, decoded: Any, *, peak: Peak = "range", mask: Any = None)
 
 
 def ssim(original: Any, decoded: Any, *, data_range: Peak, mask: Any = None) -> float:
-    """Mean structural similarity of 1 to 3 dimensional arrays, as scikit-image's ``structural_similarity`` defines it.
+    """Mean structural similarity of 1 to 3 dimensional arrays, as scikit-image's `structural_similarity` defines it.
 
     Uniform windows of 7 samples along every axis, sample covariance, K1 = 0.01, K2 = 0.03; the mean is over the
-    windows that lie inside the array and hold only voxels that count. ``data_range`` is L in C1 = (K1 L)^2 and C2 =
-    (K2 L)^2: a positive number in units of the data, or ``"range"`` or ``"dtype"`` as `psnr` has them. It has no
+    windows that lie inside the array and hold only voxels that count. `data_range` is L in C1 = (K1 L)^2 and C2 =
+    (K2 L)^2: a positive number in units of the data, or `"range"` or `"dtype"` as `psnr` has them. It has no
     default because the result depends on it much. Raises ConfigError for unequal shapes, more than 3 axes, a side
     below 7, or when no window counts.
     """
@@ -96,9 +96,9 @@ def ssim(original: Any, decoded: Any, *, data_range: Peak, mask: Any = None) -> 
 
 
 def accuracy(original: Any, decoded: Any, threshold: float, *, mask: Any = None) -> float:
-    """Share of voxels that stay on their side of ``threshold`` (in units of the data): the paper's Acc.(threshold).
+    """Share of voxels that stay on their side of `threshold` (in units of the data): the paper's Acc.(threshold).
 
-    ``mean((original >= threshold) == (decoded >= threshold))`` over the voxels that count, between 0 and 1; NaN
+    `mean((original >= threshold) == (decoded >= threshold))` over the voxels that count, between 0 and 1; NaN
     decodes to neither side. The paper uses it for sparse structures: threshold 200 or 500 on neurons and vessels.
     """
     kept, count = 0, 0
@@ -110,7 +110,7 @@ def accuracy(original: Any, decoded: Any, threshold: float, *, mask: Any = None)
 
 
 def dice(mask_a: Any, mask_b: Any) -> float:
-    """Overlap of two masks (zero = outside, same shape): ``2 |A and B| / (|A| + |B|)``, 1 where both are empty."""
+    """Overlap of two masks (zero = outside, same shape): `2 |A and B| / (|A| + |B|)`, 1 where both are empty."""
     _same_shape(mask_a, mask_b, None)
     both, sizes = 0, 0
     for part in _slabs(mask_a.shape):
@@ -127,7 +127,7 @@ def _ssim_windows(
     shift: float,
     data_range: float,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """SSIM of every window inside ``a``, and which windows hold only voxels that count."""
+    """SSIM of every window inside `a`, and which windows hold only voxels that count."""
     from scipy.ndimage import minimum_filter, uniform_filter
 
     half = SSIM_WINDOW // 2
@@ -173,7 +173,7 @@ def _counting(original: npt.NDArray[np.float64], mask: Any) -> npt.NDArray[np.bo
 
 
 def _slabs(shape: tuple[int, ...], overlap: int = 0) -> Iterator[Any]:
-    """Indices that cut the first axis into slabs of about SLAB_VOXELS voxels, neighbours sharing ``overlap`` rows."""
+    """Indices that cut the first axis into slabs of about SLAB_VOXELS voxels, neighbours sharing `overlap` rows."""
     if not shape:
         yield ()
         return

@@ -1,6 +1,6 @@
 """A PNG that shows what compression did: original, decoded and residual side by side, with the blocks outlined.
 
-matplotlib draws it (extra ``picture``), without a display and without touching pyplot's global state.
+matplotlib draws it (extra `picture`), without a display and without touching pyplot's global state.
 """
 
 from collections.abc import Iterable
@@ -33,9 +33,9 @@ def save_comparison(
 ) -> None:
     """Draw original, decoded and residual (decoded - original) of the middle plane, and of the maximum projection.
 
-    ``original`` and ``decoded`` have one shape of 2 to 4 axes, slowest first; of four axes the middle of the first is
+    `original` and `decoded` have one shape of 2 to 4 axes, slowest first; of four axes the middle of the first is
     taken. Both images of a row share one grey window, percentiles 0.2 to 99.8 of the original; the residual has a
-    symmetric scale of its own, written beside it. ``blocks`` and ``chunks`` are boxes in voxels of the array; where
+    symmetric scale of its own, written beside it. `blocks` and `chunks` are boxes in voxels of the array; where
     the plane crosses them their outlines lie over its residual. Arrays may be lazy: they are read plane by plane.
     Raises ConfigError for other shapes, or where matplotlib is not installed.
     """

@@ -1,4 +1,4 @@
-"""A line on a terminal that says how far the work is: chunks done, voxels a second, time left."""
+"""Progress on a terminal, in one line: chunks done, voxels a second, time left."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ BAR_CELLS = 24
 
 
 class Progress:
-    """Counts chunks and voxels; draws one line over itself while ``shown``, and keeps quiet otherwise.
+    """A counter of chunks and voxels, drawn as one line over itself while `shown`.
 
-    ``clock`` gives seconds; the rate is the mean since the beginning, and the time left is what remains at that rate.
+    `clock` gives seconds; the rate is the mean since the beginning, and the time left is what remains at that rate.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Progress:
         self._draw()
 
     def close(self) -> None:
-        """Leave the terminal with an empty line for what is printed next."""
+        """Clear the line for what is printed next."""
         if self._shown:
             self._stream.write("\r" + " " * self._width + "\r")
             self._stream.flush()
@@ -71,7 +71,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``0.4 s``, ``42 s``, ``3:07 min``, ``2:05 h``."""
+    """Seconds as text: `0.4 s`, `42 s`, `3:07 min`, `2:05 h`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -83,7 +83,7 @@ def duration(seconds: float) -> str:
 
 
 def voxels_per_second(rate: float) -> str:
-    """A rate with its unit: ``830 voxel/s``, ``212 kvoxel/s``, ``14.2 Mvoxel/s``."""
+    """A rate with its unit: `830 voxel/s`, `212 kvoxel/s`, `14.2 Mvoxel/s`."""
     if rate < 1e3:
         return f"{rate:.0f} voxel/s"
     return f"{rate / 1e3:.3g} kvoxel/s" if rate < 1e6 else f"{rate / 1e6:.3g} Mvoxel/s"

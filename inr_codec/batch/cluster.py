@@ -16,19 +16,19 @@ from inr_codec.errors import ConfigError, IncompleteArray
 from inr_codec.runtime.threads import threads
 
 AHEAD = 2
-"""Tasks submitted for each that can run: the next one waits beside its worker already."""
+"""Tasks in flight for each that can run: one runs, the next already waits at its worker."""
 ASK_AGAIN = 5
 """Seconds for which the number of workers is believed."""
 WAIT = 600
 """Seconds to wait for the first worker of a cluster."""
 HOPELESS = 3
-"""So many tasks that fail before any has succeeded end the run."""
+"""The run ends when so many tasks have failed before any has succeeded."""
 
 
 class Cluster:
-    """Runs tasks on the workers of a client, at most AHEAD for each thread of theirs at a time.
+    """The workers of a Dask client, with at most AHEAD tasks in flight for each of their threads.
 
-    With `gpus` a task asks for the resource GPU, of which a worker has one.
+    gpus: each task asks for one unit of the resource GPU, and each worker has one.
     """
 
     def __init__(self, client: Any, *, gpus: bool = False, memory: float | None = None) -> None:
@@ -43,8 +43,8 @@ class Cluster:
     def run(self, task: Task, target: str, plan_id: str, work: Iterable[list[int]], at_a_time: int) -> Results:
         """Every batch with what became of it, in the order in which they end.
 
-        A batch whose workers died several times, or that raised, is cut in two until it is a single job, which then
-        has failed. IncompleteArray where the scheduler goes away.
+        A batch that raises, or whose workers die several times, is cut in two, down to single jobs; a single job then
+        counts as failed. Raises IncompleteArray where the scheduler goes away.
         """
         from distributed import as_completed
 
@@ -101,7 +101,7 @@ class Cluster:
 
     @property
     def slots(self) -> int:
-        """How many tasks can run at a time; a GPU worker has one of them."""
+        """Tasks that run at a time: one for each worker thread, or for each GPU worker."""
         known = self.client.nthreads().values()
         return max(1, len(known) if self.gpu else sum(known))
 
@@ -114,7 +114,7 @@ def _gone(client: Any) -> IncompleteArray:
 
 
 def _means_of_worker(dask_worker: Any) -> tuple[str, int, float]:
-    """Host, threads and memory for a task of a worker: its cores are shared by the tasks that it runs at a time."""
+    """Host of a worker, threads and bytes of memory for each task that it runs at a time."""
     tasks = max(1, int(dask_worker.state.nthreads))
     limit = getattr(dask_worker.memory_manager, "memory_limit", None)
     host = socket.gethostname()
@@ -130,7 +130,7 @@ def _means_of_worker(dask_worker: Any) -> tuple[str, int, float]:
 def connected(
     scheduler: str, *, workers: int | None = None, gpus: int = 0, memory: float | None = None
 ) -> Iterator[Cluster]:
-    """The cluster at an address, or with "local" one of `workers` processes, or of one process for each of `gpus`."""
+    """The cluster at an address; for "local" a new one of `workers` processes, or of one process for each GPU."""
     from distributed import Client
 
     if scheduler != "local":
@@ -148,7 +148,7 @@ def connected(
 
 
 def _check_workers(client: Any, gpus: int) -> None:
-    """Workers or a resource that are not there would leave tasks pending for ever: say so instead."""
+    """Wait for a first worker; ConfigError where none has the GPU that is asked for, as tasks would wait for ever."""
     client.wait_for_workers(1, timeout=WAIT)
     if gpus and not client.run_on_scheduler(_gpus_of_scheduler):
         raise ConfigError(
@@ -206,7 +206,7 @@ def local_cluster(*, workers: int | None = None, gpus: int = 0) -> Iterator[Any]
 
 
 def _dashboard() -> str:
-    """Dask's own choice of a port unless another driver has it."""
+    """Address of the dashboard: Dask's usual port, or any free one where that is taken."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", 8787))

@@ -1,7 +1,7 @@
-"""Journals: lines that processes append while they work.
+"""Journals: JSON lines that processes append while they work.
 
-A process has a file of its own, in which a line is written with one system call, so that a kill leaves at most its last
-line torn; torn lines are skipped. Behind a URL, where nothing can be appended, a file is one batch.
+Each process writes a file of its own, one system call a line. A kill tears at most the last line, and readers skip torn
+lines. Nothing can be appended behind a URL: there each flush writes a new file.
 """
 
 import json
@@ -17,10 +17,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.store import Folder, LocalFolder
+from inr_codec.stores.folders import Folder, LocalFolder
 
 MAX_OPEN = 200
-"""Journals that are open at a time."""
+"""Journal files that are open at a time, at most."""
 
 Record = dict[str, Any]
 
@@ -31,7 +31,7 @@ def worker_name() -> str:
 
 
 class Journal:
-    """Appends records, from any thread, to a file that only this process writes."""
+    """A file of records that this process alone writes, from any of its threads."""
 
     def __init__(self, folder: Folder, name: str) -> None:
         self._folder = folder
@@ -55,7 +55,7 @@ class Journal:
                 os.write(self._file, b"\n")
 
     def flush(self) -> None:
-        """Put what was kept."""
+        """Write the records that were kept."""
         with self._lock:
             lines, self._lines = self._lines, []
         if lines:
@@ -63,7 +63,7 @@ class Journal:
             self._folder.write(f"{stem}-{uuid4().hex[:8]}.jsonl", b"".join(lines))
 
     def close(self) -> None:
-        """Put what was kept and close the file."""
+        """Write the records that were kept, and close the file."""
         self.flush()
         if self._file is not None:
             os.close(self._file)
@@ -96,7 +96,7 @@ def _opened(folder: Folder, file: str) -> Any:
 
 
 class Places:
-    """Where the record of each chunk is in the files of a journal: 12 bytes a chunk instead of the record."""
+    """Where the record of each chunk lies in the files of a journal: 13 bytes a chunk instead of the record."""
 
     def __init__(self, folder: Folder, count: int) -> None:
         self.known: NDArray[np.bool_] = np.zeros(count, np.bool_)
@@ -107,7 +107,7 @@ class Places:
         self._opened: dict[int, Any] = {}
 
     def set(self, n: int, file: str, offset: int) -> None:
-        """The record of chunk n is there."""
+        """Note that the record of chunk n begins at `offset` in `file`."""
         if not self._files or self._files[-1] != file:
             self._files.append(file)
         self.known[n], self._file[n], self._offset[n] = True, len(self._files) - 1, offset
@@ -124,7 +124,7 @@ class Places:
         return record
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the files that are open."""
         for file in self._opened.values():
             file.close()
         self._opened.clear()

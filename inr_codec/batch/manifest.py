@@ -1,4 +1,4 @@
-"""What became of every chunk: the ledger of the journals while the work goes on, one manifest at the end."""
+"""What became of every chunk: a ledger read from the journals while work goes on, one manifest at the end."""
 
 import json
 import math
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from inr_codec.batch.journal import Places, Record, numbered_lines, one_line, read_lines
 from inr_codec.batch.plan import Plan
 from inr_codec.batch.shards import stored_stream
-from inr_codec.batch.store import LocalFolder, array_folder, state_folder
+from inr_codec.batch.store import array_folder, state_folder
 from inr_codec.batch.total import Total, mean_square
 from inr_codec.decoding.inspection import inspect
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
+from inr_codec.stores.folders import LocalFolder
 
 JOURNAL, MEASURES = "journal", "measures"
 MANIFEST, SUMMARY = "manifest.jsonl", "summary.json"
@@ -45,7 +46,7 @@ class Ledger:
                 self._places.set(n, file, offset)
 
     def todo(self) -> NDArray[np.bool_]:
-        """Jobs that have a chunk which is neither stored as it was recorded nor nothing but the fill value."""
+        """Jobs still to do, one bool each: a chunk is not recorded, or its key is not stored as recorded."""
         plan, target = self.plan, array_folder(self.plan)
         missing = self.state < EMPTY
         if plan.shards is None:
@@ -62,7 +63,7 @@ class Ledger:
         return need
 
     def records(self) -> Iterator[Record]:
-        """One record for every chunk, in order. What nobody reported is looked for in the store itself."""
+        """One record for every chunk, in order; of a chunk that no journal reports, what the store itself tells."""
         for n in range(self.plan.count):
             record = self._places.read(n) if self.state[n] > BEGUN else found(self.plan, n)
             yield record | {"attempts": int(self.attempts[n])}
@@ -82,7 +83,7 @@ def measured(stream: bytes, chunk: NDArray[Any] | None = None) -> Record:
     """What a stream says of itself, for its record. CorruptChunk or UnsupportedFormat for bytes that are none.
 
     mse: mean squared error over the voxels that are not masked, in squared intensity units. A stream of a single value
-    does not know its chunk's range: its mse needs the chunk, and is None without.
+    does not store its chunk's range: its mse is measured on `chunk`, and is None without.
     """
     told = inspect(stream)
     exact = told.psnr is not None and not np.isfinite(told.psnr)
@@ -108,7 +109,7 @@ def finite(psnr: float | None) -> float | None:
 
 
 def found(plan: Plan, n: int) -> Record:
-    """The record of a chunk whose process did not live to write it, from the store."""
+    """The record, made from the store, of a chunk whose process died before it wrote one."""
     try:
         stream = stored_stream(plan, array_folder(plan), n)
         if stream is not None:

@@ -22,12 +22,12 @@ from inr_codec.errors import ConfigError
 
 VERSION = 1
 VOXELS_PER_SECOND = {"fast": 60e3, "default": 40e3, "best": 8e3}
-"""What one core encodes, roughly (benchmarks/SCALE.md)."""
+"""Voxels a second that one core encodes, roughly (benchmarks/SCALE.md)."""
 BATCH_SECONDS = 60
-"""Work of one task: long beside the milliseconds that a scheduler needs for it, short beside a worker's life."""
+"""Seconds of work in one task: long against a scheduler's milliseconds, short against a worker's life."""
 MAX_BATCH = 4096
 BYTES_PER_CHUNK, BYTES_PER_VOXEL = 50e6, 300
-"""Memory that encoding takes for a chunk, and for each of its voxels (benchmarks/SCALE.md)."""
+"""Bytes of memory that encoding takes for a chunk, and for each of its voxels (benchmarks/SCALE.md)."""
 GPU_NETWORKS = 1024
 """Networks that fill a GPU."""
 NETWORKS_PER_CHUNK = 8
@@ -125,7 +125,7 @@ class Plan:
 
     @cached_property
     def recipe_hash(self) -> str:
-        """A hash of all that decides the bytes: what has another one must not continue what was begun."""
+        """SHA-256 of all that decides the bytes; a plan with another hash must not continue this one."""
         decides = ("source", "shape", "dtype", "chunks", "shards", "zarr_format", "per_chunk")
         settings = {k: float(v) if type(v) is int else v for k, v in self.config.to_dict().items()}
         recipe = {name: getattr(self, name) for name in decides} | {"settings": settings}
@@ -203,7 +203,7 @@ def default_chunks(shape: Index) -> Index:
 
 
 def clipped(shape: Index, chunks: Index | None, shards: Index | None) -> tuple[Index, Index | None]:
-    """Sides of chunks no longer than the array's, of shards no longer than the chunks that there are."""
+    """Sides of chunks and shards, no longer than the array and than the chunks that there are."""
     chunks = chunks or default_chunks(shape)
     chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks)) + chunks[len(shape) :]
     if shards is not None:
@@ -213,13 +213,13 @@ def clipped(shape: Index, chunks: Index | None, shards: Index | None) -> tuple[I
 
 
 def together(plan: Plan, memory: float, threads: int, gpu: bool = False) -> int:
-    """Chunks that one process encodes at a time: one a core, on a GPU as many as fill it; what `memory` bytes allow."""
+    """How many chunks a process encodes at once: one per core (enough to fill a GPU), limited by `memory` bytes."""
     room = int(memory / (BYTES_PER_CHUNK + BYTES_PER_VOXEL * prod(plan.chunks)))
     return max(1, min(room, ceil(GPU_NETWORKS / NETWORKS_PER_CHUNK) if gpu else threads))
 
 
 def batch_size(plan: Plan, at_a_time: int) -> int:
-    """Jobs of one task: about BATCH_SECONDS of work, and a whole number of times `at_a_time` chunks."""
+    """Jobs in one task: about BATCH_SECONDS of work, in whole rounds of `at_a_time` chunks."""
     chunks = BATCH_SECONDS * at_a_time * VOXELS_PER_SECOND[plan.config.effort] / prod(plan.chunks)
     rounds = max(1, round(chunks / at_a_time))
     per_job = prod(plan.shards or plan.chunks) // prod(plan.chunks)
@@ -227,9 +227,9 @@ def batch_size(plan: Plan, at_a_time: int) -> int:
 
 
 def batches(todo: NDArray[np.bool_], size: int, part: int = 1, parts: int = 1) -> Iterator[list[int]]:
-    """Batches of at most `size` jobs, of those with todo[job] that part `part` of `parts` has (they count from 1).
+    """Batches of at most `size` jobs: those of part `part` of `parts` (counted from 1) with todo[job].
 
-    A part has every `parts`-th job, so that full and empty regions are shared evenly, whatever is done already.
+    A part takes every `parts`-th job: full and empty regions are shared evenly, whatever is done already.
     """
     jobs = np.flatnonzero(todo)
     jobs = jobs[jobs % parts == part - 1]

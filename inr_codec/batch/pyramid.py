@@ -27,7 +27,7 @@ def levels(plan: Plan) -> list[tuple[str, str]]:
 
 
 def write(plan: Plan) -> None:
-    """Give the target the multiscales of its source, in the words of its zarr format; nothing else is touched.
+    """Write the multiscales of the source to the target, as its zarr format spells them; nothing else is touched.
 
     Attributes that others have written to the target's group stay. Labels and further multiscales of the source are
     left behind: they are arrays of their own.

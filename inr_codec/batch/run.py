@@ -15,24 +15,26 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.allocation import Curve, allocate
+from inr_codec.batch.allocation import allocate
 from inr_codec.batch.journal import Journal, Places, read_lines
 from inr_codec.batch.manifest import JOURNAL, MEASURES, Ledger, described, finite, read_manifest, write_manifest
 from inr_codec.batch.plan import MAX_BATCH, Plan, batch_size, batches, together
+from inr_codec.batch.rate_curves import Curve
 from inr_codec.batch.shards import SPOOL
-from inr_codec.batch.store import SCRATCH, load_budget, load_plan, save_budget, state_folder, written_array
+from inr_codec.batch.store import load_budget, load_plan, save_budget, state_folder, written_array
 from inr_codec.batch.tasks import Tally, Task, encode_jobs, error_text, measure_chunks
 from inr_codec.batch.total import Total
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
 from inr_codec.runtime.threads import threads
 from inr_codec.stores.attributes import describe
+from inr_codec.stores.folders import SCRATCH
 
 MEASURE_SPEEDUP = 100
-"""Measuring a chunk is so many times faster than encoding it, at least."""
+"""How many times faster a chunk is measured than encoded, at least."""
 
 SHARE = 4
-"""Tasks for each that can run at a time, at least."""
+"""Tasks for each slot, at least: with fewer, workers would be idle at the end."""
 
 Results = Iterator[tuple[list[int], Tally | Exception]]
 
@@ -49,11 +51,11 @@ class Executor(Protocol):
     gpu: bool
 
     def run(self, task: Task, target: str, plan_id: str, work: Iterable[list[int]], at_a_time: int) -> Results:
-        """Batches with what became of them, a batch once or bit by bit."""
+        """Every batch with what became of it; a batch may come in several parts."""
 
 
 class Here:
-    """Runs tasks one after another in this process, their chunks on `workers` threads (default: one a core)."""
+    """This process: one task after another, their chunks on `workers` threads (default: one a core)."""
 
     gpu, slots = False, 1
 
@@ -62,7 +64,7 @@ class Here:
         self.memory = memory or host_memory() / 2
 
     def run(self, task: Task, target: str, plan_id: str, work: Iterable[list[int]], at_a_time: int) -> Results:
-        """Every batch with what became of it, chunk by chunk."""
+        """Every batch with what became of it, part by part."""
         for numbers in work:
             for tally in task(target, plan_id, numbers, at_a_time):
                 yield numbers, tally
@@ -70,7 +72,7 @@ class Here:
 
 @dataclass
 class Outlook:
-    """Sums over all tasks so far, and how they are shown."""
+    """Sums over all tasks so far, and the bar that shows them."""
 
     bar: Progress
     budget: int | None
@@ -137,7 +139,7 @@ def share_out(plan: Plan) -> bool:
 
 
 def encode(target: str, executor: Executor, *, part: tuple[int, int] = (1, 1), shown: bool | None = None) -> int:
-    """Pass 2: encode the jobs that are not done; how many chunks failed. They do not end it, a full disk does."""
+    """Pass 2: encode the jobs that are not done; how many chunks failed. Only a full disk ends it early."""
     plan = load_plan(target)
     if plan.total_bytes is not None and load_budget(plan) is None and not share_out(plan):
         raise IncompleteArray(
@@ -167,7 +169,7 @@ def _outlook(verb: str, plan: Plan, jobs: int, budget: int | None, shown: bool |
 
 
 def _drain(plan: Plan, results: Results, outlook: Outlook, *, journal: bool) -> None:
-    """Wait for all tasks. A task that could not be run at all fails its chunks."""
+    """Wait for all tasks. Where a task could not run at all, its chunks have failed."""
     notes = Journal(state_folder(plan.target), JOURNAL)
     try:
         for numbers, tally in results:
@@ -194,7 +196,7 @@ def _drain(plan: Plan, results: Results, outlook: Outlook, *, journal: bool) -> 
 def finish(target: str) -> dict[str, Any]:
     """Write the manifest of one array and, into its attributes, what was reached; return the summary.
 
-    What waited for shards goes away where nothing failed.
+    Streams that wait for their shards are deleted unless a chunk failed.
     """
     plan = load_plan(target)
     summary = write_manifest(plan)

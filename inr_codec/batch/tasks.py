@@ -1,6 +1,6 @@
-"""What a worker runs: a batch of jobs named by number. Everything else it reads from the plan beside the store.
+"""What a worker runs: a batch of jobs, given by number. It reads everything else from the plan beside the store.
 
-A task that runs a second time, because a worker died with its result say, finds what is stored and valid and leaves it.
+Tasks are idempotent: one that runs again, because a worker died with its result, keeps what is stored and valid.
 """
 
 import errno
@@ -15,23 +15,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.allocation import NOTHING, config_within, measure_chunk
+from inr_codec.batch.allocation import config_within
 from inr_codec.batch.journal import Journal, worker_name
 from inr_codec.batch.manifest import JOURNAL, MEASURES, described, measured
 from inr_codec.batch.plan import Plan
+from inr_codec.batch.rate_curves import NOTHING, measure_chunk
 from inr_codec.batch.shards import SPOOL, pack_shard, spooled, unpack_shard, valid
-from inr_codec.batch.store import Folder, array_folder, load_budget, load_plan, open_source, state_folder
+from inr_codec.batch.store import array_folder, load_budget, load_plan, open_source, state_folder
 from inr_codec.batch.total import Total
 from inr_codec.encoding.encoder import encode
 from inr_codec.engines.joint_calls import Crowd
 from inr_codec.errors import ConfigError, CorruptChunk
+from inr_codec.stores.folders import Folder
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass
 class Tally:
-    """What a task did, for whoever waits for it: sums over its chunks. `full` says that the disk is."""
+    """What a task did: sums over its chunks. full: whether the disk is."""
 
     chunks: int = 0
     voxels: int = 0
@@ -53,7 +55,7 @@ class Tally:
             self.total.add(record["mse"], record["voxels"], record["lo"], record["hi"])
 
     def merge(self, other: "Tally") -> None:
-        """Count what another one has counted."""
+        """Add the sums of another tally."""
         self.chunks, self.voxels = self.chunks + other.chunks, self.voxels + other.voxels
         self.bytes, self.failed = self.bytes + other.bytes, self.failed + other.failed
         self.total.merge(other.total)
@@ -65,7 +67,7 @@ Task = Callable[[str, str, Sequence[int], int], Iterator[Tally]]
 
 
 def whole(task: Task, target: str, plan_id: str, numbers: Sequence[int], at_a_time: int) -> Tally:
-    """A task run to its end: what a worker is given."""
+    """Run a task to its end and add up its tallies: the call that a worker gets."""
     tally = Tally()
     for part in task(target, plan_id, numbers, at_a_time):
         tally.merge(part)
@@ -157,7 +159,7 @@ def encode_jobs(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int) 
 
 
 def _missing(work: Work, job: int, tally: Tally) -> list[int]:
-    """The chunks of a job; none, but counted, where its key is stored and valid."""
+    """Chunks of a job that are to be encoded; none where its key is stored and valid, and those count in `tally`."""
     plan, numbers = work.plan, work.plan.chunks_of_job(job)
     data = work.target.read(plan.key_of_job(job))
     if plan.shards is None:
@@ -179,7 +181,7 @@ def _missing(work: Work, job: int, tally: Tally) -> list[int]:
 
 
 def _encode_chunk(work: Work, job: int, n: int, stop: threading.Event) -> dict[str, Any]:
-    """Encode a chunk and write its key, or its part of a shard; the record of it, journalled unless it failed."""
+    """Encode a chunk and write its key, or its part of a shard; its record, in the journal too unless it failed."""
     plan, begun = work.plan, perf_counter()
     allowed = None if work.budget is None else int(work.budget[n])
     common = {"worker": worker_name(), "budget": allowed}
@@ -208,7 +210,7 @@ def _encode_chunk(work: Work, job: int, n: int, stop: threading.Event) -> dict[s
 def _assemble(
     work: Work, job: int, records: list[dict[str, Any] | None], stop: threading.Event
 ) -> list[dict[str, Any] | None]:
-    """Write the shard of a job; what waits for it goes away once all its chunks are in it."""
+    """Write the shard of a job; delete the streams that waited for it once all of them are in it."""
     plan = work.plan
     complete = all(record is not None and record["state"] != "failed" for record in records)
     try:
@@ -229,7 +231,7 @@ def _assemble(
 
 
 def _note(journal: Journal, record: dict[str, Any]) -> None:
-    """Journal a record; where that fails (a full disk), the store itself still tells what became of the chunk."""
+    """Write a record to the journal. A full disk may prevent that: the store itself still tells what became of it."""
     try:
         journal.append(record)
     except OSError:
@@ -262,5 +264,5 @@ def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time:
 
 
 def error_text(error: Exception) -> str:
-    """What is kept of an error."""
+    """Type and message of an error in one line, at most 500 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

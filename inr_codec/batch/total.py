@@ -7,7 +7,7 @@ from dataclasses import dataclass
 def mean_square(psnr: float | None, lo: float | None, hi: float | None) -> float | None:
     """Mean squared error of a chunk in intensity units from its PSNR in dB (peak = hi - lo); None where it is unknown.
 
-    It is for streams that hold one value and a finite PSNR: their peak, of the voxels as they were, is not stored.
+    It is unknown for a stream of one value with a finite PSNR: the range of the original voxels is not stored.
     """
     if psnr is None or math.isinf(psnr):
         return None if psnr is None else 0.0
@@ -39,7 +39,7 @@ class Total:
             self.squares, self.voxels = self.squares + mse * voxels, self.voxels + voxels
 
     def merge(self, other: "Total") -> None:
-        """Count all that another one has counted."""
+        """Add the sums of another total."""
         self.squares, self.voxels = self.squares + other.squares, self.voxels + other.voxels
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
         self.unknown += other.unknown

@@ -1,7 +1,7 @@
-"""Checks a store: every chunk's checksum and structure, and how close a sample of the chunks is to the source.
+"""Verification of a store: checksum and structure of every chunk, and the error of a sample against the source.
 
-Works with any array that this codec wrote, with or without a manifest beside it: without one, chunks that are not there
-count as nothing but the fill value; with one, they must be recorded so.
+Any array that this codec wrote will do. Where a manifest lies beside it, a chunk that is not stored must be recorded as
+empty; without a manifest it counts as empty, nothing but the fill value.
 """
 
 import math
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.batch.manifest import read_manifest
-from inr_codec.batch.store import PLAN, load_plan, open_folder, state_folder
+from inr_codec.batch.store import PLAN, load_plan, state_folder
 from inr_codec.batch.total import Total, mean_square
 from inr_codec.decoding.inspection import Inspection, inspect
 from inr_codec.errors import ConfigError, CorruptChunk, InrCodecError
 from inr_codec.progress import Progress
 from inr_codec.stores.encoded_chunks import codec_of, streams_of_key
+from inr_codec.stores.folders import open_folder
 
 TOLERANCE = 0.05
 """dB that a chunk may be further from the source than it says: decoders differ a little between machines."""
@@ -183,7 +184,7 @@ def _known(target: str, array: str, grid: Index) -> _Known | None:
 
 
 class _Check:
-    """Checks the chunks under one key of an array."""
+    """The check of the chunks under one key of an array."""
 
     def __init__(self, array: Any, path: str, grid: Index, known: _Known | None) -> None:
         self.array, self.grid, self.known = array, grid, known
@@ -211,7 +212,7 @@ class _Check:
         return math.prod(part.stop - part.start for part in self.region(chunk))
 
     def chunk(self, key: str, chunk: Index, stream: bytes | None) -> _Result:
-        """One chunk: is it there, does its stream hold, is it as close as it says."""
+        """One chunk: is it there, is its stream sound, is it as close to the source as it says."""
         result = _Result(key, chunk, self.voxels(chunk))
         if stream is None:
             if self.known is not None and not self.known.empty[chunk]:

@@ -1,4 +1,4 @@
-"""Work on large arrays box by box, so that what it takes beside the array does not grow with it."""
+"""Boxes that tile an array: work that goes box by box needs little memory beside the array."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ def boxes(shape: Sequence[int], most: int, longest: int | None = None) -> Iterat
 
 
 def runs(shape: Sequence[int], most: int) -> Iterator[Box]:
-    """Boxes of at most `most` voxels that tile an array, each of voxels that follow upon another in C order."""
+    """Boxes of at most `most` voxels that tile an array, each of them contiguous in C order."""
     sides: list[int] = []
     for n in reversed(shape):
         sides.insert(0, max(min(n, most), 1))
@@ -34,11 +34,11 @@ def _tiles(shape: Sequence[int], sides: Sequence[int]) -> Iterator[Box]:
 
 
 def extent(box: Box) -> tuple[int, ...]:
-    """Its sides."""
+    """Sides of a box, in voxels."""
     return tuple(side.stop - side.start for side in box)
 
 
 def as_3d(shape: Sequence[int]) -> tuple[int, int, int]:
-    """One to four axes as three: axes of 1 in front where there are fewer, the first two of four merged."""
+    """A shape of 1 to 4 axes as one of 3: axes of 1 in front where there are fewer, the first two of four merged."""
     padded = (1,) * (3 - len(shape)) + tuple(shape)
     return (math.prod(padded[:-2]), padded[-2], padded[-1])

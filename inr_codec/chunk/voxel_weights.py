@@ -1,4 +1,4 @@
-"""What an error counts at each voxel: weights given by the user, or by a rule on intensity."""
+"""Voxel weights: what a squared error counts at each voxel, given by the user or by a rule on intensity."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from inr_codec.errors import ConfigError
 
 REGION = 16.0
-"""A voxel inside the region that a rule names counts as many times as one outside (benchmarks/REGION.md)."""
+"""How many times as much a voxel counts inside the region that a rule names (benchmarks/REGION.md)."""
 BINS = 256
 
 
@@ -49,7 +49,7 @@ def _checked(weights: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float6
 
 
 def otsu_threshold(values: NDArray[Any]) -> float:
-    """The value that parts a flat array into two classes of greatest variance between them (Otsu 1979, 256 bins)."""
+    """Threshold of a flat array: the variance between its two classes is greatest there (Otsu 1979, 256 bins)."""
     counts, edges = np.histogram(values.astype(np.float64), BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * centres)[:-1]

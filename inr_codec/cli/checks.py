@@ -1,4 +1,4 @@
-"""The commands that look at encoded stores, large ones too: verify and report."""
+"""The commands that check encoded stores: verify and report."""
 
 import math
 import sys
@@ -56,7 +56,7 @@ def source_of(path: str, name: str) -> Any:
 
 
 def lines_of(path: str, found: Verification) -> Iterator[str]:
-    """What was found, for a person to read."""
+    """The lines of text that tell what was found."""
     empty = found.chunks - found.stored - found.missing - found.corrupt
     yield (
         f"{path}: {found.chunks:,} chunks, {found.stored:,} sound in {found.bytes:,} bytes, {empty:,} not stored "

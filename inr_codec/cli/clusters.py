@@ -1,4 +1,4 @@
-"""The commands that encode large arrays: plan, measure, run, finish, and `encode --scheduler`, which is all of them."""
+"""The commands that encode large arrays: plan, measure, run, finish, and `encode --scheduler`, which is all four."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +66,7 @@ def finish(target: str) -> None:
 
 
 def encode(source: str, target: str, *, progress: bool, where: dict[str, Any], **options: Any) -> None:
-    """All of them in a row on one cluster; the same command continues what was interrupted."""
+    """Plan, measure, run and finish on one cluster; the same command continues what was interrupted."""
     batch.prepare(source, target, options.pop("settings"), **options)
     _run(target, (1, 1), progress, **where)
     finish(target)

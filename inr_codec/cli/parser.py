@@ -1,6 +1,6 @@
-"""The command line ``inr-codec``: encode, decode, inspect, compare, and encoding on clusters.
+"""The command line `inr-codec`: encode, decode, inspect, compare, and encoding on clusters.
 
-What goes wrong is one line and status 2; status 1 means that chunks of an array are missing."""
+An error is one line and status 2; status 1 means that chunks of an array are missing."""
 
 import argparse
 import json
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def script() -> NoReturn:
-    """The installed script: `main`, then away, without waiting for threads where the user did not want to wait."""
+    """The installed script: run `main` and exit; after an interrupt at once, without waiting for threads."""
     status = main()
     if status == INTERRUPTED:
         os._exit(status)
@@ -56,7 +56,7 @@ def _complain(message: str, status: int) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, but its errors are one line as all others are."""
+    """An argument parser whose errors are ConfigErrors of one line."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see {self.prog} --help")

@@ -1,4 +1,4 @@
-"""What the command line does, as functions that take paths, write volumes and print what came of it."""
+"""The commands that work on volumes: functions that take paths, write volumes and print a summary."""
 
 import sys
 from collections import Counter
@@ -191,7 +191,7 @@ def _need_group(folder: Path, zarr_format: Literal[2, 3]) -> None:
 
 
 def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers: int, progress: bool) -> str:
-    """``target[...] = source[...]`` chunk by chunk on threads; says how long it took. The first error ends it."""
+    """`target[...] = source[...]` chunk by chunk on threads; a text with the time taken. The first error ends it."""
     shape = tuple(source.shape)
     count = prod(ceil(side / chunk) for side, chunk in zip(shape, chunks))
     bar = Progress(verb, count, prod(shape), stream=sys.stderr, shown=progress or sys.stderr.isatty())

@@ -40,18 +40,18 @@ def faces(blocks: Sequence[Block]) -> list[tuple[int, int]]:
 
 
 def face_positions(blocks: Sequence[Block], face_bits: Sequence[int], axis: int) -> list[int]:
-    """Where along ``axis`` filtered faces lie (index of q0 in the chunk), increasing, without repeats."""
+    """Where along `axis` filtered faces lie (index of q0 in the chunk), increasing, without repeats."""
     return sorted(
         {blocks[index].offset[axis] for (index, across), bit in zip(faces(blocks), face_bits) if bit and across == axis}
     )
 
 
 def halo_indices(axis_indices: npt.ArrayLike, positions: Iterable[int], length: int) -> Indices:
-    """The indices along one axis to evaluate so that ``axis_indices`` come out of the filter as in a full decode.
+    """The indices along one axis to evaluate so that `axis_indices` come out of the filter as in a full decode.
 
-    ``positions`` are those of ``face_positions``, ``length`` is that of the chunk. A sample next to a face needs all
+    `positions` are those of `face_positions`, `length` is that of the chunk. A sample next to a face needs all
     four samples across it; any other needs itself. The result is increasing, without repeats, and holds
-    ``axis_indices``.
+    `axis_indices`.
     """
     wanted = np.unique(np.asarray(axis_indices, np.int64))
     faces = np.array(list(positions), np.int64)
@@ -67,12 +67,12 @@ def apply_deblock(
     strength: float,
     indices: Sequence[npt.ArrayLike] | None = None,
 ) -> None:
-    """Filters ``values`` in place across every face whose bit is set.
+    """Filter `values` in place across every face whose bit is set.
 
-    ``values`` is the decoded chunk, or the part of it at ``np.ix_(*indices)``: one increasing list of indices per axis,
-    from ``halo_indices``, with which the wanted samples are bit for bit those of the full chunk. In such a part only
-    faces are filtered whose four samples are all there. ``blocks`` is the whole partition, ``face_bits`` has one entry
-    for each of ``faces(blocks)``, ``strength`` is s above. Raises ConfigError when the arguments do not fit each other.
+    `values` is the decoded chunk, or the part of it at `np.ix_(*indices)`: one increasing list of indices per axis,
+    from `halo_indices`, with which the wanted samples are bit for bit those of the full chunk. In such a part only
+    faces are filtered whose four samples are all there. `blocks` is the whole partition, `face_bits` has one entry
+    for each of `faces(blocks)`, `strength` is s above. Raises ConfigError when the arguments do not fit each other.
     """
     known = faces(blocks)
     if len(face_bits) != len(known):
@@ -93,12 +93,12 @@ def choose_faces(
     valid: npt.NDArray[np.bool_] | None = None,
     least_gain: float = 0.001,
 ) -> tuple[int, list[int], Floats]:
-    """Index into ``STRENGTHS``, face bits, and the filtered chunk, chosen for the least squared error.
+    """Index into `STRENGTHS`, face bits, and the filtered chunk, chosen for the least squared error.
 
-    ``original`` and ``decoded`` are the chunk before and after coding, in the same units; ``rms`` is their root mean
-    square difference as the stream will hold it (strength = ``STRENGTHS[index] * rms``). ``valid`` marks the voxels
+    `original` and `decoded` are the chunk before and after coding, in the same units; `rms` is their root mean
+    square difference as the stream will hold it (strength = `STRENGTHS[index] * rms`). `valid` marks the voxels
     that count (default: all). A face is filtered only if that lowers its squared error; when all of them together take
-    off less than the fraction ``least_gain`` of the squared error of the chunk, no bit is set (the share of the stream
+    off less than the fraction `least_gain` of the squared error of the chunk, no bit is set (the share of the stream
     that the bits take is a good value: halving the stream about doubles the squared error).
     """
     counts = np.ones(decoded.size, np.bool_) if valid is None else np.ascontiguousarray(valid).reshape(-1)
@@ -128,7 +128,7 @@ def choose_faces(
 
 
 def _patches(values: Floats, blocks: Sequence[Block], axis: int, indices: Sequence[npt.ArrayLike] | None) -> Indices:
-    """One row per low face of ``blocks`` across ``axis``: flat index of its first q0, the step to q1, and three pairs
+    """One row per low face of `blocks` across `axis`: flat index of its first q0, the step to q1, and three pairs
     (count, step) that run over the face. Faces that lack a sample in this part of the chunk have a count of 0."""
     if values.dtype != np.float32 or not values.flags.c_contiguous or not 1 <= values.ndim <= 4:
         raise ConfigError(
@@ -175,7 +175,7 @@ def _correction(p1: np.float32, p0: np.float32, q0: np.float32, q1: np.float32, 
 
 @kernel()
 def _filter(values: Floats, table: Indices, strength: np.float32) -> None:
-    """Filters the faces of ``table`` in the flat chunk ``values``."""
+    """Filter the faces of `table` in the flat chunk `values`."""
     for face in range(table.shape[0]):
         first, step, n0, s0, n1, s1, n2, s2 = table[face]
         for a in range(n0):
@@ -191,7 +191,7 @@ def _filter(values: Floats, table: Indices, strength: np.float32) -> None:
 def _gains(
     values: Floats, target: Floats, counts: npt.NDArray[np.bool_], table: Indices, strength: np.float32
 ) -> npt.NDArray[np.float64]:
-    """How much of the squared error to ``target`` filtering each face of ``table`` would take off."""
+    """How much of the squared error to `target` filtering each face of `table` would take off."""
     gains = np.zeros(table.shape[0])
     for face in range(table.shape[0]):
         first, step, n0, s0, n1, s1, n2, s2 = table[face]

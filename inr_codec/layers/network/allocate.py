@@ -20,10 +20,10 @@ def allocate_parameters(
     rule: Rule = "spectrum",
     smallest: int = 1,
 ) -> list[int]:
-    """Parameters per block; the counts sum to ``total`` and none is below ``smallest``.
+    """Parameters per block; the counts sum to `total` and none is below `smallest`.
 
-    They are proportional to |x| / D(x) (``rule="spectrum"``, the paper's), to |x| (``"size"``), to 1 / D(x)
-    (``"concentration"``), or the same for all (``"equal"``). ``concentrations`` is D of each block (eq. 9), in (0, 1].
+    They are proportional to |x| / D(x) (`rule="spectrum"`, the paper's), to |x| (`"size"`), to 1 / D(x)
+    (`"concentration"`), or the same for all (`"equal"`). `concentrations` is D of each block (eq. 9), in (0, 1].
     Raises ConfigError when that cannot be, when the rule is unknown, or when D and blocks do not match.
     """
     if rule not in get_args(Rule):
@@ -45,11 +45,11 @@ def allocate_parameters(
 
 
 def share(weights: npt.ArrayLike, total: int, smallest: int) -> list[int]:
-    """Splits ``total`` into integers proportional to ``weights``, none below ``smallest``; they sum to ``total``.
+    """Split `total` into integers proportional to `weights`, none below `smallest`; they sum to `total`.
 
-    Shares that would fall below ``smallest`` are raised to it and the others share what is left, again in proportion;
+    Shares that would fall below `smallest` are raised to it and the others share what is left, again in proportion;
     fractions are settled by largest remainder (the first of equals wins). Weights are finite and not negative; when all
-    of them are 0 the shares are equal. Raises ConfigError when ``total < smallest * len(weights)`` or on bad weights.
+    of them are 0 the shares are equal. Raises ConfigError when `total < smallest * len(weights)` or on bad weights.
     """
     weight = np.asarray(weights, np.float64)
     count = weight.size

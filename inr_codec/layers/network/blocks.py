@@ -1,7 +1,7 @@
 """Blocks of a chunk: nodes of the 2^N-tree of the SCI paper (eq. 7), and the bits that store which were chosen.
 
 The root (level 0) is the chunk. A child halves every axis of its parent that can be halved, the larger half first;
-an axis can be halved while both halves keep at least ``MIN_SIDE`` samples. Reader and writer grow the same tree, so a
+an axis can be halved while both halves keep at least `MIN_SIDE` samples. Reader and writer grow the same tree, so a
 partition is stored as one bit for each visited node, depth first: 1 = split, 0 = a block. A node that cannot be split
 has no bit.
 """
@@ -32,7 +32,7 @@ class Block:
 
     @property
     def slices(self) -> tuple[slice, ...]:
-        """Index of the block in its chunk: ``chunk[block.slices]`` has ``block.shape``."""
+        """Index of the block in its chunk: `chunk[block.slices]` has `block.shape`."""
         return tuple(slice(start, start + side) for start, side in zip(self.offset, self.shape, strict=True))
 
 
@@ -45,7 +45,7 @@ def root(chunk_shape: Sequence[int]) -> Block:
 def split(block: Block, min_side: int = MIN_SIDE) -> list[Block]:
     """Children of a node, in C order of their offsets; empty when no axis can be halved.
 
-    Every axis of at least ``2 * min_side`` samples is halved (ceil(n/2) first, then floor(n/2)), the others are kept
+    Every axis of at least `2 * min_side` samples is halved (ceil(n/2) first, then floor(n/2)), the others are kept
     whole, so a node has 2^k children for k halved axes.
     """
     halves = [
@@ -63,7 +63,7 @@ def split(block: Block, min_side: int = MIN_SIDE) -> list[Block]:
 def pack_tree(blocks: Sequence[Block], chunk_shape: Sequence[int]) -> list[int]:
     """Split bits of a partition, depth first.
 
-    ``blocks`` must be nodes of the tree over ``chunk_shape`` that cover it exactly once, ordered as ``unpack_tree``
+    `blocks` must be nodes of the tree over `chunk_shape` that cover it exactly once, ordered as `unpack_tree`
     yields them. Raises ConfigError otherwise.
     """
     bits: list[int] = []
@@ -91,10 +91,10 @@ def pack_tree(blocks: Sequence[Block], chunk_shape: Sequence[int]) -> list[int]:
 
 
 def unpack_tree(bits: Iterable[int], chunk_shape: Sequence[int], max_blocks: int) -> list[Block]:
-    """The partition that ``pack_tree`` stored; takes exactly as many bits as the tree has, and no more.
+    """The partition that `pack_tree` stored; takes exactly as many bits as the tree has, and no more.
 
-    Raises CorruptChunk when the bits end early or ask for more than ``max_blocks`` blocks. Memory and time are bounded
-    by ``max_blocks``: every node on the stack becomes at least one block.
+    Raises CorruptChunk when the bits end early or ask for more than `max_blocks` blocks. Memory and time are bounded
+    by `max_blocks`: every node on the stack becomes at least one block.
     """
     source = iter(bits)
     blocks: list[Block] = []

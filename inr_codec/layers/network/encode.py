@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.engines import FitOutcome, FitTask, Schedule, fit_blocks
 from inr_codec.layers.network.payload import (
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
     from inr_codec.layers.network.structure_loss import Regulariser
 
 FREEZE_SHARE = 0.05
-"""Steps of one round of freezing, as a share of the fit's."""
+"""One round of freezing takes 5 % of the steps of the main fit."""
 FREEZE_RATE = 0.2
 LEAST_MASS = 1e-3
 REGULARISED_STEPS = {"fast": 60, "default": 300, "best": 1500}
 """Steps under a structural regulariser, after the fit without it."""
 REGULARISED_RATE = 0.5
-"""Their first rate, as a share of the fit's."""
+"""Initial rate under the regulariser, as a share of the main fit's."""
 REGULARISED_ROUND, REGULARISED_ROUND_RATE = 0.15, 0.4
-"""Steps and rate of one round of freezing under the regulariser, as shares of those."""
+"""Steps and rate of one round of freezing under the regulariser, as shares of the regularised fit's."""
 Fit = Callable[[Sequence[FitTask]], list[FitOutcome]]
 
 
 @dataclass(frozen=True, slots=True)
 class FittedNetworks:
-    """The networks of a chunk in float32, those of the blocks `live`, and what fits on what is not frozen yet."""
+    """The networks of a chunk, float32: tasks and outcomes of the blocks `live`; fit: fits what is not frozen yet."""
 
     plan: NetworkPlan
     live: list[int]
@@ -71,7 +71,7 @@ def fit_networks(chunk: UnitChunk, n_bytes: int, config: Config) -> FittedNetwor
     fitted = fit_blocks(tasks, engine())
     fit: Fit = partial(fit_blocks, engine=engine())
     if chunk.structure is not None and live:
-        fitted, fit = regularise(plan, live, tasks, fitted, chunk.structure, config)
+        fitted, fit = regularise(plan, live, tasks, fitted, cast("Regulariser", chunk.structure), config)
     return FittedNetworks(plan, live, tasks, fitted, fit)
 
 
@@ -104,7 +104,7 @@ def choose_sizes(plan: NetworkPlan, config: Config) -> list[int]:
 
 
 def make_scene(plan: NetworkPlan, live: list[int]) -> "Scene":
-    """What the networks of the blocks `live` paint, the other blocks filled in."""
+    """The scene that the networks of the blocks `live` paint; the other blocks have their means."""
     from inr_codec.layers.network.structure_fit import Scene
 
     ground = np.zeros_like(plan.chunk.unit)
@@ -141,9 +141,9 @@ def regularise(
 def assemble(
     plan: NetworkPlan, live: list[int], tasks: list[FitTask], fitted: list[FitOutcome], n_bytes: int, fit: Fit
 ) -> NetworkLayer:
-    """Quantise fitted blocks so that the packed layer takes at most `n_bytes`, and as nearly that as can be.
+    """Quantise fitted blocks: the packed layer takes at most `n_bytes`, and as nearly that as can be.
 
-    fit: what fits on what is not frozen yet.
+    fit: fits the parameters that are not frozen yet.
     """
     parameters = [outcome.parameters for outcome in fitted]
     gains = []

@@ -26,12 +26,12 @@ MAX_NODES = 5000
 """A tree with more nodes than this is grown one level less deep."""
 
 _UNITS = 10**9  # the largest cost in integer units; CP-SAT works on integers
-_BLOCK_UNITS = 100  # what each block costs beside: blocks that gain less than 1e-7 of the largest cost are not cut
+_BLOCK_UNITS = 100  # the cost of a block in itself: a cut that gains less than 1e-7 of the largest cost is not made
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The 2^N-tree over a chunk, nodes depth first: a partition in index order is as ``unpack_tree`` yields it."""
+    """The 2^N-tree over a chunk, nodes depth first: a partition in index order is as `unpack_tree` yields it."""
 
     nodes: tuple[Block, ...]
     parents: tuple[int, ...]
@@ -45,9 +45,9 @@ class Tree:
 
 
 def grow_tree(chunk_shape: Sequence[int], levels: int) -> Tree:
-    """The tree down to ``levels``, or to the deepest level at which it has at most ``MAX_NODES`` nodes.
+    """The tree down to `levels`, or to the deepest level at which it has at most `MAX_NODES` nodes.
 
-    Raises ConfigError when ``levels`` is negative.
+    Raises ConfigError when `levels` is negative.
     """
     if levels < 0:
         raise ConfigError(f"expected levels of at least 0, got {levels!r}: 0 keeps the chunk whole, 3 is the default")
@@ -73,12 +73,12 @@ def grow_tree(chunk_shape: Sequence[int], levels: int) -> Tree:
 
 
 def solve_tree(costs: npt.ArrayLike, tree: Tree, max_blocks: int) -> list[int]:
-    """Indices (increasing) of the nodes that cover the chunk once, at most ``max_blocks``, at the least sum of costs.
+    """Indices (increasing) of the nodes that cover the chunk once, at most `max_blocks`, at the least sum of costs.
 
-    ``costs`` has one finite number per node of ``tree``, in any unit, of any sign. They are rounded to 1e-9 of the
+    `costs` has one finite number per node of `tree`, in any unit, of any sign. They are rounded to 1e-9 of the
     largest magnitude, and each block costs 1e-7 of it in addition, so that among equals the partition with fewest
     blocks is taken. Deterministic: one worker, fixed seed, a limit in deterministic time after which the best partition
-    found is returned. Raises ConfigError when the costs do not fit the tree or ``max_blocks`` is below 1.
+    found is returned. Raises ConfigError when the costs do not fit the tree or `max_blocks` is below 1.
 
     Eq. 12 is solved for a_i = s_parent(i) - s_i, where s_i = 1 says that node i is cut: s_i <= s_parent(i) is all that
     is left of it, and only inner nodes have a variable (73 of 585 in three levels of eight children: 5 times faster).
@@ -120,7 +120,7 @@ def solve_tree(costs: npt.ArrayLike, tree: Tree, max_blocks: int) -> list[int]:
 
 
 def integer_costs(costs: npt.ArrayLike, tree: Tree) -> list[int]:
-    """The costs that ``solve_tree`` minimises: ``costs`` in units of 1e-9 of the largest, and 100 units a block."""
+    """The costs that `solve_tree` minimises: `costs` in units of 1e-9 of the largest, and 100 units a block."""
     values = np.asarray(costs, np.float64)
     if values.shape != (len(tree.nodes),) or not np.isfinite(values).all():
         raise ConfigError(
@@ -140,11 +140,11 @@ def plan_partition(
     levels: int = 3,
     form: Form = "magnitude",
 ) -> list[Block]:
-    """Blocks of a chunk, ordered as ``unpack_tree`` yields them.
+    """Blocks of a chunk, ordered as `unpack_tree` yields them.
 
-    ``values`` is the chunk, 1 to 4 axes, finite (masked voxels filled). ``partition="spectrum"`` solves eq. 8 with the
-    spectrum concentration of every node (``top_m`` and ``form`` as in ``spectrum_concentration``); ``"equal"`` takes
-    the deepest uniform level that has at most ``max_blocks`` blocks; ``"none"`` keeps the chunk whole. ``levels`` is
+    `values` is the chunk, 1 to 4 axes, finite (masked voxels filled). `partition="spectrum"` solves eq. 8 with the
+    spectrum concentration of every node (`top_m` and `form` as in `spectrum_concentration`); `"equal"` takes
+    the deepest uniform level that has at most `max_blocks` blocks; `"none"` keeps the chunk whole. `levels` is
     the deepest level allowed. Raises ConfigError for settings out of range.
     """
     if partition not in get_args(Partition):
@@ -165,7 +165,7 @@ def plan_partition(
 
 
 def _equal(tree: Tree, max_blocks: int) -> list[Block]:
-    """The deepest level with at most ``max_blocks`` blocks; nodes that end above it are blocks of it too."""
+    """The deepest level with at most `max_blocks` blocks; nodes that end above it are blocks of it too."""
     leaves = set(tree.leaves)
     best = [tree.nodes[0]]
     for level in range(1, max(node.level for node in tree.nodes) + 1):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.engines import FitTask, Schedule
 from inr_codec.layers.network.allocate import Rule, allocate_parameters, share
@@ -25,15 +25,8 @@ from inr_codec.layers.network.payload import (
 from inr_codec.layers.network.prior import Prior, read_prior
 from inr_codec.layers.network.sampling import Sample, sample_by_structure, sample_evenly
 from inr_codec.layers.network.spectrum import spectrum_concentration
-from inr_codec.networks.shape import (
-    FUNNEL_UNIT,
-    StartSequence,
-    funnel_shape,
-    initial_parameters,
-    size_for_budget,
-    smallest_size,
-    still_axes,
-)
+from inr_codec.networks.shape import FUNNEL_UNIT, funnel_shape, size_for_budget, smallest_size, still_axes
+from inr_codec.networks.start import StartSequence, initial_parameters
 
 FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
 """Arithmetic that each effort spends on fitting, per voxel of the chunk (6 x parameters x samples)."""
@@ -44,9 +37,10 @@ SMALL_NETWORK = 1000
 PARAMETERS_PER_BLOCK = 1000
 """A finer cut than the first level pays only when blocks keep about this many parameters (benchmarks/NETWORKS.md)."""
 LEAST_PARAMETERS = 250
-"""What the blocks of the first level need; one network for a whole chunk does worse (benchmarks/NETWORKS.md)."""
+"""Parameters of a block from which on the first cut pays: one network for a whole chunk does worse
+(benchmarks/NETWORKS.md)."""
 BITS = 4.7
-"""Of a parameter, on average: fewer bits for more parameters pay as long as freezing makes up (NETWORKS.md)."""
+"""Of a stored parameter, on average: fewer bits for more parameters pay as long as freezing makes up (NETWORKS.md)."""
 BLOCK_BYTES = 7
 """Rough side information of a block: size, mean, std and a step for every tensor."""
 LAYER_BYTES = 4
@@ -54,16 +48,18 @@ MAX_BLOCKS = 64
 FREQUENCIES = 12
 """Octaves of NeRF networks (L_f of SINCO)."""
 W0, PICTURE_W0 = 15.0, 30.0
-"""Of sines; the second for one SIREN of a whole picture, which has more to show along an axis than a block."""
+"""Frequency factor of the sines; the second for one SIREN of a whole picture, with more cycles along an axis."""
 PICTURE_SIDE = 128
-"""Smaller pictures are like blocks: 64 x 64 in 150 parameters lose 6 dB with the second (benchmarks/NETWORKS.md)."""
+"""Longest side from which on a picture takes PICTURE_W0: 64 x 64 voxels in 150 parameters lose 6 dB by it
+(benchmarks/NETWORKS.md)."""
 SINE_RATE, NERF_RATE = 1.5e-3, 1e-2
 WIDE_SINES, WIDE_NERF = 1.35, 0.52
-"""Networks of P parameters take rates of at most these / sqrt(P) (sines: / w0 as well) (benchmarks/NETWORKS.md)."""
+"""Limits of the learning rate of P parameters: WIDE_SINES / (w0 sqrt(P)), WIDE_NERF / sqrt(P)
+(benchmarks/NETWORKS.md)."""
 WIDE_BLOCKS = 0.9
-"""The same for the blocks of a chunk, each by its own P: 3500 parameters of a sparse block diverge at 1.5e-3."""
+"""The limit of the sines for each of several blocks, by its own P: sparse blocks of 3500 diverge at 1.5e-3."""
 WHOLE_CHUNK = 4
-"""Networks that hold a whole chunk each get as many times the effort's fewest steps."""
+"""Factor on the effort's fewest steps for networks that hold a whole chunk each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +157,14 @@ def _counts(chunk: UnitChunk, block: Block) -> NDArray[np.float32] | None:
 
 
 def _block_limit(room: int, bits: float, first_level: int) -> int:
-    """How many blocks a budget of `room` bytes is worth."""
+    """Blocks that a chunk is cut into at most, for a layer of `room` bytes."""
     at_least = int(room / (BLOCK_BYTES + LEAST_PARAMETERS * bits / 8))
     good = int(room / (BLOCK_BYTES + PARAMETERS_PER_BLOCK * bits / 8))
     return max(1, min(at_least, first_level), min(good, MAX_BLOCKS))
 
 
 def plan_schedule(config: Config, parameters: int, voxels: int, block_voxels: int, w0: float = W0) -> Schedule:
-    """Steps that spend the effort's arithmetic on that many parameters in all, and a rate that suits the networks."""
+    """The schedule that spends the effort's arithmetic on `parameters` in all, at a rate for networks of their size."""
     name = config.architecture or "funnel"
     batch = config.batch or (128 if parameters * block_voxels < SMALL_NETWORK * voxels else 256)
     low, high = (limit * 256 // min(batch, 256) for limit in STEPS_RANGE[config.effort])
@@ -208,7 +204,7 @@ def _standardisation(values: NDArray[np.float32], counts: NDArray[np.float32] | 
 
 
 def flat(block: NetworkBlock) -> bool:
-    """Whether a block has nothing to be fitted."""
+    """Whether a block is constant, with nothing to fit."""
     return block.std_code == 255
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.engines import Schedule, fit_blocks
 from inr_codec.layers.network.blocks import Block
@@ -55,7 +55,7 @@ def probe(plan: NetworkPlan, sizes: list[int], config: Config) -> list[float]:
 
 
 def measured_partition(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Block]:
-    """Blocks of least sum of sqrt(c_b), the bytes that a block takes for itself counted as parameters lost.
+    """The partition of least sum of sqrt(c_b); the side information of a block counts as lost parameters.
 
     Every node of the 2^N-tree is probed with the parameters that it would have if its whole level were the partition.
     """

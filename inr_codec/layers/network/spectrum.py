@@ -12,16 +12,16 @@ Form = Literal["magnitude", "centred"]
 
 
 def spectrum_concentration(values: npt.ArrayLike, top_m: int = 1, form: Form = "magnitude") -> float:
-    """D(x) = sum of the ``top_m`` largest |F(x)| / sum of all |F(x)|  (eq. 9), in (0, 1].
+    """D(x) = sum of the `top_m` largest |F(x)| / sum of all |F(x)|  (eq. 9), in (0, 1].
 
-    ``values`` is an array of finite numbers with 1 to 4 axes; F is its discrete Fourier transform over all of them,
+    `values` is an array of finite numbers with 1 to 4 axes; F is its discrete Fourier transform over all of them,
     with every frequency counted, also those that conjugate symmetry repeats.
 
-    ``form="magnitude"`` is the paper's: it keeps the zero frequency. For non-negative values and ``top_m=1`` D is then
+    `form="magnitude"` is the paper's: it keeps the zero frequency. For non-negative values and `top_m=1` D is then
     the share of the zero frequency, which depends on the offset of the intensities and grows as blocks shrink.
-    ``form="centred"`` leaves the zero frequency out, so D does not change with an offset. A constant block has D = 1.
+    `form="centred"` leaves the zero frequency out, so D does not change with an offset. A constant block has D = 1.
 
-    Raises ConfigError when ``top_m`` is below 1 or ``form`` is unknown.
+    Raises ConfigError when `top_m` is below 1 or `form` is unknown.
     """
     if top_m < 1:
         raise ConfigError(f"expected top_m of at least 1, got {top_m!r}: use 1, as the paper does")
@@ -50,7 +50,7 @@ def spectrum_concentration(values: npt.ArrayLike, top_m: int = 1, form: Form = "
 
 
 def _largest(values: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
-    """The ``count`` largest values, in any order; all of them when there are fewer."""
+    """The `count` largest values, in any order; all of them when there are fewer."""
     if count >= values.size:
         return values
     return np.partition(values, values.size - count)[values.size - count :]

@@ -1,8 +1,7 @@
-"""All networks of a chunk fitted on together, so that a segmentation network finds the right structure in what they
-decode to (SINCO, eq. 3; regulariser.py has the loss).
+"""The regularised fit of SINCO (eq. 3): all networks of a chunk together; `structure_loss` has the loss.
 
-It starts from networks that were fitted block by block, which is many times faster and leaves the structure to be
-mended: a step looks at whole slices, all blocks at once, through the segmentation network.
+It starts from networks that were fitted block by block, which is many times faster, and mends their structure: each
+step decodes whole slices, all blocks at once, and looks at them through the segmentation network.
 """
 
 from collections.abc import Sequence
@@ -13,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.engines.task import FitOutcome, FitTask
 from inr_codec.engines.torch_engine.network import forward
 from inr_codec.layers.network.blocks import Block
 from inr_codec.layers.network.structure_loss import Regulariser
-from inr_codec.networks.shape import coordinates
+from inr_codec.networks.position import coordinates
 from inr_codec.runtime.threads import cancelled
 
 LEAST_PASSES = 8
@@ -27,7 +26,7 @@ LEAST_PASSES = 8
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What networks paint: the block, scale and mean of each; `ground` holds unit intensities where none paints."""
+    """What networks paint: block, scale and mean of each; ground: unit intensities where none of them paints."""
 
     chunk: UnitChunk
     blocks: Sequence[Block]
