@@ -7,11 +7,9 @@ from numcodecs.abc import Codec  # type: ignore[import-untyped]
 from numcodecs.compat import ensure_bytes, ensure_ndarray_like, ndarray_copy  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from inr_codec.config import Config, Effort, Weights, make_config
+from inr_codec.config import CODEC_ID, Config, Effort, Weights, make_config
 from inr_codec.errors import ConfigError, UnsupportedArray
 from inr_codec.layers.network.prior import remember
-
-CODEC_ID = "inr_codec"
 
 
 class Recipe:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from inr_codec.content_names import Reference, mask_reference, network_reference
 from inr_codec.errors import ConfigError
 
+CODEC_ID = "inr_codec"
+"""Under which numcodecs and zarr know the codec; metadata hold it beside the settings."""
+
 Effort = Literal["fast", "default", "best"]
 Weights = Literal["foreground", "array"] | float | NDArray[Any]
 PAPER: dict[str, Any] = {
