@@ -7,13 +7,11 @@ from numcodecs.abc import Codec  # type: ignore[import-untyped]
 from numcodecs.compat import ensure_bytes, ensure_ndarray_like, ndarray_copy  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from inr_codec.config import Config, Weights, make_config
+from inr_codec.config import CODEC_ID, Config, Weights, make_config
 from inr_codec.efforts import Effort
 from inr_codec.errors import ConfigError, UnsupportedArray
 from inr_codec.layers.network.prior import read_prior
 from inr_codec.options import explain
-
-CODEC_ID = "inr_codec"
 
 
 class Recipe:

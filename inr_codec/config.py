@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 else:
     Weights = Any  # options are named and checked without loading numpy
 
+CODEC_ID = "inr_codec"
+"""Under which numcodecs and zarr know the codec; metadata hold it beside the settings."""
+
 PAPER: dict[str, Any] = {
     "layers": "network",
     "partition": "spectrum",

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 
-from inr_codec.codec import CODEC_ID, Recipe
-from inr_codec.config import Config
+from inr_codec.codec import Recipe
+from inr_codec.config import CODEC_ID, Config
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray, UnsupportedFormat
 
 if TYPE_CHECKING:

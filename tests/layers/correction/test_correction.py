@@ -15,7 +15,7 @@ from inr_codec.config import OPTIONS, TARGETS
 from inr_codec.errors import ConfigError, CorruptChunk
 from inr_codec.layers.correction.encode import encode_correction
 from inr_codec.layers.correction.level_coder import decode_levels, encode_levels
-from inr_codec.layers.correction.offset_coder import encode_corrections
+from inr_codec.layers.correction.offset_coder import encode_offsets
 from inr_codec.layers.correction.payload import (
     Lattice,
     as_3d,
@@ -310,7 +310,7 @@ def test_a_second_decoder_agrees(shape: tuple[int, ...], dtype: str) -> None:
         levels = np.clip(levels, lattice.bottom, lattice.top).reshape(as_3d(shape))
         if before:
             sixteenths, wide = base_levels(base, intensity, lattice.step)
-            data = encode_corrections(levels, sixteenths, wide, lattice.bottom, lattice.top)
+            data = encode_offsets(levels, sixteenths, wide, lattice.bottom, lattice.top)
         else:
             data = encode_levels(levels, lattice.top)[0]
         payload = pack_correction(0.0, lattice, data)
