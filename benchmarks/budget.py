@@ -16,7 +16,8 @@ from time import perf_counter
 import numpy as np
 
 from inr_codec import decode
-from inr_codec.batch.allocation import Curve, allocate, config_within, measure_chunk
+from inr_codec.batch.allocation import allocate, config_within
+from inr_codec.batch.rate_curves import Curve, measure_chunk
 from inr_codec.config import Config
 from inr_codec.encoding.encoder import encode
 from inr_codec.layers.residual.encode import ResidualEncoder

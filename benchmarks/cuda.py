@@ -17,13 +17,16 @@ import numpy as np
 import torch
 
 from inr_codec.chunk.intensity import Intensity
-from inr_codec.decoding.gpu import evaluate_grid_torch, restore_torch
+from inr_codec.decoding.gpu import restore_torch
 from inr_codec.engines import FitTask, Schedule
 from inr_codec.engines.torch_engine import fit as torch_engine
 from inr_codec.engines.torch_engine.cuda_graph import Repeat, Step
+from inr_codec.engines.torch_engine.evaluate import evaluate_grid_torch
 from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of
 from inr_codec.engines.torch_engine.network import Grid
-from inr_codec.networks.shape import NetworkShape, coordinates, funnel_shape, initial_parameters, size_for_budget
+from inr_codec.networks.position import coordinates
+from inr_codec.networks.shape import NetworkShape, funnel_shape, size_for_budget
+from inr_codec.networks.start import initial_parameters
 
 W0 = 15.0
 PARAMETERS = (300, 900, 2700)

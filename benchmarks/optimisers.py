@@ -23,7 +23,9 @@ from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.engines.fused.evaluate import evaluate_grid
 from inr_codec.layers.network.blocks import root, split
 from inr_codec.layers.network.sampling import sample_by_structure, sample_evenly
-from inr_codec.networks.shape import coordinates, funnel_shape, initial_parameters, size_for_budget
+from inr_codec.networks.position import coordinates
+from inr_codec.networks.shape import funnel_shape, size_for_budget
+from inr_codec.networks.start import initial_parameters
 
 EVEN, STRUCTURE = "even", "structure"
 SETTINGS = [

@@ -12,15 +12,16 @@ import numpy as np
 from volumes import central_chunk
 
 from inr_codec import metrics
-from inr_codec.chunk.intensity import Intensity, UnitChunk, normalise
+from inr_codec.chunk.intensity import Intensity, normalise
 from inr_codec.chunk.selection import all_indices
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.engines import fit_blocks
 from inr_codec.engines.fused.evaluate import evaluate_grid
 from inr_codec.layers.network.encode import assemble, choose_sizes
 from inr_codec.layers.network.payload import affine_of, evaluate_network, pack_network
 from inr_codec.layers.network.plan import make_task, plan_network
-from inr_codec.networks.shape import coordinates
+from inr_codec.networks.position import coordinates
 
 BITS = (8.0, 7.0, 6.0, 5.8, 5.4, 5.0, 4.7)
 

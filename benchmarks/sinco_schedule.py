@@ -62,7 +62,8 @@ def main() -> None:
     from sinco import choose
 
     from inr_codec import metrics
-    from inr_codec.chunk.intensity import Intensity, UnitChunk, normalise
+    from inr_codec.chunk.intensity import Intensity, normalise
+    from inr_codec.chunk.unit_chunk import UnitChunk
     from inr_codec.config import make_config
     from inr_codec.engines import FitOutcome, fit_blocks
     from inr_codec.layers.network.encode import REGULARISED_RATE, choose_sizes, make_scene

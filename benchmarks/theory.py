@@ -20,7 +20,8 @@ from volumes import crop, one_of_each_kind
 
 from inr_codec import metrics
 from inr_codec.engines import FitTask, Schedule, fit_blocks
-from inr_codec.networks.shape import StartSequence, funnel_shape, initial_parameters
+from inr_codec.networks.shape import funnel_shape
+from inr_codec.networks.start import StartSequence, initial_parameters
 
 OMEGA = np.array([3, 7, 12, 18, 25, 33, 42, 52])[:, None]
 HIDDEN, SAMPLES = 8, 256

@@ -140,9 +140,9 @@ def decode_part_on_gpu(data: bytes, selection: Any, chunk_spec: "ArraySpec") -> 
 def decode_part(data: bytes, selection: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """`chunk[selection]` of an encoded chunk, in the array's dtype; CorruptChunk for a chunk of another array."""
     from inr_codec.decoding.decoder import decode
-    from inr_codec.stream.frame import unpack_stream
+    from inr_codec.layers.table import open_stream
 
-    stored = unpack_stream(data)[0].shape
+    stored = open_stream(data)[0].shape
     if stored != shape:
         raise CorruptChunk(f"expected a chunk of shape {shape}, got {stored}: the chunk belongs to another array")
     values = decode(data, selection=selection)

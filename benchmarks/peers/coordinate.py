@@ -16,7 +16,9 @@ from inr_codec.config import Config
 from inr_codec.engines import FitTask, fit_blocks
 from inr_codec.engines.fused.evaluate import evaluate_grid
 from inr_codec.layers.network.plan import FREQUENCIES, W0, plan_schedule
-from inr_codec.networks.shape import NetworkShape, coordinates, initial_parameters
+from inr_codec.networks.position import coordinates
+from inr_codec.networks.shape import NetworkShape
+from inr_codec.networks.start import initial_parameters
 from peers.search import Unreachable
 
 DEPTH = 5

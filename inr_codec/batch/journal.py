@@ -17,7 +17,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.store import Folder, LocalFolder
+from inr_codec.stores.folders import Folder, LocalFolder
 
 MAX_OPEN = 200
 """Journal files that are open at a time, at most."""

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from inr_codec.batch.journal import Places, Record, numbered_lines, one_line, read_lines
 from inr_codec.batch.plan import Plan
 from inr_codec.batch.shards import stored_stream
-from inr_codec.batch.store import LocalFolder, array_folder, state_folder
+from inr_codec.batch.store import array_folder, state_folder
 from inr_codec.batch.total import Total, mean_square
 from inr_codec.decoding.inspection import inspect
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
+from inr_codec.stores.folders import LocalFolder
 
 JOURNAL, MEASURES = "journal", "measures"
 MANIFEST, SUMMARY = "manifest.jsonl", "summary.json"

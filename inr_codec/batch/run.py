@@ -15,18 +15,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.allocation import Curve, allocate
+from inr_codec.batch.allocation import allocate
 from inr_codec.batch.journal import Journal, Places, read_lines
 from inr_codec.batch.manifest import JOURNAL, MEASURES, Ledger, described, finite, read_manifest, write_manifest
 from inr_codec.batch.plan import MAX_BATCH, Plan, batch_size, batches, together
+from inr_codec.batch.rate_curves import Curve
 from inr_codec.batch.shards import SPOOL
-from inr_codec.batch.store import SCRATCH, load_budget, load_plan, save_budget, state_folder, written_array
+from inr_codec.batch.store import load_budget, load_plan, save_budget, state_folder, written_array
 from inr_codec.batch.tasks import Tally, Task, encode_jobs, error_text, measure_chunks
 from inr_codec.batch.total import Total
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
 from inr_codec.runtime.threads import threads
 from inr_codec.stores.attributes import describe
+from inr_codec.stores.folders import SCRATCH
 
 MEASURE_SPEEDUP = 100
 """How many times faster a chunk is measured than encoded, at least."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from inr_codec.batch.plan import Plan
-from inr_codec.batch.store import Folder
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
-from inr_codec.stream.frame import unpack_stream
+from inr_codec.layers.table import open_stream
+from inr_codec.stores.folders import Folder
 
 MISSING = 2**64 - 1
 SPOOL = "spool"
@@ -61,7 +61,7 @@ def valid(plan: Plan, stream: bytes | None) -> bool:
     if stream is None:
         return False
     try:
-        return unpack_stream(stream)[0].shape == plan.chunks
+        return open_stream(stream)[0].shape == plan.chunks
     except (CorruptChunk, UnsupportedFormat):
         return False
 

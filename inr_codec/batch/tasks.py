@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.allocation import NOTHING, config_within, measure_chunk
+from inr_codec.batch.allocation import config_within
 from inr_codec.batch.journal import Journal, worker_name
 from inr_codec.batch.manifest import JOURNAL, MEASURES, described, measured
 from inr_codec.batch.plan import Plan
+from inr_codec.batch.rate_curves import NOTHING, measure_chunk
 from inr_codec.batch.shards import SPOOL, pack_shard, spooled, unpack_shard, valid
-from inr_codec.batch.store import Folder, array_folder, load_budget, load_plan, open_source, state_folder
+from inr_codec.batch.store import array_folder, load_budget, load_plan, open_source, state_folder
 from inr_codec.batch.total import Total
 from inr_codec.encoding.encoder import encode
 from inr_codec.engines.joint_calls import Crowd
 from inr_codec.errors import ConfigError, CorruptChunk
+from inr_codec.stores.folders import Folder
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inr_codec.runtime.kernels import kernel
 
 if TYPE_CHECKING:
-    from inr_codec.layers.network.structure_loss import Regulariser
+    pass
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
 """Kinds and sizes that networks hold, in the order of their codes in the format."""
@@ -30,31 +30,6 @@ class Intensity:
     def constant(self) -> bool:
         """Whether every voxel has the value lo."""
         return self.lo == self.hi
-
-
-@dataclass(frozen=True, slots=True)
-class UnitChunk:
-    """What layers are fitted to.
-
-    unit: float32 intensities in [0, 1], C order, finite. valid: False where masked (None: nowhere). origin: the unit
-    intensity's distance from a stored value of 0, lo / (hi - lo). weights: float32, what a squared error counts at each
-    voxel, 1 on average, 0 where masked (None: the same everywhere). structure: what a segmentation network must find.
-    """
-
-    unit: NDArray[np.float32]
-    valid: NDArray[np.bool_] | None = None
-    origin: float = 0.0
-    weights: NDArray[np.float32] | None = None
-    structure: "Regulariser | None" = None
-
-    def squared_error(self, decoded: NDArray[np.float32]) -> float:
-        """Mean squared error of decoded unit intensities, clipped to [0, 1], weighted; masked voxels do not count."""
-        square = np.square(np.clip(decoded, 0.0, 1.0) - self.unit, dtype=np.float64)
-        if self.weights is not None:
-            square *= self.weights
-        if self.valid is not None:
-            square = square[self.valid]
-        return float(np.mean(square)) if square.size else 0.0
 
 
 def normalise(values: NDArray[np.generic], intensity: Intensity) -> NDArray[np.float32]:

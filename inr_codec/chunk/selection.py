@@ -82,3 +82,17 @@ def split_selection(selection: Any, shape: Sequence[int]) -> tuple[Indices, tupl
         wanted_text = f"a selection of a chunk of shape {tuple(shape)}"
         raise ConfigError(f"expected {wanted_text}, got {selection!r:.200}: {error}; change it") from None
     return indices, tuple(rest)
+
+
+def at(values: NDArray[np.float32], places: Sequence[NDArray[np.intp]]) -> NDArray[np.float32]:
+    """Values at the outer product of ascending indices; a view where those are ranges."""
+    if all(place[-1] - place[0] == len(place) - 1 for place in places):
+        return values[tuple(slice(int(place[0]), int(place[-1]) + 1) for place in places)]
+    return values[np.ix_(*places)]
+
+
+def take(values: NDArray[np.float32], have: Indices, want: Indices) -> NDArray[np.float32]:
+    """The part of `values` (at the outer product of `have`) at the outer product of `want`."""
+    if all(len(h) == len(w) for h, w in zip(have, want, strict=True)):
+        return values
+    return np.ascontiguousarray(at(values, [np.searchsorted(h, w) for h, w in zip(have, want, strict=True)]))

@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.boxes import boxes
 from inr_codec.chunk.intensity import restore
 from inr_codec.chunk.selection import Indices, all_indices, split_selection
-from inr_codec.decoding.compose import AT_ONCE, fill_values
+from inr_codec.decoding.compose import fill_values
 from inr_codec.errors import ConfigError
-from inr_codec.layers.lossless import unpack_lossless
-from inr_codec.layers.mask import apply_mask, unpack_mask
-from inr_codec.layers.network.payload import evaluate_network_at, unpack_network
+from inr_codec.layers.kind import Asked, CoverKind, UnitKind, WholeKind
+from inr_codec.layers.table import kind_of, open_stream
 from inr_codec.stream.byteio import as_bytes
-from inr_codec.stream.frame import Header, Layer, LayerType, unpack_stream
+from inr_codec.stream.frame import Header, Layer
 
 
 def decode(
@@ -37,14 +35,16 @@ def decode(
     """
     if sum(argument is not None for argument in (selection, step, shape)) > 1:
         raise ConfigError("expected at most one of selection=, step= and shape=, got more: call decode once for each")
-    header, layers = unpack_stream(as_bytes(data))
+    header, layers = open_stream(as_bytes(data))
     if shape is not None:
         return _finish(_resample(header, layers, shape), header)
     if step is not None:
         steps = _whole_numbers(step if isinstance(step, Sequence) else (step,) * len(header.shape), header, "step")
         selection = tuple(slice(None, None, n) for n in steps)
     if header.dtype is None:
-        values = unpack_lossless(layers[0].payload, header.shape, "F" if header.fortran else "C")
+        whole = kind_of(layers[0])
+        assert isinstance(whole, WholeKind)
+        values = whole.array(layers[0].payload, header.shape, "F" if header.fortran else "C")
         if header.big_endian and values.dtype != values.dtype.newbyteorder(">"):
             values = values.byteswap(inplace=True).view(values.dtype.newbyteorder(">"))
         if selection is not None:
@@ -80,24 +80,22 @@ def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any
     assert header.intensity is not None
     dtype = header.dtype.newbyteorder(">" if header.big_endian else "=")
     values: NDArray[Any] = np.zeros([len(index) for index in indices], dtype, order="F" if header.fortran else "C")
-    fill_values(values, layers, header.shape, indices, header.intensity, header.dtype)
+    fill_values(values, layers, header.shape, indices, header.intensity)
     for layer in layers:
-        if layer.type == LayerType.MASK:
-            mask = unpack_mask(layer.payload, header.shape, header.dtype.itemsize)
-            for box in boxes(values.shape, AT_ONCE):
-                part = np.array(values[box], header.dtype, order="C")
-                apply_mask(part, mask, [index[side] for index, side in zip(indices, box, strict=True)])
-                values[box] = part
+        kind = kind_of(layer)
+        if isinstance(kind, CoverKind):
+            kind.cover(Asked(layer.payload, (), header.shape, indices), values)
     return values
 
 
 def _resample(header: Header, layers: list[Layer], wanted: Sequence[int]) -> NDArray[Any]:
     shape = _whole_numbers(wanted, header, "shape")
-    if [layer.type for layer in layers] != [LayerType.NETWORK] or header.dtype is None or header.intensity is None:
-        names = [layer.type.name.lower() for layer in layers] or ["constant"]
+    kinds = [kind_of(layer) for layer in layers]
+    sample = kinds[0].sample if len(kinds) == 1 and isinstance(kinds[0], UnitKind) else None
+    if sample is None or header.dtype is None or header.intensity is None:
+        names = [kind.name for kind in kinds] or ["constant"]
         advice = "use step=, or encode with layers='network' and deblock=False"
         raise ConfigError(f"expected a stream of networks alone, got layers {names}: {advice}")
     sides = zip(header.shape, shape, strict=True)
     positions = [np.linspace(0, n - 1, m) if m > 1 else np.array([(n - 1) / 2]) for n, m in sides]
-    unit = evaluate_network_at(unpack_network(layers[0].payload, header.shape), positions)
-    return restore(unit, header.intensity, header.dtype)
+    return restore(sample(layers[0].payload, header.shape, positions), header.intensity, header.dtype)

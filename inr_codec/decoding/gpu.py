@@ -5,7 +5,6 @@ kernel is checked in Triton's interpreter, the rest on a CPU.
 """
 
 import importlib.util
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +15,12 @@ from torch import Tensor
 
 from inr_codec.chunk.intensity import Intensity
 from inr_codec.chunk.selection import all_indices, split_selection
-from inr_codec.engines.torch_engine.network import Grid, forward
+from inr_codec.engines.torch_engine.evaluate import evaluate_grid_torch
+from inr_codec.engines.torch_engine.network import Grid
+from inr_codec.layers.kind import UnitKind
 from inr_codec.layers.network.payload import NetworkLayer, affine_of, dequantise, unpack_network
-from inr_codec.networks.shape import coordinates
-from inr_codec.stream.frame import LayerType, unpack_stream
-
-POINTS_AT_ONCE = 1 << 18
+from inr_codec.layers.table import kind_of, open_stream
+from inr_codec.networks.position import coordinates
 
 
 def evaluate_network_torch(
@@ -43,8 +42,10 @@ def decode_torch(
 
     None for a stream that holds more than networks, which only the CPU decodes.
     """
-    header, layers = unpack_stream(data)
-    if [layer.type for layer in layers] != [LayerType.NETWORK] or header.dtype is None or header.intensity is None:
+    header, layers = open_stream(data)
+    kinds = [kind_of(layer) for layer in layers]
+    here = len(kinds) == 1 and isinstance(kinds[0], UnitKind) and kinds[0].on_gpu
+    if not here or header.dtype is None or header.intensity is None:
         return None
     if selection is None:
         indices, rest = all_indices(header.shape), (slice(None),) * len(header.shape)
@@ -71,7 +72,7 @@ def decode_cupy(data: bytes, selection: Any, shape: tuple[int, ...], dtype: np.d
     """
     import cupy
 
-    header = unpack_stream(data)[0]
+    header = open_stream(data)[0]
     if header.shape != shape or header.dtype != dtype:
         return None
     done = decode_torch(data, current_gpu(), selection=selection)
@@ -129,19 +130,3 @@ def _evaluate(
         window = tuple(slice(at, at + len(axis)) for at, axis in zip(grid.corner, grid.axes, strict=True))
         unit = evaluate_grid_torch(grid, layer.w0, out.device)
         out[window] = unit if intensity is None else restore_torch(unit, intensity, out.dtype)
-
-
-def evaluate_grid_torch(grid: Grid, w0: float, where: torch.device) -> Tensor:
-    """One network on its grid in plain torch, some points at a time."""
-    sides = [len(axis) for axis in grid.axes]
-    axes = [torch.from_numpy(axis).to(where) for axis in grid.axes]
-    parameters = torch.from_numpy(grid.parameters).to(where)[None]
-    parts = []
-    for rest in torch.split(torch.arange(math.prod(sides), device=where), POINTS_AT_ONCE):
-        inputs = []
-        for axis in reversed(axes):
-            inputs.append(axis[rest % len(axis)])
-            rest = rest // len(axis)
-        points = torch.stack(inputs[::-1], 1)[None]
-        parts.append(forward(parameters, grid.shape, w0, points)[0])
-    return (grid.gain * torch.cat(parts) + grid.lift).reshape(sides)

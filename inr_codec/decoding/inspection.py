@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from inr_codec.layers.correction.payload import unpack_bound
-from inr_codec.layers.lossless import unpack_dtype
+from inr_codec.layers.kind import ValueKind, WholeKind
 from inr_codec.layers.network.blocks import Block
-from inr_codec.layers.network.payload import NetworkLayer, unpack_network
-from inr_codec.networks.shape import NetworkShape
+from inr_codec.layers.table import kind_of, open_stream
 from inr_codec.stream.byteio import as_bytes
-from inr_codec.stream.frame import Header, Layer, LayerType, unpack_stream
+from inr_codec.stream.frame import Header, Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +74,21 @@ class Inspection:
         return "\n".join(f"{name:<{left}}  {text}" for name, text in rows.items())
 
 
+NO_NETWORKS: dict[str, Any] = {
+    "blocks": (), "widths": (), "parameters": 0, "architecture": None, "depth": None, "w0": None
+}  # fmt: skip
+"""Fields that a layer of networks tells, in a stream without one."""
+
+
 def inspect(data: bytes | bytearray | memoryview) -> Inspection:
     """What a stream holds. Raises CorruptChunk or UnsupportedFormat for bytes that are none."""
     stream = as_bytes(data)
     size = len(stream)
-    header, layers = unpack_stream(stream)
+    header, layers = open_stream(stream)
     dtype = _dtype(header, layers)
-    networks = [unpack_network(layer.payload, header.shape) for layer in layers if layer.type == LayerType.NETWORK]
-    shapes = [shape for network in networks for shape in _shapes(network, len(header.shape))]
+    told = dict(NO_NETWORKS)
+    for layer in layers:
+        told |= kind_of(layer).describe(layer.payload, header.shape)
     lo, hi = (None, None) if header.intensity is None else (header.intensity.lo, header.intensity.hi)
     psnr, max_error = reached_of(header, layers)
     return Inspection(
@@ -92,18 +97,13 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
         order="F" if header.fortran else "C",
         lo=lo,
         hi=hi,
-        layers=tuple(layer.type.name.lower() for layer in layers),
-        blocks=tuple(block for network in networks for block in network.blocks),
-        widths=tuple(shape.widths if shape else () for shape in shapes),
-        parameters=sum(shape.parameters for shape in shapes if shape),
-        architecture=networks[0].architecture if networks else None,
-        depth=networks[0].depth if networks else None,
-        w0=networks[0].w0 or None if networks else None,
+        layers=tuple(kind_of(layer).name for layer in layers),
         bytes=size,
         bytes_by_section=_sections(layers, size),
         ratio=math.prod(header.shape) * dtype.itemsize / size,
         psnr=psnr,
         max_error=max_error,
+        **told,
     )
 
 
@@ -114,29 +114,27 @@ def reached_of(header: Header, layers: list[Layer]) -> tuple[float | None, float
     if header.reached is None or header.intensity is None:
         return None, None
     for layer in layers:
-        if layer.type == LayerType.CORRECTION:
-            return header.reached.psnr, unpack_bound(layer.payload)
+        kind = kind_of(layer)
+        if isinstance(kind, ValueKind):
+            return header.reached.psnr, kind.bound(layer.payload)
     if header.intensity.constant and header.reached.max_error > 0:  # stored as its mean: the range is not known
         return header.reached.psnr, None
     return header.reached.psnr, header.reached.max_error * (header.intensity.hi - header.intensity.lo)
 
 
 def _dtype(header: Header, layers: list[Layer]) -> np.dtype[Any]:
-    dtype: np.dtype[Any]
     if header.dtype is not None:
-        dtype = header.dtype
+        dtype: np.dtype[Any] = header.dtype
     else:
-        dtype = unpack_dtype(layers[0].payload)
+        kind = kind_of(layers[0])
+        assert isinstance(kind, WholeKind)
+        dtype = kind.dtype(layers[0].payload)
     return dtype.newbyteorder(">") if header.big_endian else dtype
-
-
-def _shapes(network: NetworkLayer, dims: int) -> list[NetworkShape | None]:
-    return [network.shape_of(block, dims) if block.size else None for block in network.networks]
 
 
 def _sections(layers: list[Layer], size: int) -> dict[str, int]:
     sections = {"header": size - sum(len(layer.payload) for layer in layers)}
     for layer in layers:
-        name = layer.type.name.lower()
+        name = kind_of(layer).name
         sections[name] = sections.get(name, 0) + len(layer.payload)
     return sections

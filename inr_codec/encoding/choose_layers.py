@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import UnitChunk
 from inr_codec.chunk.selection import all_indices
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
-from inr_codec.decoding.compose import deblock_strength, pack_deblock
 from inr_codec.encoding.psnr_search import DECIBELS_PER_OCTAVE
 from inr_codec.layers.deblocking.filter import STRENGTHS, choose_faces, faces
+from inr_codec.layers.deblocking.payload import deblock_strength, pack_deblock
 from inr_codec.layers.filter.encode import encode_filter
 from inr_codec.layers.filter.payload import apply_filter
 from inr_codec.layers.network.encode import FittedNetworks, encode_network, fit_networks

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import Intensity, UnitChunk, normalise
+from inr_codec.chunk.intensity import Intensity, normalise
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.encoding.choose_layers import network_budgets
 from inr_codec.encoding.encoder import fits_networks
@@ -21,7 +22,8 @@ from inr_codec.errors import ConfigError
 from inr_codec.layers.network.payload import W0_UNIT
 from inr_codec.layers.network.plan import NetworkPlan, flat, make_task, plan_network, sizes_by_weights
 from inr_codec.layers.network.prior import Prior, make_prior
-from inr_codec.networks.shape import StartSequence, funnel_shape, initial_parameters
+from inr_codec.networks.shape import funnel_shape
+from inr_codec.networks.start import StartSequence, initial_parameters
 from inr_codec.runtime.threads import engine
 
 ROUNDS, STEPS, BLOCKS, RATE = 60, 1000, 8, 0.5

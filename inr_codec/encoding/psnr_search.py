@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.layers.residual.encode import ResidualEncoder
 from inr_codec.stream.frame import Reached
 

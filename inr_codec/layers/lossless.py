@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from inr_codec.chunk.boxes import extent, runs
 from inr_codec.errors import CorruptChunk
+from inr_codec.layers.kind import WholeKind
 from inr_codec.stream.byteio import ByteReader, ByteWriter
+from inr_codec.stream.frame import LayerType
 
 KINDS = "biufcmMSU"
 PIECE = 1 << 22  # bytes that are inflated at a time
@@ -66,3 +68,6 @@ def unpack_lossless(payload: bytes, shape: tuple[int, ...], order: Literal["C", 
         for part, piece in zip(parts, pieces):
             planes[..., byte][part] = np.frombuffer(piece, np.uint8).reshape(extent(part))
     return out
+
+
+KIND = WholeKind(type=LayerType.LOSSLESS, name="lossless", exact=True, array=unpack_lossless, dtype=unpack_dtype)

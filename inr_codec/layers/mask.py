@@ -11,10 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inr_codec.chunk.boxes import boxes
 from inr_codec.errors import CorruptChunk
+from inr_codec.layers.kind import Asked, CoverKind
 from inr_codec.stream.byteio import ByteReader, ByteWriter
+from inr_codec.stream.frame import LayerType
 
 MAX_PATTERNS = 255
+AT_ONCE = 1 << 21  # voxels that are covered at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +130,15 @@ def apply_mask(values: NDArray[np.generic], mask: Mask, indices: list[NDArray[np
     fill = np.frombuffer(mask.fill, bits.dtype.newbyteorder("<"))[0]
     for axis, n in enumerate(inside):
         bits[(slice(None),) * axis + (slice(n, None),)] = fill
+
+
+def _cover(asked: Asked, values: NDArray[np.generic]) -> None:
+    native = values.dtype.newbyteorder("=")
+    mask = unpack_mask(asked.payload, asked.shape, native.itemsize)
+    for box in boxes(values.shape, AT_ONCE):
+        part = np.array(values[box], native, order="C")
+        apply_mask(part, mask, [index[side] for index, side in zip(asked.indices, box, strict=True)])
+        values[box] = part
+
+
+KIND = CoverKind(type=LayerType.MASK, name="mask", exact=True, cover=_cover)

@@ -1,4 +1,4 @@
-"""Networks: how many neurons where, what each layer sees, where each parameter lies, how it starts.
+"""Shapes of networks: how many neurons where, what each layer sees, where each parameter lies.
 
 A network of `depth` layers maps a coordinate x in [-1, 1]^n to one value. There are two architectures. Sine networks
 (eq. 6 of SCI, more layers, with biases; the funnel, and SIREN where it does not narrow):
@@ -15,7 +15,6 @@ single voxel are left out:
 The parameters are one flat vector: for each layer the matrix W_k, row by row (n_out x n_in), then b_k.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -121,93 +120,6 @@ def size_for_budget(
     return low
 
 
-class StartSequence:
-    """Uniform numbers that are the same on every machine for ever, a sequence for each number of a block.
-
-    Number i >= 1 of block b is the splitmix64 hash (Steele et al. 2014) of (2^32 b + i) 0x9E3779B97F4A7C15 mod 2^64,
-    its upper 53 bits times 2^-53.
-    """
-
-    def __init__(self, block: int) -> None:
-        self._next = (block << 32) + 1
-
-    def uniform(self, low: float, high: float, size: int | tuple[int, ...]) -> NDArray[np.float64]:
-        """The next numbers, as many as an array of that size has, in C order: low + (high - low) u, in float64."""
-        count = math.prod(size) if isinstance(size, tuple) else size
-        z = (np.uint64(self._next) + np.arange(count, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-        self._next += count
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        u = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        return (low + (high - low) * u).reshape(size)
-
-
-def initial_parameters(shape: NetworkShape, w0: float, rng: np.random.Generator | StartSequence) -> NDArray[np.float32]:
-    """Where a fit starts.
-
-    Sine networks (Sitzmann et al. 2020, sec. 3.2), biases and last layer included: W_1 ~ U(-1/n, 1/n),
-    W_k ~ U(-sqrt(6/n)/w0, sqrt(6/n)/w0), b_k ~ U(-1/sqrt(n), 1/sqrt(n)). NeRF networks (He et al. 2015):
-    W_k ~ U(-sqrt(6/n), sqrt(6/n)), b_k = 0, but weights of octave l of the coordinate in proportion to 2^(-l/2), with
-    the same sum of squares (benchmarks/NETWORKS.md). The last bias is 0: targets are standardised, so the fit starts at
-    their mean.
-    """
-    parts: list[NDArray[np.float64]] = []
-    for k, (n, m) in enumerate(shape.layers):
-        if shape.frequencies:
-            limit, spread = math.sqrt(6 / n), 0.0
-        else:
-            limit, spread = 1 / n if k == 0 else math.sqrt(6 / n) / w0, 1 / math.sqrt(n)
-        matrix = rng.uniform(-limit, limit, (m, n))
-        if shape.frequencies and (k == 0 or n > shape.widths[k]):
-            fall = 2.0 ** (-0.5 * np.arange(shape.frequencies))
-            fall *= math.sqrt(shape.frequencies / np.sum(fall**2))
-            matrix[:, n - shape.encoded :] *= np.tile(np.repeat(fall, 2), len(shape.moving))
-        parts.append(matrix.reshape(-1))
-        parts.append(rng.uniform(-1, 1, m) * spread)
-    parts[-1][:] = 0
-    return np.concatenate(parts).astype(np.float32)
-
-
-def encode(positions: NDArray[np.float32], frequencies: int) -> NDArray[np.float32]:
-    """What a first layer sees of coordinates along one axis: (inputs, n), the coordinates themselves for 0 octaves."""
-    if not frequencies:
-        return positions[None]
-    turns = positions.astype(np.float64) * 2.0 ** np.arange(frequencies)[:, None]
-    phases = np.pi * (turns - 2 * np.rint(turns / 2))
-    result: NDArray[np.float32] = np.stack([np.sin(phases), np.cos(phases)], 1).astype(np.float32)
-    return result.reshape(2 * frequencies, -1)
-
-
-def encoded_axes(shape: NetworkShape, axes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """`encode` of the axes of a grid that the network sees, one below the other, 0 behind: (inputs, longest)."""
-    seen = [encode(axes[a], shape.frequencies) for a in shape.moving] if axes else []
-    table = np.zeros((sum(map(len, seen)), max((part.shape[1] for part in seen), default=0)), np.float32)
-    row = 0
-    for part in seen:
-        table[row : row + len(part), : part.shape[1]] = part
-        row += len(part)
-    return table
-
-
-def encoded_points(shape: NetworkShape, points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the first layer sees of points (axes, n): (inputs, n)."""
-    return np.concatenate([encode(points[a], shape.frequencies) for a in shape.moving])
-
-
 def layer_table(shape: NetworkShape) -> NDArray[np.int64]:
     """`shape.layers` as kernels take it: (depth, 2)."""
     return np.array(shape.layers, np.int64)
-
-
-@lru_cache(maxsize=1024)
-def coordinates(length: int) -> NDArray[np.float32]:
-    """Coordinates of `length` voxels along one axis of a block: equally spaced from -1 to 1 (0 for a single one)."""
-    result = coordinates_at(np.arange(length), length)
-    result.flags.writeable = False
-    return result
-
-
-def coordinates_at(places: NDArray[np.float64] | NDArray[np.intp], length: int) -> NDArray[np.float32]:
-    """Coordinates of some places, in voxels, along an axis of `length` voxels."""
-    result: NDArray[np.float32] = (places * (2.0 / max(length - 1, 1)) - (length > 1)).astype(np.float32)
-    return result

@@ -12,8 +12,8 @@ from importlib.metadata import version
 from typing import Any
 
 from inr_codec.decoding.inspection import reached_of
+from inr_codec.layers.table import open_stream
 from inr_codec.stores.encoded_chunks import stored_streams
-from inr_codec.stream.frame import unpack_stream
 
 PREFIX = "lossy_compression_"
 
@@ -41,5 +41,5 @@ def describe(settings: dict[str, Any], reached: Iterable[tuple[float | None, flo
 
 def record(array: Any, settings: dict[str, Any]) -> None:
     """Write the attributes of a local zarr array whose chunks are all there."""
-    figures = (reached_of(*unpack_stream(stream)) for _, stream in stored_streams(array))
+    figures = (reached_of(*open_stream(stream)) for _, stream in stored_streams(array))
     array.update_attributes(describe(settings, figures))

@@ -40,7 +40,7 @@ class LayerType(IntEnum):
 class Layer:
     """One typed part of a stream, packed."""
 
-    type: LayerType
+    type: int
     payload: bytes
 
 
@@ -119,7 +119,7 @@ def pack_stream(header: Header, layers: list[Layer]) -> bytes:
 
 
 def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
-    """Header and layers of a stream; CorruptChunk or UnsupportedFormat for anything else."""
+    """Header and layers of a stream, of whatever type; CorruptChunk or UnsupportedFormat for anything else."""
     if len(data) < 10 or data[:3] != MAGIC:
         raise CorruptChunk(
             f"expected a stream that starts with {MAGIC!r}, got {data[:10]!r}: these bytes are not from inr_codec, "
@@ -169,16 +169,7 @@ def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
         kind, length = stream.uint(1), stream.varint()
         if kind == PADDING and length == stream.remaining and not any(stream.raw(length)):
             break
-        if kind not in LayerType._value2member_map_:
-            raise UnsupportedFormat(
-                f"expected a layer type of {sorted(map(int, LayerType))}, got {kind}: install a newer release of "
-                "inr_codec"
-            )
         if length > rest:
             raise CorruptChunk(f"expected a layer of at most {rest} bytes, got {length}: the chunk is damaged")
-        layers.append(Layer(LayerType(kind), stream.raw(length)))
-    kinds = [layer.type for layer in layers]
-    if (LayerType.LOSSLESS in kinds or dtype is None) and not (kinds == [LayerType.LOSSLESS] and dtype is None):
-        names = [kind.name.lower() for kind in kinds]
-        raise CorruptChunk(f"expected a lossless layer alone, or none, got {names}: the chunk is damaged")
+        layers.append(Layer(kind, stream.raw(length)))
     return header, layers

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from make import QUICK, assembled, cases, seamed
 from samples import field
 

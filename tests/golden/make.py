@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from samples import field
 
 from inr_codec import INRCodec, decode
-from inr_codec.chunk.intensity import UnitChunk, normalise
+from inr_codec.chunk.intensity import normalise
 from inr_codec.chunk.selection import all_indices
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
-from inr_codec.decoding.compose import unit_values
+from inr_codec.decoding.compose import unit_boxes
 from inr_codec.encoding.choose_layers import Candidate, with_residual
 from inr_codec.encoding.learn_prior import learn_prior
 from inr_codec.layers.filter.payload import FilterLayer, pack_filter
@@ -60,7 +61,7 @@ def together(values: np.ndarray, **options: Any) -> bytes:
     valid = np.isfinite(values)
     filled = np.where(valid, values, values[valid].mean()).astype(header.dtype)
     chunk = UnitChunk(normalise(np.ascontiguousarray(filled), header.intensity), valid)
-    decoded = unit_values(networks, values.shape, all_indices(values.shape))
+    [(_, decoded)] = unit_boxes(networks, values.shape, all_indices(values.shape))
     budget = sum(len(layer.payload) for layer in networks) + 600
     best = with_residual(chunk, Candidate(networks, decoded, 1.0), budget)
     last = FilterLayer(tuple(n > 1 for n in values.shape), (3, 2), 40, 128, 8)

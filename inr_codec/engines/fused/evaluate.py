@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from inr_codec.engines.fused.forward import count_activations, forward, look_up
 from inr_codec.engines.fused.tiles import TILE, scratch, sine_cosine, turn, whole_vectors
-from inr_codec.networks.shape import NetworkShape, encoded_axes, encoded_points, layer_table
+from inr_codec.networks.position import encoded_axes, encoded_points
+from inr_codec.networks.shape import NetworkShape, layer_table
 from inr_codec.runtime.kernels import kernel
 
 Array = NDArray[np.float32]
@@ -76,7 +77,7 @@ def _fused_grid(parameters, layers, w0, axes, sides, gain, lift, out):
 
 @kernel(fastmath=True, boundscheck=False)
 def _encoded_grid(parameters, layers, w0, axes, sides, gain, lift, out):
-    """The same for a NeRF network; axes: as network.encoded_axes."""
+    """The same for a NeRF network; axes: as networks.position.encoded_axes."""
     activations = scratch(count_activations(layers) * TILE)
     places, index = np.empty(TILE, np.int64), np.empty(TILE, np.uint32)
     for start in range(0, len(out), TILE):

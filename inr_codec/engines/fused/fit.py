@@ -9,7 +9,8 @@ from inr_codec.engines.fused.forward import activate_with_slope, append_inputs, 
 from inr_codec.engines.fused.tiles import TILE, affine, outer_sum, scratch, transposed
 from inr_codec.engines.restarts import Segment, drive
 from inr_codec.engines.task import FitOutcome, FitTask
-from inr_codec.networks.shape import coordinates, encoded_axes, layer_table
+from inr_codec.networks.position import coordinates, encoded_axes
+from inr_codec.networks.shape import layer_table
 from inr_codec.runtime.kernels import kernel
 
 ADAM, ADAMAX = 0, 1
@@ -24,7 +25,7 @@ def fused_gradient(
     """Add the gradient of sum weight (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return twice that.
 
     values: (n,) targets of the block, flat; weights: as many, or none for 1. picks: flat voxel indices. sides: (d,)
-    block sides. axes: what the first layer sees, as network.encoded_axes. features: (n, inputs), seen in the place of
+    block sides. axes: what the first layer sees, as position.encoded_axes. features: (n, inputs), seen in the place of
     coordinates if d is 0. layers: as network.layer_table. Scratch: activations, slopes (count_activations * TILE),
     where the slopes of a layer's outputs turn into the gradient by what goes into them.
     """

@@ -23,7 +23,7 @@ def count_activations(layers):
 def look_up(places, sides, axes, index, activations):
     """The tile begins with what the first layer sees of the voxels at `places`: flat indices, one per voxel of a tile.
 
-    axes: as network.encoded_axes, as many rows for each of `sides`. index (uint32): scratch for a tile.
+    axes: as networks.position.encoded_axes, as many rows for each of `sides`. index (uint32): scratch for a tile.
     """
     rows = len(axes) // len(sides)
     stride = 1.0

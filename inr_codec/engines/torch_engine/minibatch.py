@@ -15,7 +15,8 @@ from torch import Tensor
 
 from inr_codec.engines.task import FitTask, Schedule
 from inr_codec.engines.torch_engine.network import pad, places
-from inr_codec.networks.shape import NetworkShape, coordinates, encoded_points
+from inr_codec.networks.position import coordinates, encoded_points
+from inr_codec.networks.shape import NetworkShape
 
 TILE = 64
 """Batches are multiples of this many voxels."""

@@ -94,8 +94,8 @@ def pad(
     return out
 
 
-def encode(points: Tensor, frequencies: int) -> Tensor:
-    """What the first layer sees at points (..., axes): network.encode of every axis."""
+def encode_points(points: Tensor, frequencies: int) -> Tensor:
+    """What the first layer sees at points (..., axes): networks.position.encode_position of every axis."""
     if not frequencies:
         return points
     turns = points[..., None] * 2.0 ** torch.arange(frequencies, device=points.device, dtype=points.dtype)
@@ -108,7 +108,7 @@ def forward(parameters: Tensor, shape: NetworkShape, w0: float, points: Tensor) 
 
     Differentiable in the parameters. w0 is for the sines, where there are any.
     """
-    seen = encode(points[..., shape.moving], shape.frequencies).expand(len(parameters), -1, -1)
+    seen = encode_points(points[..., shape.moving], shape.frequencies).expand(len(parameters), -1, -1)
     values = seen
     at = 0
     for k, (n, m) in enumerate(shape.layers):

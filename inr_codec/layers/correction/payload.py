@@ -24,8 +24,10 @@ from inr_codec.errors import CorruptChunk
 from inr_codec.layers.correction.error_coder import Levels
 from inr_codec.layers.correction.level_coder import decode_levels
 from inr_codec.layers.correction.offset_coder import MOST_BASE, decode_corrections
+from inr_codec.layers.kind import Asked, ValueKind
 from inr_codec.layers.residual.payload import decode_residual
 from inr_codec.stream.byteio import ByteReader, ByteWriter
+from inr_codec.stream.frame import LayerType
 
 STEP, TABLE, BASED = 0, 1, 2
 MOST_LEVELS = 1 << 31
@@ -201,3 +203,15 @@ def fill_corrected(
         base = None if residual is None else base_values(residual, shape, indices, intensity, dtype)
     for box in boxes(out.shape, AT_ONCE):
         out[box] = lattice.values(levels[box], intensity, dtype, None if base is None else base[box])
+
+
+def _fill(asked: Asked, intensity: Intensity, values: Values) -> None:
+    kinds = [layer.type for layer in asked.below]
+    if kinds not in ([], [LayerType.RESIDUAL]):
+        raise CorruptChunk(f"expected a correction, alone or of a residual layer, got one on {kinds}: damaged")
+    residual = asked.below[0].payload if kinds else None
+    dtype = values.dtype.newbyteorder("=")
+    fill_corrected(values, asked.payload, asked.shape, asked.indices, intensity, dtype, residual)
+
+
+KIND = ValueKind(type=LayerType.CORRECTION, name="correction", exact=True, fill=_fill, bound=unpack_bound)

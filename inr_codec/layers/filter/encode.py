@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.engines.fused.evaluate import evaluate_points
 from inr_codec.layers.filter.payload import (
@@ -23,7 +23,8 @@ from inr_codec.layers.filter.payload import (
     gather_features,
     pack_filter,
 )
-from inr_codec.networks.shape import NetworkShape, initial_parameters
+from inr_codec.layers.filter.rounding import Array, CompensatedRounding, output_jacobian
+from inr_codec.networks.start import initial_parameters
 
 SIZES = {
     (2,): 0.936,
@@ -48,9 +49,6 @@ FIRST_WEIGHTS, LAST_WEIGHTS = 0.5, 0.05
 ROUNDING = tuple(10 ** (-k / 4) for k in range(4, 15))
 """Errors of rounding that are tried, as fractions of the squared error."""
 JACOBIAN_VOXELS = 8192
-DAMPING = 0.01
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,49 +221,3 @@ def _round(
         if size <= n_bytes and (best is None or cost < best[0]):
             best = cost, tried
     return best
-
-
-def output_jacobian(parameters: Array, shape: NetworkShape, points: Array) -> Array:
-    """Derivatives (n, parameters) of the network's output at the points (inputs, n) to its parameters."""
-    tensors = list(shape.tensors())
-    layers = list(zip(tensors[::2], tensors[1::2], strict=True))
-    inputs, slopes = [points], []
-    for k, (matrix, bias) in enumerate(layers[:-1]):
-        weights = parameters[matrix].reshape(shape.widths[k + 1], shape.widths[k])
-        phase = np.float32(W0) * (weights @ inputs[-1] + parameters[bias, None])
-        inputs.append(np.sin(phase))
-        slopes.append(np.float32(W0) * np.cos(phase))
-    jacobian = np.empty((points.shape[1], shape.parameters), np.float32)
-    delta = np.ones((1, points.shape[1]), np.float32)
-    for k in range(len(layers) - 1, -1, -1):
-        matrix, bias = layers[k]
-        jacobian[:, matrix] = (delta[:, None] * inputs[k][None]).reshape(-1, points.shape[1]).T
-        jacobian[:, bias] = delta.T
-        if k:
-            weights = parameters[matrix].reshape(shape.widths[k + 1], shape.widths[k])
-            delta = (weights.T @ delta) * slopes[k - 1]
-    return jacobian
-
-
-class CompensatedRounding:
-    """Rounds values to grids so that (q * steps - values)' curvature (q * steps - values) is small (GPTQ).
-
-    Parameters are rounded one by one, those of the greatest curvature first; each error is made up for by moving the
-    parameters that are still free to where the quadratic form is least (Frantar et al. 2022).
-    """
-
-    def __init__(self, curvature: NDArray[np.float64]) -> None:
-        diagonal = np.diag(curvature)
-        self._order = np.argsort(-diagonal, kind="stable")
-        damped = curvature[np.ix_(self._order, self._order)] + DAMPING * diagonal.mean() * np.eye(len(curvature))
-        self._upper = np.linalg.cholesky(np.linalg.inv(damped)).T
-
-    def symbols(self, values: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The integers q."""
-        free = values[self._order]
-        symbols = np.empty(len(values), np.int64)
-        for i, step in enumerate(steps[self._order]):
-            symbols[self._order[i]] = round(free[i] / step)
-            error = (free[i] - symbols[self._order[i]] * step) / self._upper[i, i]
-            free[i + 1 :] -= error * self._upper[i, i + 1 :]
-        return symbols

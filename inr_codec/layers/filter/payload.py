@@ -15,14 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inr_codec.chunk.selection import Indices, take
 from inr_codec.engines.fused.forward import count_activations, forward
 from inr_codec.engines.fused.tiles import TILE, scratch
 from inr_codec.entropy.integers import IntegerDecoder, IntegerEncoder
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.filter.features import REACH, Slab, count_features, over_slabs, tile_features
+from inr_codec.layers.kind import Asked, Unit, UnitKind
 from inr_codec.networks.shape import NetworkShape, layer_table
 from inr_codec.runtime.kernels import kernel
 from inr_codec.stream.byteio import ByteReader, ByteWriter
+from inr_codec.stream.frame import LayerType
 
 __all__ = ["REACH", "FilterLayer", "apply_filter", "filter_values", "gather_features", "pack_filter", "unpack_filter"]
 
@@ -197,3 +200,19 @@ def apply_filter(decoded_unit: Array, payload: bytes) -> Array:
     chunk's own) get the same values as in the whole chunk.
     """
     return filter_values(decoded_unit, unpack_filter(payload, decoded_unit.shape))
+
+
+def _needs(asked: Asked) -> Indices:
+    """REACH voxels more on each side, as far as the chunk goes."""
+    return [
+        np.arange(max(int(index[0]) - REACH, 0), min(int(index[-1]) + REACH + 1, n))
+        for index, n in zip(asked.indices, asked.shape, strict=True)
+    ]
+
+
+def _apply(asked: Asked, values: Unit | None, have: Indices) -> Unit:
+    below = np.zeros([len(index) for index in have], np.float32) if values is None else values
+    return take(apply_filter(below, asked.payload), have, asked.indices)
+
+
+KIND = UnitKind(type=LayerType.FILTER, name="filter", exact=False, needs=_needs, apply=_apply)

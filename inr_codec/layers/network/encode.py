@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.engines import FitOutcome, FitTask, Schedule, fit_blocks
 from inr_codec.layers.network.payload import (
@@ -71,7 +71,7 @@ def fit_networks(chunk: UnitChunk, n_bytes: int, config: Config) -> FittedNetwor
     fitted = fit_blocks(tasks, engine())
     fit: Fit = partial(fit_blocks, engine=engine())
     if chunk.structure is not None and live:
-        fitted, fit = regularise(plan, live, tasks, fitted, chunk.structure, config)
+        fitted, fit = regularise(plan, live, tasks, fitted, cast("Regulariser", chunk.structure), config)
     return FittedNetworks(plan, live, tasks, fitted, fit)
 
 

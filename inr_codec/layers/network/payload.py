@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +17,15 @@ from inr_codec.chunk.boxes import Box, boxes
 from inr_codec.engines.fused.evaluate import evaluate_grid
 from inr_codec.entropy.integers import IntegerDecoder, IntegerEncoder
 from inr_codec.errors import CorruptChunk
+from inr_codec.layers.kind import UnitKind
 from inr_codec.layers.network.blocks import Block, pack_tree, unpack_tree
 from inr_codec.layers.network.prior import DIGEST_BYTES, start_from
-from inr_codec.networks.shape import (
-    FUNNEL_UNIT,
-    NetworkShape,
-    StartSequence,
-    coordinates_at,
-    funnel_shape,
-    initial_parameters,
-    still_axes,
-)
+from inr_codec.networks.position import coordinates_at
+from inr_codec.networks.shape import FUNNEL_UNIT, NetworkShape, funnel_shape, still_axes
+from inr_codec.networks.start import StartSequence, initial_parameters
 from inr_codec.runtime.threads import parallel_map
 from inr_codec.stream.byteio import ByteReader, ByteWriter
+from inr_codec.stream.frame import LayerType
 
 FLAT_UNIT = 1 / 65535  # of the mean of a block without a network
 MEAN_UNIT = 0.25  # of the mean of a block with one, in units of its std
@@ -298,3 +295,27 @@ def funnel_units(ratio: float) -> int:
 def std_code(std: float) -> int:
     """Code of the least stored standard deviation that is not below `std`."""
     return max(0, min(255, math.floor(-4 * math.log2(std)))) if std > 0 else 255
+
+
+def _describe(payload: bytes, shape: tuple[int, ...]) -> dict[str, Any]:
+    layer = unpack_network(payload, shape)
+    shapes = [layer.shape_of(network, len(shape)) if network.size else None for network in layer.networks]
+    return {
+        "blocks": layer.blocks,
+        "widths": tuple(found.widths if found else () for found in shapes),
+        "parameters": sum(found.parameters for found in shapes if found),
+        "architecture": layer.architecture,
+        "depth": layer.depth,
+        "w0": layer.w0 or None,
+    }
+
+
+KIND = UnitKind(
+    type=LayerType.NETWORK,
+    name="network",
+    exact=False,
+    describe=_describe,
+    apply=lambda asked, values, have: evaluate_network(unpack_network(asked.payload, asked.shape), asked.indices),
+    sample=lambda payload, shape, positions: evaluate_network_at(unpack_network(payload, shape), positions),
+    on_gpu=True,
+)

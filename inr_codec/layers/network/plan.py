@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.engines import FitTask, Schedule
 from inr_codec.layers.network.allocate import Rule, allocate_parameters, share
@@ -25,15 +25,8 @@ from inr_codec.layers.network.payload import (
 from inr_codec.layers.network.prior import Prior, read_prior
 from inr_codec.layers.network.sampling import Sample, sample_by_structure, sample_evenly
 from inr_codec.layers.network.spectrum import spectrum_concentration
-from inr_codec.networks.shape import (
-    FUNNEL_UNIT,
-    StartSequence,
-    funnel_shape,
-    initial_parameters,
-    size_for_budget,
-    smallest_size,
-    still_axes,
-)
+from inr_codec.networks.shape import FUNNEL_UNIT, funnel_shape, size_for_budget, smallest_size, still_axes
+from inr_codec.networks.start import StartSequence, initial_parameters
 
 FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
 """Arithmetic that each effort spends on fitting, per voxel of the chunk (6 x parameters x samples)."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.engines import Schedule, fit_blocks
 from inr_codec.layers.network.blocks import Block

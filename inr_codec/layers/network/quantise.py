@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inr_codec.engines import FitOutcome, FitTask, Schedule
 from inr_codec.engines.fused.evaluate import evaluate_points
-from inr_codec.networks.shape import coordinates
+from inr_codec.networks.position import coordinates
 from inr_codec.runtime.threads import parallel_map
 
 SAMPLES = 8192

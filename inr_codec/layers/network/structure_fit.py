@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inr_codec.chunk.intensity import UnitChunk
+from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.engines.task import FitOutcome, FitTask
 from inr_codec.engines.torch_engine.network import forward
 from inr_codec.layers.network.blocks import Block
 from inr_codec.layers.network.structure_loss import Regulariser
-from inr_codec.networks.shape import coordinates
+from inr_codec.networks.position import coordinates
 from inr_codec.runtime.threads import cancelled
 
 LEAST_PASSES = 8

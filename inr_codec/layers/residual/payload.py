@@ -7,12 +7,14 @@ coder. `step` and `mean` are the upper 24 bits of a float32, big endian. An empt
 import math
 import struct
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 
 from inr_codec.chunk.boxes import as_3d
+from inr_codec.chunk.selection import Indices
 from inr_codec.errors import CorruptChunk
+from inr_codec.layers.kind import Asked, Part, Shape, Unit, UnitKind
 from inr_codec.layers.residual import coefficient_coder as coefficients
 from inr_codec.layers.residual import wavelet
 from inr_codec.layers.residual.packet_tree import unpack_tree
@@ -20,6 +22,7 @@ from inr_codec.layers.residual.quantise import restored
 from inr_codec.layers.residual.subbands import bands_table
 from inr_codec.layers.residual.wavelet import Box, FloatArray, Step
 from inr_codec.runtime.threads import begin
+from inr_codec.stream.frame import LayerType
 
 REMEMBERED = 8
 """Payloads whose coefficients are kept for the next part that is read: at most 4 LARGE bytes each."""
@@ -131,3 +134,20 @@ def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], F
 
 
 _remembered_coefficients = lru_cache(maxsize=REMEMBERED)(_coefficients)
+
+
+def _begin(payload: bytes, shape: Shape, ends: tuple[tuple[int, int], ...], beside: bool) -> Callable[[], Part]:
+    """What gives the box when it is first called; begun now where there are layers below, which take time as well."""
+    decoded = begin_residual(payload, shape, ends) if beside else partial(decode_residual, payload, shape, ends)
+    return cache(lambda: Part(decoded(), tuple(start for start, _ in ends)))
+
+
+def _apply(asked: Asked, values: Unit | None, have: Indices) -> Unit:
+    assert asked.begun is not None
+    if values is None:
+        return np.array(asked.begun().at(asked.indices), order="C")
+    values += asked.begun().at(asked.indices)
+    return values
+
+
+KIND = UnitKind(type=LayerType.RESIDUAL, name="residual", exact=True, apply=_apply, begin=_begin)

@@ -1,0 +1,264 @@
+"""The steps of encoding a large array, each a function that can be called again.
+
+    encode_array("brain.zarr", "small.zarr", {"ratio": 100}, client=client)
+
+is `prepare`, `measure`, `encode` and `finish`, which the command line has as `plan`, `measure`, `run` and `finish`.
+Beside the store `small.zarr` lies the folder `small.zarr.batch` with the plan, the records of all chunks and, at the
+end, the manifest.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from inr_codec.batch import pyramid, run
+from inr_codec.batch.manifest import MEASURES
+from inr_codec.batch.plan import Index, Plan, clipped
+from inr_codec.batch.run import Executor, Here
+from inr_codec.batch.store import (
+    BUDGET,
+    PLAN,
+    create_target,
+    finest_level,
+    load_plan,
+    open_source,
+    open_volume,
+    split_target,
+    state_folder,
+    state_of,
+)
+from inr_codec.config import make_config
+from inr_codec.errors import ConfigError, IncompleteArray
+from inr_codec.stores.folders import is_url, open_folder
+
+Part = tuple[int, int]
+GEOMETRY = ("shape", "dtype", "chunks", "shards", "zarr_format", "array")
+
+
+def encode_array(
+    source: str,
+    target: str,
+    settings: dict[str, Any],
+    *,
+    client: Any = None,
+    gpus: bool = False,
+    workers: int | None = None,
+    memory: float | None = None,
+    shown: bool | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Encode an array from path to path (or URL); called again after whatever ended it, it continues.
+
+    settings: options of INRCodec; ratio and bpv hold for the whole array unless per_chunk=True. client: of
+    distributed; None works in this process on `workers` threads. gpus: tasks ask for the workers' resource GPU. memory:
+    bytes that a task may take (default: half of what its process has). options: those of `prepare`. Returns the summary
+    of the manifest; IncompleteArray where chunks have failed.
+    """
+    prepare(source, target, settings, **options)
+    if client is None:
+        executor: Executor = Here(workers, memory)
+    else:
+        from inr_codec.batch.cluster import Cluster
+
+        executor = Cluster(client, gpus=gpus, memory=memory)
+    measure(target, executor, shown=shown)
+    encode(target, executor, shown=shown)
+    return finish(target)
+
+
+def targets_of(target: str) -> list[str]:
+    """A target and, where it is an OME-Zarr group, its further levels: arrays with plans of their own."""
+    return [target, *(level for _, level in pyramid.levels(load_plan(target)))]
+
+
+def measure(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> None:
+    """Pass 1 for a part of the chunks of a target, all levels; see `run.measure`."""
+    for one in targets_of(target):
+        run.measure(one, executor, part=part, shown=shown)
+
+
+def encode(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> int:
+    """Pass 2 for a part of the jobs of a target, all levels; how many chunks failed. See `run.encode`."""
+    return sum(run.encode(one, executor, part=part, shown=shown) for one in targets_of(target))
+
+
+def finish(target: str) -> dict[str, Any]:
+    """Write the manifests of all levels and the metadata of an OME-Zarr group; the summary of the (finest) array.
+
+    IncompleteArray, after all of that, where chunks have failed or were never encoded.
+    """
+    summaries = {one: run.finish(one) for one in targets_of(target)}
+    pyramid.write(load_plan(target))
+    for one, summary in summaries.items():
+        if summary["failed"]:
+            first = summary["first_failed"][0]
+            raise IncompleteArray(
+                f"expected {summary['chunks']:,} chunks in {one!r}, {summary['failed']:,} failed (the first: "
+                f"{first['key']}, {first['error']}): see the manifest, and run the same command again"
+            )
+    return summaries[target]
+
+
+def prepare(
+    source: str,
+    target: str,
+    settings: dict[str, Any],
+    *,
+    chunks: Index | None = None,
+    shards: Index | None = None,
+    zarr_format: Literal[2, 3] | None = None,
+    per_chunk: bool = False,
+    mask: str | None = None,
+    overwrite: bool = False,
+    force: bool = False,
+) -> Plan:
+    """The plan of a target, written beside it, and its empty array; the plan that is there if it is the same.
+
+    source: anything that io.load opens, or an OME-Zarr group: its finest level, and the others with plans of their own
+    (in its zarr format, unless `zarr_format` is given; else 3). mask: labels that the settings' segmentation network
+    should find (in the finest level), opened as the source is and of its shape; that network's file and the mask must
+    be where every worker can read them. Raises ConfigError where the target was begun with other settings: `force` goes
+    on with the new ones and keeps the chunks that are written, `overwrite` begins anew.
+    """
+    plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk, mask)
+    if overwrite:
+        _delete_target(target)
+    plan = _prepare(plan, force)
+    for level, place in pyramid.levels(plan):
+        coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
+        _prepare(replace(coarser, separator=plan.separator), force)
+    return plan
+
+
+def _prepare(plan: Plan, force: bool) -> Plan:
+    """Write a plan of one array, or find that it is there."""
+    folder = state_folder(plan.target)
+    text = folder.read(PLAN)
+    if text is None:
+        _check_free(plan)
+    else:
+        old = Plan.from_json(text)
+        if old.recipe_hash == plan.recipe_hash:
+            create_target(old)
+            return old
+        changed = [
+            name for name in (*GEOMETRY, "source", "per_chunk", "mask") if getattr(old, name) != getattr(plan, name)
+        ]
+        if old.config != plan.config:
+            changed.append(f"settings (they were {old.config.to_dict()!r})")
+        if not force or set(changed) & set(GEOMETRY):
+            raise ConfigError(
+                f"expected the settings that {plan.target!r} was begun with, got others: {', '.join(changed)}; give "
+                "the same ones, --force to go on with these where only source and settings differ, or --overwrite"
+            )
+        if old.source != plan.source:
+            folder.delete(MEASURES)
+        folder.delete(BUDGET)
+    folder.write(PLAN, plan.to_json().encode())
+    create_target(plan)
+    return plan
+
+
+def make_plan(
+    source: str,
+    target: str,
+    settings: dict[str, Any],
+    chunks: Index | None,
+    shards: Index | None,
+    zarr_format: Literal[2, 3] | None,
+    per_chunk: bool,
+    mask: str | None = None,
+) -> Plan:
+    """The plan for a source, of which only the metadata are read."""
+    source, target = _absolute(source), target if is_url(target) else target.rstrip("/")
+    if f"{_real(source)}/".startswith(f"{_real(target)}/"):
+        raise ConfigError(
+            f"expected a source outside of the target, got {source!r} for {target!r}: choose another target"
+        )
+    level = finest_level(source)
+    group = None if level is None else source
+    volume = open_volume(source if level is None else f"{source}/{level}")
+    array = volume.array
+    shape = tuple(map(int, array.shape))
+    if np.dtype(array.dtype).kind not in "biufc":
+        raise ConfigError(f"expected an array of numbers, got {array.dtype!r}: encode it with xarray or zarr itself")
+    if level is not None and zarr_format is None:
+        zarr_format = array.metadata.zarr_format
+    sides, outer = clipped(shape, chunks, shards)
+    if mask is not None:
+        _check_mask(mask, shape, settings)
+    given = make_config(settings)
+    if given.weights == "array":
+        raise ConfigError(
+            "expected weights= that hold for any chunk, got an array for a single one: use 'foreground' or a number"
+        )
+    network = given.segmentation.content if given.segmentation is not None else None
+    if network is not None and not isinstance(network, Path):
+        raise ConfigError(
+            f"expected segmentation to be a file for every worker, got {type(network)!r}: save it with torch.export"
+        )
+    return Plan(
+        source=source if level is None else f"{source}/{level}",
+        source_group=group,
+        target=target,
+        array=level or "",
+        shape=shape,
+        dtype=np.dtype(array.dtype).str,
+        chunks=sides,
+        shards=outer,
+        zarr_format=zarr_format or 3,
+        settings=given.to_dict(),
+        per_chunk=per_chunk,
+        separator=getattr(getattr(array, "metadata", None), "dimension_separator", "." if level is None else "/"),
+        segmentation=None if network is None else str(network),
+        mask=None if mask is None else _absolute(mask),
+        axes=volume.axes,
+        attributes=volume.attributes if level is None else {},
+    )
+
+
+def _check_mask(mask: str, shape: Index, settings: dict[str, Any]) -> None:
+    if settings.get("segmentation") is None:
+        raise ConfigError(f"expected segmentation with a mask, got the mask {mask!r} alone: add --segmentation FILE")
+    found = tuple(map(int, open_source(mask).shape))
+    if found != shape:
+        raise ConfigError(
+            f"expected a mask of the source's shape {shape!r}, got {found!r} in {mask!r}: crop one of them"
+        )
+
+
+def _absolute(path: str) -> str:
+    return path if is_url(path) else os.path.abspath(path)
+
+
+def _real(path: str) -> str:
+    return path.rstrip("/") if is_url(path) else os.path.realpath(path)
+
+
+def _metadata_at(path: str) -> bool:
+    folder = open_folder(path)
+    return any(folder.size(name) is not None for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def _check_free(plan: Plan) -> None:
+    """A target without a plan is not ours to write to."""
+    folder = open_folder(plan.target)
+    if _metadata_at(plan.target) or (not is_url(plan.target) and os.path.exists(folder.root)):
+        raise FileExistsError(
+            f"expected a new path, found something at {plan.target!r} without a plan beside it: choose another or "
+            "--overwrite it"
+        )
+    root = os.path.dirname(_absolute(split_target(plan.target)[0]))
+    if not is_url(plan.target) and not os.path.isdir(root):
+        raise FileNotFoundError(f"expected a folder to write to, found none at {root!r}: create it first")
+
+
+def _delete_target(target: str) -> None:
+    """The store and its state folder go, if they are ours or zarr's."""
+    state = open_folder(state_of(target))
+    if state.size(PLAN) is not None or _metadata_at(target):
+        open_folder(target).delete("")
+    state.delete("")
