@@ -7,9 +7,10 @@ from numcodecs.abc import Codec  # type: ignore[import-untyped]
 from numcodecs.compat import ensure_bytes, ensure_ndarray_like, ndarray_copy  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from inr_codec.config import Config, Effort, Weights, make_config
+from inr_codec.config import Config, Weights, make_config
+from inr_codec.efforts import Effort
 from inr_codec.errors import ConfigError, UnsupportedArray
-from inr_codec.layers.network.prior import remember
+from inr_codec.layers.network.prior import read_prior
 
 CODEC_ID = "inr_codec"
 
@@ -108,7 +109,13 @@ class Recipe:
         options["weights"] = "array" if isinstance(weights, np.ndarray) else weights
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
         object.__setattr__(self, "config", make_config(plain, type(self).__name__))
-        remember(prior)
+        self.__setstate__({})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickled, as made: the prior of a codec is known to all decoding in the process."""
+        self.__dict__.update(state)
+        if self.config.prior is not None:
+            read_prior(self.config.prior)
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self.config.to_dict().items())
@@ -152,7 +159,6 @@ class INRCodec(Recipe, Codec):  # type: ignore[misc]
         """
         from inr_codec.decoding.decoder import decode
 
-        remember(self.config.prior)
         values = decode(ensure_bytes(buf))
         return values if out is None else _copy(values, out)
 

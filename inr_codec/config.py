@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 from numpy.typing import NDArray
 
 from inr_codec.content_names import Reference, mask_reference, network_reference
+from inr_codec.efforts import Effort
 from inr_codec.errors import ConfigError
 
-Effort = Literal["fast", "default", "best"]
 Weights = Literal["foreground", "array"] | float | NDArray[Any]
 PAPER: dict[str, Any] = {
     "layers": "network",

@@ -11,7 +11,6 @@ from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from inr_codec.codec import CODEC_ID, Recipe
 from inr_codec.config import Config, make_config
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray, UnsupportedFormat
-from inr_codec.layers.network.prior import remember
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteGetter
@@ -83,7 +82,6 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
             raise type(error)(f"{error} (chunk {key})") from error
 
     def _part(self, data: "Buffer", selection: Any, chunk_spec: "ArraySpec") -> "NDBuffer":
-        remember(self.config.prior)
         if on_gpu(chunk_spec.prototype):
             values = decode_part_on_gpu(data.to_bytes(), selection, chunk_spec)
             if values is not None:

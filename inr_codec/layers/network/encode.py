@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
+from inr_codec.efforts import EFFORTS
 from inr_codec.engines import FitOutcome, FitTask, Schedule, fit_blocks
 from inr_codec.layers.network.payload import (
     MEAN_UNIT,
@@ -41,8 +42,6 @@ FREEZE_SHARE = 0.05
 """One round of freezing takes 5 % of the steps of the main fit."""
 FREEZE_RATE = 0.2
 LEAST_MASS = 1e-3
-REGULARISED_STEPS = {"fast": 60, "default": 300, "best": 1500}
-"""Steps under a structural regulariser, after the fit without it."""
 REGULARISED_RATE = 0.5
 """Initial rate under the regulariser, as a share of the main fit's."""
 REGULARISED_ROUND, REGULARISED_ROUND_RATE = 0.15, 0.4
@@ -129,7 +128,7 @@ def regularise(
 
     scene = make_scene(plan, live)
     scale = squared_error(tasks, fitted, scene, structure)
-    steps = min(REGULARISED_STEPS[config.effort], plan.settings.schedule.steps)
+    steps = min(EFFORTS[config.effort].structure_steps, plan.settings.schedule.steps)
     rate = plan.settings.schedule.rate * REGULARISED_RATE
     fit = partial(fit_regularised, scene=scene, structure=structure, scale=scale)
     begun = [replace(task, parameters=outcome.parameters) for task, outcome in zip(tasks, fitted, strict=True)]
