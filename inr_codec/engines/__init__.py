@@ -11,6 +11,7 @@ from inr_codec.engines.joint_calls import fit_joined
 from inr_codec.engines.task import FitOutcome, FitTask, Schedule
 from inr_codec.errors import ConfigError
 from inr_codec.runtime.threads import cancelled, parallel_map
+from inr_codec.runtime.threads import engine as engine_of_process
 
 __all__ = ["FitOutcome", "FitTask", "Schedule", "fit_blocks"]
 
@@ -18,8 +19,12 @@ LOG = logging.getLogger(__name__)
 """Tells, at level DEBUG, how long networks are fitted (`iterations` of a record: those of each)."""
 
 
-def fit_blocks(tasks: Sequence[FitTask], engine: str = "fused") -> list[FitOutcome]:
-    """Fit every task; outcomes in the order of the tasks. The same for an engine, whatever the number of threads."""
+def fit_blocks(tasks: Sequence[FitTask], engine: str | None = None) -> list[FitOutcome]:
+    """Fit every task; outcomes in the order of the tasks. The same for an engine, whatever the number of threads.
+
+    engine: None takes the one that `INR_CODEC_ENGINE` names. Raises ConfigError for a name that none has.
+    """
+    engine = engine or engine_of_process()
     iterations = [task.schedule.steps for task in tasks]
     LOG.debug("fitting %d networks with %s", len(tasks), engine, extra={"iterations": iterations})
     if engine == "fused":

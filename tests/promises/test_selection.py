@@ -141,9 +141,7 @@ def test_only_networks_can_be_sampled_anew(name: str) -> None:
     ("selection", "voxels"),
     [(5, 32 * 32), (np.s_[:, 3], 16 * 32), ((1, 2, 3), 1), (np.s_[:, :, ::8], 16 * 32 * 4), (np.s_[5:5], 0)],
 )
-def test_only_the_voxels_asked_for_are_evaluated(
-    selection: Any, voxels: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_only_the_voxels_asked_for_are_evaluated(selection: Any, voxels: int, caplog: pytest.LogCaptureFixture) -> None:
     """A plane, a line, a voxel and a stride cost just the voxels that they hold."""
     data = INRCodec(ratio=30, layers="network", deblock=False, max_blocks=8, partition="equal", **FAST).encode(field())
     with caplog.at_level("DEBUG", "inr_codec"):
