@@ -4,6 +4,8 @@
     INRSerializer(ratio=100)    the same for zarr format 3: `serializer=`, with `compressors=None`
     decode(data)                the array in a stream, a part of it, or the whole on a coarser grid
     inspect(data)               what a stream holds, without evaluating it
+    learn_prior(chunks, config) network starts learnt from chunks of one data set
+    clear_caches()              forget what this process remembers of chunks it has read
     metrics                     PSNR, SSIM, bits per voxel and the like
 
 Names are loaded when first used: importing the package costs next to nothing, reading never loads what encoding needs.
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from inr_codec.codec import INRCodec
     from inr_codec.decoding.decoder import decode
     from inr_codec.decoding.inspection import Inspection, inspect
+    from inr_codec.encoding.learn_prior import learn_prior
+    from inr_codec.runtime.caches import clear_caches
     from inr_codec.serializer import INRSerializer
 
     __version__: str
@@ -33,8 +37,10 @@ __all__ = [
     "UnsupportedArray",
     "UnsupportedFormat",
     "__version__",
+    "clear_caches",
     "decode",
     "inspect",
+    "learn_prior",
     "metrics",
 ]
 
@@ -43,7 +49,9 @@ _HOMES = {
     "INRSerializer": "serializer",
     "Inspection": "decoding.inspection",
     "decode": "decoding.decoder",
+    "clear_caches": "runtime.caches",
     "inspect": "decoding.inspection",
+    "learn_prior": "encoding.learn_prior",
 }
 
 

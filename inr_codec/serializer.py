@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 
 from inr_codec.codec import Recipe
-from inr_codec.config import CODEC_ID, Config, make_config
+from inr_codec.config import CODEC_ID, Config
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray, UnsupportedFormat
-from inr_codec.layers.network.prior import remember
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteGetter
@@ -35,11 +34,15 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """A codec from array metadata; ConfigError for an option that this release does not know."""
+        """A codec from array metadata; ConfigError for an option that this release does not know.
+
+        Options that do nothing are refused when a codec is made, and taken here: arrays that were written with them
+        stay readable.
+        """
         name, options = data.get("name"), data.get("configuration", {})
         if name != CODEC_ID or not isinstance(options, dict):
             raise ConfigError(f"expected the name {CODEC_ID!r} and a configuration, got {data!r}: repair the metadata")
-        return cls(**make_config(options).to_dict())
+        return cls._of_stored(options)
 
     def to_dict(self) -> dict[str, Any]:
         """The metadata of this codec: its name and the options that were given."""
@@ -83,7 +86,6 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
             raise type(error)(f"{error} (chunk {key})") from error
 
     def _part(self, data: "Buffer", selection: Any, chunk_spec: "ArraySpec") -> "NDBuffer":
-        remember(self.config.prior)
         if on_gpu(chunk_spec.prototype):
             values = decode_part_on_gpu(data.to_bytes(), selection, chunk_spec)
             if values is not None:

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from inr_codec.config import Config, make_config
 from inr_codec.content_names import Reference
+from inr_codec.efforts import EFFORTS
 from inr_codec.errors import ConfigError
 
 VERSION = 1
-VOXELS_PER_SECOND = {"fast": 60e3, "default": 40e3, "best": 8e3}
-"""Voxels a second that one core encodes, roughly (benchmarks/SCALE.md)."""
 BATCH_SECONDS = 60
 """Seconds of work in one task: long against a scheduler's milliseconds, short against a worker's life."""
 MAX_BATCH = 4096
@@ -82,11 +81,11 @@ class Plan:
 
     @cached_property
     def config(self) -> Config:
-        """The settings, checked; they know where the network is that they name."""
+        """The settings, which were checked when the plan was made; they know where the network is that they name."""
         settings = dict(self.settings)
         if self.segmentation is not None:
             settings["segmentation"] = Reference(settings["segmentation"], Path(self.segmentation))
-        return make_config(settings)
+        return make_config(settings, stored=True)
 
     @cached_property
     def fill_value(self) -> float:
@@ -220,7 +219,7 @@ def together(plan: Plan, memory: float, threads: int, gpu: bool = False) -> int:
 
 def batch_size(plan: Plan, at_a_time: int) -> int:
     """Jobs in one task: about BATCH_SECONDS of work, in whole rounds of `at_a_time` chunks."""
-    chunks = BATCH_SECONDS * at_a_time * VOXELS_PER_SECOND[plan.config.effort] / prod(plan.chunks)
+    chunks = BATCH_SECONDS * at_a_time * EFFORTS[plan.config.effort].voxels_per_second / prod(plan.chunks)
     rounds = max(1, round(chunks / at_a_time))
     per_job = prod(plan.shards or plan.chunks) // prod(plan.chunks)
     return min(max(1, rounds * at_a_time // per_job), MAX_BATCH)

@@ -1,6 +1,5 @@
 """The source, the target and the state folder of a plan, opened by path or URL."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from inr_codec import io
 from inr_codec.batch.plan import Plan
 from inr_codec.codec import INRCodec
 from inr_codec.errors import ConfigError
+from inr_codec.runtime.caches import kept
 from inr_codec.stores.folders import SCRATCH, Folder, LocalFolder, is_url, open_folder
 
 PLAN, BUDGET = "plan.json", "budget.npy"
@@ -70,7 +70,7 @@ def load_budget(plan: Plan) -> Any:
     return None if data is None else np.load(BytesIO(data))
 
 
-@lru_cache(maxsize=4)
+@kept(4)
 def open_source(path: str) -> Any:
     """The array at a path or URL, once for a process; anything that io.load opens, or one zarr array behind a URL."""
     return open_volume(path).array
@@ -84,8 +84,8 @@ def open_volume(path: str) -> io.Volume:
 
     array: Any = zarr.open_array(path, mode="r")
     axes = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    kept = {name: array.attrs[name] for name in io.ATTRIBUTES if name in array.attrs}
-    return io.Volume(array, tuple(axes) if axes and all(axes) else None, kept)
+    known = {name: array.attrs[name] for name in io.ATTRIBUTES if name in array.attrs}
+    return io.Volume(array, tuple(axes) if axes and all(axes) else None, known)
 
 
 def finest_level(path: str) -> str | None:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -26,6 +25,7 @@ from inr_codec.batch.total import Total
 from inr_codec.encoding.encoder import encode
 from inr_codec.engines.joint_calls import Crowd
 from inr_codec.errors import ConfigError, CorruptChunk
+from inr_codec.runtime.caches import kept
 from inr_codec.stores.folders import Folder
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -108,7 +108,7 @@ class Work:
         return labels
 
 
-@lru_cache(maxsize=2)
+@kept(2)
 def _work(target: str, plan_id: str, has_budget: bool) -> Work:
     """One for a process; `has_budget` tells apart what is loaded before and after the budget is made."""
     plan = load_plan(target)

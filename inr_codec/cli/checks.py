@@ -14,9 +14,10 @@ from inr_codec.batch.store import finest_level, open_volume
 from inr_codec.batch.verify import Verification, arrays_of
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
+from inr_codec.runtime.threads import threads
 
 
-def verify(target: str, *, against: str | None, sample: float, workers: int, progress: bool) -> None:
+def verify(target: str, *, against: str | None, sample: float, workers: int | None, progress: bool) -> None:
     """Check every chunk of an array, or of all arrays of a group; IncompleteArray where anything is wrong."""
     wrong = 0
     for name, array in arrays_of(target).items():
@@ -27,7 +28,9 @@ def verify(target: str, *, against: str | None, sample: float, workers: int, pro
             "checking", count, math.prod(array.shape), stream=sys.stderr, shown=progress or sys.stderr.isatty()
         )
         try:
-            found = checks.verify(target, array=name, against=source, sample=sample, workers=workers, bar=bar)
+            found = checks.verify(
+                target, array=name, against=source, sample=sample, workers=workers or threads(), bar=bar
+            )
         finally:
             bar.close()
         for line in lines_of(path, found):

@@ -1,4 +1,6 @@
-"""The command line `inr-codec`: encode, decode, inspect, compare, and encoding on clusters.
+"""The command line `inr-codec`: its commands and their options.
+
+What a command needs is imported when it runs, so that `--version` and `--help` cost next to nothing.
 
 An error is one line and status 2; status 1 means that chunks of an array are missing."""
 
@@ -7,16 +9,18 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
-from importlib.metadata import version
-from typing import Any, NoReturn, get_args
+from importlib import import_module
+from typing import Any, NoReturn
 
-from inr_codec.cli import volumes as commands
-from inr_codec.config import TARGETS, Effort
+from inr_codec.config import OPTIONS, TARGETS, Config
 from inr_codec.errors import ConfigError, IncompleteArray, InrCodecError
-from inr_codec.runtime.threads import threads
+from inr_codec.options import choices_of, kind_of
 
 INTERRUPTED = 130
+STANDARD = {"ratio": 100.0}
+"""The target where none is given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,11 +66,33 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see {self.prog} --help")
 
 
+class _Version(argparse.Action):
+    """`--version`: looked up when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        print("inr-codec", version("inr_codec"))
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="inr-codec", description="A neural codec for scientific volumes.")
-    parser.add_argument("--version", action="version", version=f"inr-codec {version('inr_codec')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_volumes(verbs)
+    _add_large(verbs)
+    _add_checks(verbs)
+    return parser
 
+
+def _command(module: str, job: str, **options: Any) -> None:
+    """Run the function `job` of a module of commands."""
+    getattr(import_module(f"inr_codec.cli.{module}"), job)(**options)
+
+
+def _add_volumes(verbs: Any) -> None:
+    """encode, decode, prior, inspect, compare."""
     encode = verbs.add_parser("encode", help="a volume (npy, tif, nii, nrrd, zarr) to an encoded zarr array")
     encode.add_argument("source", help="the volume; NAME.zarr/ARRAY for an array in a group")
     encode.add_argument("target", help="the zarr array to write, NAME.zarr or NAME.zarr/ARRAY")
@@ -77,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
     decode = verbs.add_parser("decode", help="an encoded zarr array to npy, tif, nii, nrrd or lossless zarr")
     decode.add_argument("source", help="the zarr array; NAME.zarr/ARRAY for an array in a group")
     decode.add_argument("target", help="the volume to write; its suffix tells the format")
-    decode.set_defaults(run=commands.decode)
+    decode.set_defaults(run=partial(_command, "volumes", "decode"))
     for command in (encode, decode):
         command.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
         command.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
-    decode.add_argument("--workers", type=_count, default=threads(), help="chunks in work at a time")
+    decode.add_argument("--workers", type=_count, help="chunks in work at a time")
 
     prior = verbs.add_parser("prior", help="learn from sample chunks where fits start: a file for encode --prior")
     prior.add_argument("source", help="the volume; NAME.zarr/ARRAY for an array in a group")
@@ -92,8 +118,22 @@ def _parser() -> argparse.ArgumentParser:
     prior.add_argument("--samples", type=_count, default=8, help="chunks to learn from (default: 8)")
     prior.add_argument("--rounds", type=_count, default=60, help="of learning, for each network size (default: 60)")
     prior.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
-    prior.set_defaults(run=commands.prior)
+    prior.set_defaults(run=partial(_command, "volumes", "prior"))
 
+    inspect = verbs.add_parser("inspect", help="what an encoded array or a single stream holds, without decoding it")
+    inspect.add_argument("source", help="a zarr array, or a file that holds one stream")
+    inspect.add_argument("--all", action="store_true", dest="every_chunk", help="list every chunk, not only ten")
+    inspect.set_defaults(run=partial(_command, "volumes", "inspect"))
+
+    compare = verbs.add_parser("compare", help="PSNR, SSIM and ratio of a decoded volume, and a picture")
+    compare.add_argument("original", help="the volume as it was")
+    compare.add_argument("decoded", help="the encoded zarr array, or a decoded volume")
+    compare.add_argument("--png", help="draw original, decoded and residual with the blocks' outlines here")
+    compare.set_defaults(run=partial(_command, "volumes", "compare"))
+
+
+def _add_large(verbs: Any) -> None:
+    """plan, measure, run, finish."""
     plan = verbs.add_parser("plan", help="begin a large array: the plan beside the store, nothing encoded yet")
     plan.add_argument("source", help="the volume; a path or URL that every worker can read")
     plan.add_argument("target", help="the zarr array to write; a path or URL that every worker can write to")
@@ -109,53 +149,36 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="this one of N processes' share")
         command.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
         _add_cluster(command)
-        command.set_defaults(run=partial(_on_cluster, job))
+        command.set_defaults(run=partial(_command, "clusters", job))
     finish = verbs.add_parser("finish", help="the manifest, once all parts have run; status 1 where chunks failed")
     finish.add_argument("target", help="the target of inr-codec plan")
-    finish.set_defaults(run=partial(_on_cluster, "finish"))
+    finish.set_defaults(run=partial(_command, "clusters", "finish"))
 
-    inspect = verbs.add_parser("inspect", help="what an encoded array or a single stream holds, without decoding it")
-    inspect.add_argument("source", help="a zarr array, or a file that holds one stream")
-    inspect.add_argument("--all", action="store_true", dest="every_chunk", help="list every chunk, not only ten")
-    inspect.set_defaults(run=commands.inspect)
 
-    compare = verbs.add_parser("compare", help="PSNR, SSIM and ratio of a decoded volume, and a picture")
-    compare.add_argument("original", help="the volume as it was")
-    compare.add_argument("decoded", help="the encoded zarr array, or a decoded volume")
-    compare.add_argument("--png", help="draw original, decoded and residual with the blocks' outlines here")
-    compare.set_defaults(run=commands.compare)
-
+def _add_checks(verbs: Any) -> None:
+    """verify, report."""
     verify = verbs.add_parser("verify", help="check every chunk of an encoded store; status 1 where anything is wrong")
     verify.add_argument("target", help="a zarr array or group, a path or URL")
     verify.add_argument("--against", metavar="SOURCE", help="what it was made of: a sample is compared with it")
     verify.add_argument("--sample", type=_share, default=0.01, help="share of the chunks to compare (default: 1%%)")
-    verify.add_argument("--workers", type=_count, default=threads(), help="chunks in work at a time")
+    verify.add_argument("--workers", type=_count, help="chunks in work at a time")
     verify.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
-    verify.set_defaults(run=partial(_check, "verify"))
+    verify.set_defaults(run=partial(_command, "checks", "verify"))
 
     report = verbs.add_parser("report", help="one HTML page about an encoded store: maps, histograms, failed chunks")
     report.add_argument("target", help="a zarr array or group, a path or URL")
     report.add_argument("--html", help="the page to write (default: TARGET.html)")
-    report.set_defaults(run=partial(_check, "report"))
-    return parser
+    report.set_defaults(run=partial(_command, "checks", "report"))
 
 
 def _add_recipe(command: argparse.ArgumentParser) -> None:
     goal = command.add_mutually_exclusive_group()
-    goal.add_argument("--ratio", type=float, help="at least so many times smaller (default: 100)")
-    goal.add_argument("--bpv", type=float, help="at most so many bits per voxel")
-    goal.add_argument("--psnr", type=float, help="at least so many dB (peak = max - min of a chunk)")
-    goal.add_argument("--max-error", type=float, help="no voxel further off than this, in units of the data")
-    goal.add_argument("--lossless", action="store_true", default=None, help="nothing is lost")
-    command.add_argument("--effort", choices=get_args(Effort), help="how long to fit")
-    command.add_argument("--seed", type=int, help="of the random numbers")
-    command.add_argument("--preset", help="'paper' for the settings of the SCI paper")
+    for found in fields(Config):
+        if OPTIONS[found.name].flag:
+            _add_option(goal if found.name in TARGETS else command, found.name, kind_of(found.type))
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of INRCodec; may be repeated"
     )
-    command.add_argument("--prior", metavar="FILE", help="what inr-codec prior learnt")
-    command.add_argument("--segmentation", metavar="FILE", help="network whose masks are kept; FILE's code is run")
-    command.add_argument("--dice-weight", type=float, help="what losing all of a mask counts (1: 3 dB at most)")
     command.add_argument("--mask", metavar="PATH", help="labels to keep, of the source's shape (on clusters)")
     command.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: 64,128,128)")
     command.add_argument("--shards", type=_sides, metavar="Z,Y,X", help="voxels of a shard (on clusters, format 3)")
@@ -164,6 +187,20 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
         "--per-chunk", action="store_true", help="every chunk has the ratio for itself, not the array as a whole"
     )
     command.add_argument("--force", action="store_true", help="go on though settings have changed; keep what is done")
+
+
+def _add_option(to: Any, name: str, kind: Any) -> None:
+    """An option of the codec by its own name. A text is read from a file, and what may be anything is a file."""
+    flag, text = f"--{name.replace('_', '-')}", OPTIONS[name].text.replace("%", "%%")
+    if kind is bool:
+        to.add_argument(flag, action="store_true", default=None, help=text)
+    elif choices := choices_of(kind):
+        to.add_argument(flag, choices=choices, help=text)
+    elif kind in (int, float):
+        standard = f" (default: {STANDARD[name]:g})" if name in STANDARD else ""
+        to.add_argument(flag, type=kind, help=text + standard)
+    else:
+        to.add_argument(flag, metavar="FILE", help=text)
 
 
 def _add_cluster(command: argparse.ArgumentParser) -> None:
@@ -184,15 +221,16 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
             settings[name] = json.loads(text)
         except ValueError:
             settings[name] = text
-    for name in (*TARGETS, "effort", "seed", "preset", "segmentation", "dice_weight"):
-        value = options.pop(name)
-        if value is not None:
-            settings[name] = value
-    if (file := options.pop("prior")) is not None:
-        settings["prior"] = commands.read_text(file)
-    if not settings.keys() & set(TARGETS):
-        settings["ratio"] = 100.0
-    return settings
+    for name, option in OPTIONS.items():
+        if option.flag and (value := options.pop(name)) is not None:
+            settings[name] = _text(value) if name == "prior" else value
+    return settings if settings.keys() & set(TARGETS) else settings | STANDARD
+
+
+def _text(path: str) -> str:
+    from inr_codec.cli.volumes import read_text
+
+    return read_text(path)
 
 
 def _encode(**options: Any) -> None:
@@ -200,38 +238,22 @@ def _encode(**options: Any) -> None:
     settings = _settings(options)
     where = {name: options.pop(name) for name in ("scheduler", "workers", "gpus", "memory")}
     if where["scheduler"] is not None:
-        from inr_codec.cli import clusters as cluster_commands
-
-        cluster_commands.encode(settings=settings, where=where, **options)
+        _command("clusters", "encode", settings=settings, where=where, **options)
         return
     for name in ("shards", "per_chunk", "force", "mask"):
         if options.pop(name):
             option = name.replace("_", "-")
             raise ConfigError(f"expected --{option} with --scheduler, got it alone: add --scheduler local")
     options["zarr_format"] = options["zarr_format"] or 3
-    commands.encode(settings=settings, workers=where["workers"] or threads(), **options)
+    _command("volumes", "encode", settings=settings, workers=where["workers"], **options)
 
 
 def _plan(**options: Any) -> None:
-    from inr_codec.cli import clusters as cluster_commands
-
-    cluster_commands.plan(settings=_settings(options), **options)
-
-
-def _on_cluster(job: str, **options: Any) -> None:
-    from inr_codec.cli import clusters as cluster_commands
-
-    getattr(cluster_commands, job)(**options)
-
-
-def _check(job: str, **options: Any) -> None:
-    from inr_codec.cli import checks as check_commands
-
-    getattr(check_commands, job)(**options)
+    _command("clusters", "plan", settings=_settings(options), **options)
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return int(text)
 

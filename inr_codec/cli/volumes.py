@@ -18,6 +18,7 @@ from inr_codec.batch.store import new_array
 from inr_codec.config import Config
 from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress, duration, voxels_per_second
+from inr_codec.runtime.threads import threads
 from inr_codec.stores.attributes import record
 from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
 
@@ -31,7 +32,7 @@ def encode(
     settings: dict[str, Any],
     chunks: tuple[int, ...] | None,
     zarr_format: Literal[2, 3],
-    workers: int,
+    workers: int | None,
     overwrite: bool,
     progress: bool,
 ) -> None:
@@ -111,7 +112,7 @@ def read_text(path: str) -> str:
         raise ConfigError(f"expected a file that inr-codec prior wrote, got {path!r} ({error}): learn one") from None
 
 
-def decode(source: str, target: str, *, workers: int, overwrite: bool, progress: bool) -> None:
+def decode(source: str, target: str, *, workers: int | None, overwrite: bool, progress: bool) -> None:
     """Write an array as npy, tif, nii, nrrd or lossless zarr, whatever the suffix of the target says."""
     volume = io.load(source)
     array, shape = volume.array, tuple(volume.array.shape)
@@ -190,7 +191,7 @@ def _need_group(folder: Path, zarr_format: Literal[2, 3]) -> None:
         zarr.open_group(str(folder), mode="w-", zarr_format=zarr_format)
 
 
-def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers: int, progress: bool) -> str:
+def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers: int | None, progress: bool) -> str:
     """`target[...] = source[...]` chunk by chunk on threads; a text with the time taken. The first error ends it."""
     shape = tuple(source.shape)
     count = prod(ceil(side / chunk) for side, chunk in zip(shape, chunks))
@@ -200,7 +201,7 @@ def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers:
         target[region] = np.asarray(source[region])
         return prod(part.stop - part.start for part in region)
 
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(workers or threads())
     try:
         for done in as_completed([pool.submit(copy, region) for region in _regions(shape, chunks)]):
             bar.step(done.result())

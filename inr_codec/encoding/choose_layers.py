@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from inr_codec.chunk.selection import all_indices
 from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
+from inr_codec.efforts import EFFORTS
 from inr_codec.encoding.psnr_search import DECIBELS_PER_OCTAVE
 from inr_codec.layers.deblocking.filter import STRENGTHS, choose_faces, faces
 from inr_codec.layers.deblocking.payload import deblock_strength, pack_deblock
@@ -24,14 +25,7 @@ STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))  # of the rms error's code, so t
 FRAME = 4
 """Bytes that the frame of one layer takes at most: its type and its length."""
 
-NETWORK_BYTES_PER_VOXEL = {
-    "fast": (1 / 320,),
-    "default": (1 / 640, 1 / 320),
-    "best": (1 / 640, 1 / 400, 1 / 320, 1 / 256),
-}
-"""What networks are worth: more than this is better spent on the residual (benchmarks/FIDELITY.md)."""
 RESIDUAL_LEAST = 40
-RESIDUAL_EFFORT = {"fast": 1, "default": 1, "best": 2}
 FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
 """Bytes kept for the filter while the other layers are chosen."""
 CATCH_UP = 0.3, 2.0
@@ -85,7 +79,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base, best = choose_networks(chunk, n_bytes, reserve, config)
     if best.encoder:
-        again = residual_on(chunk, base, n_bytes - reserve, best.encoder, RESIDUAL_EFFORT[config.effort])
+        again = residual_on(chunk, base, n_bytes - reserve, best.encoder, EFFORTS[config.effort].residual_effort)
         best = again if again.error < best.error else best
     return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
 
@@ -125,7 +119,7 @@ def choose_networks(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config
 
 def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config) -> list[int]:
     """Bytes to try for networks: fixed numbers of bytes per voxel, or half of a short stream, and then all of it."""
-    budgets = [int(share * chunk.unit.size) for share in NETWORK_BYTES_PER_VOXEL[config.effort]]
+    budgets = [int(share * chunk.unit.size) for share in EFFORTS[config.effort].network_bytes_per_voxel]
     useful = [budget for budget in budgets if budget <= n_bytes // 2]
     return useful or [n_bytes // 2, n_bytes - reserve]
 

@@ -12,16 +12,16 @@ from inr_codec.chunk.intensity import DTYPES, Intensity, normalise
 from inr_codec.chunk.selection import all_indices
 from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.chunk.voxel_weights import voxel_weights
-from inr_codec.config import Config, Effort
+from inr_codec.config import Config
 from inr_codec.content_names import labels_of
 from inr_codec.decoding.compose import chunk_values
+from inr_codec.efforts import Effort
 from inr_codec.encoding.choose_layers import choose_layers
 from inr_codec.encoding.psnr_search import search_psnr
 from inr_codec.errors import ConfigError, UnsupportedArray
 from inr_codec.layers.correction.encode import encode_correction
 from inr_codec.layers.lossless import KINDS, pack_lossless
 from inr_codec.layers.mask import find_mask, pack_mask
-from inr_codec.layers.network.prior import remember
 from inr_codec.layers.table import kind_of
 from inr_codec.stream.frame import (
     MAX_DIMENSIONS,
@@ -128,7 +128,6 @@ def encode(
     fit.
     """
     config = config.resolved()
-    remember(config.prior)
     if config.weights == "array" and weights is None:
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     if labels is not None:

@@ -1,7 +1,7 @@
 """Settings of the running process, never stored: how many threads work, and how work is stopped.
 
 `INR_CODEC_THREADS` sets the number of threads (default: the processors this process may use).
-`INR_CODEC_ENGINE` sets the fit engine: fused (default), torch or triton. The last two work on the device that
+`INR_CODEC_ENGINE` sets the engine of every fit: fused (default), torch or triton. The last two work on the device that
 `INR_CODEC_DEVICE` names (default: cuda where there is one, else cpu).
 """
 
@@ -27,7 +27,7 @@ def threads() -> int:
     text = os.environ.get("INR_CODEC_THREADS")
     if text is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ConfigError(f"expected INR_CODEC_THREADS to be a number above 0, got {text!r}: set it to one or unset it")
     return int(text)
 

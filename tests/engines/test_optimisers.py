@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inr_codec.config import Config
+from inr_codec.efforts import EFFORTS
 from inr_codec.engines import FitTask, Schedule, fit_blocks
-from inr_codec.layers.network.plan import STEPS_RANGE, plan_schedule
+from inr_codec.layers.network.plan import plan_schedule
 from inr_codec.networks.shape import NetworkShape
 from inr_codec.networks.start import initial_parameters
 
@@ -18,7 +19,7 @@ def test_small_batches_see_as_many_voxels(parameters: int, effort: str, blocks: 
     voxels = 1 << 20
     schedule = plan_schedule(Config(ratio=100, effort=effort), parameters, voxels, voxels // blocks)  # type: ignore[arg-type]
     assert schedule.batch == (128 if parameters < 1000 * blocks else 256)
-    low, high = STEPS_RANGE[effort]
+    low, high = EFFORTS[effort].steps
     assert low * 256 <= schedule.steps * schedule.batch <= high * 256
 
 

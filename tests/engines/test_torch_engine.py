@@ -20,7 +20,7 @@ from inr_codec.engines.torch_engine import fit as torch_engine
 from inr_codec.engines.torch_engine.cuda_graph import UNROLLED, Repeat
 from inr_codec.engines.torch_engine.groups import fit_together, portions
 from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of, bytes_of
-from inr_codec.engines.torch_engine.network import device, forward, pad, padded_shape, places
+from inr_codec.engines.torch_engine.network import device, encode_points, forward, pad, padded_shape, places
 from inr_codec.errors import ConfigError
 from inr_codec.networks.position import coordinates, encode_position
 from inr_codec.networks.shape import NetworkShape

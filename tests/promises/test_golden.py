@@ -5,12 +5,12 @@ import pytest
 from places import GOLDEN
 
 from inr_codec import decode, inspect
-from inr_codec.layers.network.prior import remember
+from inr_codec.layers.network.prior import read_prior
 from inr_codec.stream.frame import PADDING, LayerType, unpack_stream
 
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.inr"))
 for _prior in GOLDEN.glob("*.prior"):
-    remember(_prior.read_text())
+    read_prior(_prior.read_text())
 
 
 def test_there_are_golden_streams() -> None:

@@ -9,7 +9,7 @@ from places import GOLDEN
 from inr_codec import CorruptChunk, UnsupportedFormat, decode, inspect
 from inr_codec.chunk.intensity import Intensity
 from inr_codec.entropy.integers import IntegerEncoder
-from inr_codec.layers.network.prior import remember
+from inr_codec.layers.network.prior import read_prior
 from inr_codec.stream.frame import Header, Reached, unpack_stream
 
 LARGEST = 2**22
@@ -42,7 +42,7 @@ def golden(name: str) -> bytes:
     """A stream of the golden files."""
     prior = GOLDEN / f"{name}.prior"
     if prior.exists():
-        remember(prior.read_text())
+        read_prior(prior.read_text())
     return (GOLDEN / f"{name}.inr").read_bytes()
 
 

@@ -75,11 +75,11 @@ _corpus: list[list] = []
 def corpus() -> list[list]:
     """Layers of the golden streams."""
     if not _corpus:
-        from inr_codec.layers.network.prior import remember
+        from inr_codec.layers.network.prior import read_prior
         from inr_codec.stream.frame import unpack_stream
 
         for path in GOLDEN.glob("*.prior"):
-            remember(path.read_text())
+            read_prior(path.read_text())
         _corpus.extend(unpack_stream(path.read_bytes())[1] for path in sorted(GOLDEN.glob("*.inr")))
     return _corpus
 

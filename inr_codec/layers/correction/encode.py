@@ -10,6 +10,7 @@ import numpy.typing as npt
 from inr_codec.chunk.boxes import as_3d
 from inr_codec.chunk.intensity import Intensity, normalise
 from inr_codec.chunk.selection import all_indices
+from inr_codec.efforts import EFFORTS, Effort
 from inr_codec.layers.correction.error_coder import Levels
 from inr_codec.layers.correction.level_coder import encode_levels
 from inr_codec.layers.correction.offset_coder import MOST_BASE, encode_offsets
@@ -23,8 +24,6 @@ HOPELESS = 1.25
 """A base that is so much worse than none ends the search."""
 SHORT, RICH = 200, 5 / 16
 """Streams of fewer bytes, or of more bytes per voxel, are not improved upon by any base (benchmarks/BOUNDS.md)."""
-EFFORT = {"fast": 1, "default": 4, "best": 8}
-"""How many bases are tried."""
 MARGIN = 2.0**-20
 """Share of the bound that is kept for roundings of floats."""
 SPARSE = 2
@@ -39,7 +38,7 @@ def encode_correction(
     valid: npt.NDArray[np.bool_] | None,
     intensity: Intensity,
     bound: float,
-    effort: str = "default",
+    effort: Effort = "default",
 ) -> list[Layer] | None:
     """Layers for a native chunk (finite everywhere) with errors of at most `bound` where valid; 0: equal bit by bit.
 
@@ -53,7 +52,7 @@ def encode_correction(
     residuals = ResidualEncoder(unit)
     span = intensity.hi - intensity.lo
     tried: dict[float, int] = {}
-    for factor in _factors(tried, EFFORT[effort]):
+    for factor in _factors(tried, EFFORTS[effort].correction_bases):
         residual = residuals.encode_at_step(min(factor * bound / span, 1.0)).payload
         found = _layers(chunk, valid, intensity, bound, residual, _offsets)
         if found is None:

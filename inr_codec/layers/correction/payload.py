@@ -12,7 +12,6 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +25,14 @@ from inr_codec.layers.correction.level_coder import decode_levels
 from inr_codec.layers.correction.offset_coder import MOST_BASE, decode_offsets
 from inr_codec.layers.kind import Asked, ValueKind
 from inr_codec.layers.residual.payload import decode_residual
+from inr_codec.runtime.caches import remembered
 from inr_codec.stream.byteio import ByteReader, ByteWriter
 from inr_codec.stream.frame import LayerType
 
 STEP, TABLE, BASED = 0, 1, 2
 MOST_LEVELS = 1 << 31
-REMEMBERED, LARGE = 8, 1 << 22
-"""Layers whose levels are kept for the next part that is read, and the most voxels that such a chunk has."""
+LARGE = 1 << 22
+"""Chunks of more voxels are read anew for every part that is asked for."""
 
 AT_ONCE = 1 << 18  # voxels of which floats are held
 
@@ -169,7 +169,11 @@ def _read(
     return lattice, levels.reshape(shape), base
 
 
-@lru_cache(maxsize=REMEMBERED)
+def _bytes_of(found: tuple[Lattice, Levels]) -> int:
+    return found[1].nbytes
+
+
+@remembered(_bytes_of)
 def _remembered(
     payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
 ) -> tuple[Lattice, Levels]:

@@ -5,12 +5,13 @@ minimise error * (1 + price * bytes).
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.chunk.unit_chunk import UnitChunk
+from inr_codec.efforts import EFFORTS, Effort
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.engines.fused.evaluate import evaluate_points
 from inr_codec.layers.filter.payload import (
@@ -51,23 +52,6 @@ ROUNDING = tuple(10 ** (-k / 4) for k in range(4, 15))
 JACOBIAN_VOXELS = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class _Effort:
-    """How much is spent: voxels learnt from, the fit, the widest network, and how many sizes are tried."""
-
-    voxels: int
-    schedule: Schedule
-    widest: int
-    sizes: int
-
-
-EFFORTS = {
-    "fast": _Effort(1 << 18, Schedule(4000, 1024, 4e-3), 16, 1),
-    "default": _Effort(1 << 20, Schedule(16000, 1024, 3e-3), 24, 1),
-    "best": _Effort(1 << 20, Schedule(30000, 1024, 3e-3), 32, 2),
-}
-
-
 def encode_filter(
     chunk: UnitChunk,
     decoded: Array,
@@ -75,7 +59,7 @@ def encode_filter(
     n_bytes: int,
     price: float,
     *,
-    effort: str = "default",
+    effort: Effort = "default",
     seed: int = 0,
 ) -> tuple[bytes, float] | None:
     """Payload of at most `n_bytes` bytes, and the mean squared error after it; None if no filter pays.
@@ -84,13 +68,14 @@ def encode_filter(
     errors, best the step of the residual layer, or three times the rms error if there is none; price: of a byte.
     """
     settings = EFFORTS[effort]
+    schedule = Schedule(settings.filter_steps, settings.filter_batch, settings.filter_rate)
     counted = np.ones(decoded.shape, np.bool_) if chunk.valid is None else chunk.valid
     before = chunk.squared_error(decoded)
     if counted.sum() < SMALLEST or not before > 0 or not scale > 0:
         return None
     empty = _empty_layer(decoded, counted, scale)
     rng = np.random.default_rng(seed)
-    wanted = counted & (rng.random(counted.shape) < _chances(chunk, counted, settings.voxels))
+    wanted = counted & (rng.random(counted.shape) < _chances(chunk, counted, settings.filter_voxels))
     places = rng.permutation(int(np.count_nonzero(wanted)))  # in any order, as fits take tiles of the sample at once
     features = gather_features(decoded, empty, wanted, places)
     error = np.empty(len(places), np.float32)
@@ -101,10 +86,10 @@ def encode_filter(
     whitening = _whiten(features)
     probe = _fit([replace(empty, hidden=PROBE)], features, error, whitening, PROBE_SCHEDULE, seed)[0]
     left = _square_left(replace(empty, hidden=PROBE), probe, points, errors) / float(np.mean(errors**2))
-    sizes = [size for size in _sizes(empty, left, price, n_bytes) if max(size) <= settings.widest]
-    layers = [replace(empty, hidden=size) for size in sizes[: settings.sizes]]
+    sizes = [size for size in _sizes(empty, left, price, n_bytes) if max(size) <= settings.filter_width]
+    layers = [replace(empty, hidden=size) for size in sizes[: settings.filter_sizes]]
     best: tuple[float, FilterLayer] | None = None
-    for layer, fitted in zip(layers, _fit(layers, features, error, whitening, settings.schedule, seed), strict=True):
+    for layer, fitted in zip(layers, _fit(layers, features, error, whitening, schedule, seed), strict=True):
         rounded = _round(layer, fitted, points, errors, price, n_bytes)
         if rounded is not None and (best is None or rounded[0] < best[0]):
             best = rounded
@@ -188,7 +173,7 @@ def _fit(
         parameters[tensors[-2]] *= LAST_WEIGHTS
         tasks.append(FitTask(error, (), layer.shape, W0, parameters, schedule, seed, features=features))
     fitted = []
-    for task, outcome in zip(tasks, fit_blocks(tasks, "fused"), strict=True):
+    for task, outcome in zip(tasks, fit_blocks(tasks), strict=True):
         parameters = outcome.parameters.copy()
         matrix, bias = list(task.shape.tensors())[:2]
         weights = parameters[matrix].reshape(task.shape.widths[1], -1) @ whiten

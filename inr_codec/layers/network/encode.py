@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
+from inr_codec.efforts import EFFORTS
 from inr_codec.engines import FitOutcome, FitTask, Schedule, fit_blocks
 from inr_codec.layers.network.payload import (
     MEAN_UNIT,
@@ -31,7 +32,6 @@ from inr_codec.layers.network.plan import (
 )
 from inr_codec.layers.network.probe import measured_partition, measured_weights
 from inr_codec.layers.network.quantise import all_sensitivities, freeze, step_codes, symbols
-from inr_codec.runtime.threads import engine
 
 if TYPE_CHECKING:
     from inr_codec.layers.network.structure_fit import Scene
@@ -41,8 +41,6 @@ FREEZE_SHARE = 0.05
 """One round of freezing takes 5 % of the steps of the main fit."""
 FREEZE_RATE = 0.2
 LEAST_MASS = 1e-3
-REGULARISED_STEPS = {"fast": 60, "default": 300, "best": 1500}
-"""Steps under a structural regulariser, after the fit without it."""
 REGULARISED_RATE = 0.5
 """Initial rate under the regulariser, as a share of the main fit's."""
 REGULARISED_ROUND, REGULARISED_ROUND_RATE = 0.15, 0.4
@@ -68,8 +66,8 @@ def fit_networks(chunk: UnitChunk, n_bytes: int, config: Config) -> FittedNetwor
     sizes = choose_sizes(plan, config)
     live = [k for k, size in enumerate(sizes) if size]
     tasks = [make_task(plan, k, sizes[k], plan.settings.schedule, config.seed) for k in live]
-    fitted = fit_blocks(tasks, engine())
-    fit: Fit = partial(fit_blocks, engine=engine())
+    fitted = fit_blocks(tasks)
+    fit: Fit = fit_blocks
     if chunk.structure is not None and live:
         fitted, fit = regularise(plan, live, tasks, fitted, cast("Regulariser", chunk.structure), config)
     return FittedNetworks(plan, live, tasks, fitted, fit)
@@ -129,7 +127,7 @@ def regularise(
 
     scene = make_scene(plan, live)
     scale = squared_error(tasks, fitted, scene, structure)
-    steps = min(REGULARISED_STEPS[config.effort], plan.settings.schedule.steps)
+    steps = min(EFFORTS[config.effort].structure_steps, plan.settings.schedule.steps)
     rate = plan.settings.schedule.rate * REGULARISED_RATE
     fit = partial(fit_regularised, scene=scene, structure=structure, scale=scale)
     begun = [replace(task, parameters=outcome.parameters) for task, outcome in zip(tasks, fitted, strict=True)]

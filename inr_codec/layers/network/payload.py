@@ -7,7 +7,7 @@ its network has size 0. All integers go through one range-coded string (`entropy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from inr_codec.layers.network.prior import DIGEST_BYTES, start_from
 from inr_codec.networks.position import coordinates_at
 from inr_codec.networks.shape import FUNNEL_UNIT, NetworkShape, funnel_shape, still_axes
 from inr_codec.networks.start import StartSequence, initial_parameters
+from inr_codec.runtime.caches import remembered
 from inr_codec.runtime.threads import parallel_map
 from inr_codec.stream.byteio import ByteReader, ByteWriter
 from inr_codec.stream.frame import LayerType
@@ -42,8 +43,6 @@ MAX_PARAMETERS = 1 << 22
 AT_ONCE = 1 << 17  # voxels of a block that one thread evaluates at a time
 SERIAL = 1 << 15
 """Fewer voxels than this are evaluated on the caller's thread: handing them to others would take longer."""
-REMEMBERED = 32
-"""Unpacked layers kept for the next read: planes are read one after the other from the same few chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +172,12 @@ def _bounded(value: int, low: int, high: int, name: str) -> int:
     return value
 
 
-@lru_cache(maxsize=REMEMBERED)
+def _bytes_of(layer: NetworkLayer) -> int:
+    """What an unpacked layer takes: its symbols, and some hundred bytes for the objects of each block."""
+    return sum(512 + (0 if network.symbols is None else network.symbols.nbytes) for network in layer.networks)
+
+
+@remembered(_bytes_of)
 def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer:
     """The layer in a payload; CorruptChunk if it holds more than its bytes can."""
     data = ByteReader(payload)

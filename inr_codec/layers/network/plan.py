@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
+from inr_codec.efforts import EFFORTS
 from inr_codec.engines import FitTask, Schedule
 from inr_codec.layers.network.allocate import Rule, allocate_parameters, share
 from inr_codec.layers.network.blocks import Block, root, split
@@ -28,10 +29,6 @@ from inr_codec.layers.network.spectrum import spectrum_concentration
 from inr_codec.networks.shape import FUNNEL_UNIT, funnel_shape, size_for_budget, smallest_size, still_axes
 from inr_codec.networks.start import StartSequence, initial_parameters
 
-FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
-"""Arithmetic that each effort spends on fitting, per voxel of the chunk (6 x parameters x samples)."""
-STEPS_RANGE = {"fast": (1000, 10000), "default": (3000, 32000), "best": (10000, 80000)}
-"""Bounds of the number of steps of 256 voxels; of smaller batches in proportion more."""
 SMALL_NETWORK = 1000
 """Networks with fewer parameters learn more from twice as many steps of half the batch (benchmarks/NETWORKS.md)."""
 PARAMETERS_PER_BLOCK = 1000
@@ -167,10 +164,10 @@ def plan_schedule(config: Config, parameters: int, voxels: int, block_voxels: in
     """The schedule that spends the effort's arithmetic on `parameters` in all, at a rate for networks of their size."""
     name = config.architecture or "funnel"
     batch = config.batch or (128 if parameters * block_voxels < SMALL_NETWORK * voxels else 256)
-    low, high = (limit * 256 // min(batch, 256) for limit in STEPS_RANGE[config.effort])
+    low, high = (limit * 256 // min(batch, 256) for limit in EFFORTS[config.effort].steps)
     if name != "funnel":
         low *= WHOLE_CHUNK
-    steps = FLOPS_PER_VOXEL[config.effort] * voxels / (6 * max(parameters, 100) * batch)
+    steps = EFFORTS[config.effort].flops_per_voxel * voxels / (6 * max(parameters, 100) * batch)
     chosen = config.steps or int(min(max(steps, low), high))
     root_size = math.sqrt(max(parameters * block_voxels / voxels, 1))
     if name == "nerf":

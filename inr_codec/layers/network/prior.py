@@ -1,8 +1,8 @@
 """Learned starts: parameters of networks of several sizes from which blocks of one data set are quickly reached.
 
 A stream that was fitted from a prior holds differences to it and names it by the first 8 bytes of the SHA-256 of its
-packed bytes. Whoever decodes must have met that prior in this process: every codec made with `prior=` (zarr makes them
-from the metadata) passes it to `remember`.
+packed bytes. Whoever decodes must have met that prior in this process: `read_prior` makes known whatever it reads, and
+every codec with `prior=` calls it when it is made (zarr makes codecs from the metadata) or unpickled.
 """
 
 import base64
@@ -66,9 +66,16 @@ def make_prior(
     return Prior(dims, depth, funnel_units, w0_units, rounded)
 
 
+_met: dict[bytes, Prior] = {}
+"""Every prior that this process has read, by its digest: the one place where decoding looks them up."""
+
+
 @lru_cache(maxsize=64)
 def read_prior(text: str) -> Prior:
-    """The prior in the text of the option; ConfigError for any other text."""
+    """The prior in the text of the option, from now on known to all decoding in this process.
+
+    Raises ConfigError for any other text.
+    """
     wrong = ConfigError(f"expected prior= to be the text of a prior (Prior.text), got {text!r:.60}: learn one")
     try:
         data = base64.b64decode(text, validate=True)
@@ -87,18 +94,8 @@ def read_prior(text: str) -> Prior:
     finite = all(np.isfinite(start).all() for start in starts.values())
     if at != len(data) or not starts or not finite or not 1 <= dims <= 4 or depth < 2 or not w0_units:
         raise wrong
-    return Prior(dims, depth, units, w0_units, starts)
-
-
-_met: dict[bytes, Prior] = {}
-
-
-@lru_cache(maxsize=64)
-def remember(text: str | None) -> None:
-    """Make the prior of a codec known to all decoding in this process; nothing for None."""
-    if text is not None:
-        prior = read_prior(text)
-        _met.setdefault(prior.digest, prior)
+    prior = Prior(dims, depth, units, w0_units, starts)
+    return _met.setdefault(prior.digest, prior)
 
 
 def start_from(digest: bytes, size: int, parameters: int) -> NDArray[np.float32]:

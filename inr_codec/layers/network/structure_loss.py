@@ -25,6 +25,7 @@ from inr_codec.chunk.intensity import Intensity
 from inr_codec.content_names import Reference, find_network
 from inr_codec.engines.torch_engine.network import device
 from inr_codec.errors import ConfigError
+from inr_codec.runtime.caches import kept
 
 BATCH_VOXELS = 1 << 17
 """Voxels that the network sees at once, at least one slice."""
@@ -157,18 +158,14 @@ def _load(reference: Reference, where: torch.device) -> tuple[Any, int]:
     """A network on a device, and the dimensions of the images that it takes."""
     content, path = find_network(reference)
     if path is not None:
-        return _load_file(reference.name, content, path.suffix, where)
+        return _open_program(content, path.suffix, where)
     network = content.to(where) if hasattr(content, "to") else content
     return network, int(getattr(network, "dims", 2))
 
 
-_programs: dict[tuple[str, torch.device], tuple[Any, int]] = {}
-
-
-def _load_file(name: str, data: bytes, suffix: str, where: torch.device) -> tuple[Any, int]:
-    """A network from the bytes of a file, once: a program of torch.export if it is called .pt2, else TorchScript."""
-    if (name, where) in _programs:
-        return _programs[name, where]
+@kept(4)
+def _open_program(data: bytes, suffix: str, where: torch.device) -> tuple[Any, int]:
+    """A network from the bytes of a file: a program of torch.export if it is called .pt2, else TorchScript."""
     try:
         if suffix == ".pt2":
             program = torch.export.load(io.BytesIO(data))
@@ -183,5 +180,4 @@ def _load_file(name: str, data: bytes, suffix: str, where: torch.device) -> tupl
         raise ConfigError(
             f"expected a program of torch.export (.pt2) or TorchScript, got {reason:.160}: save the network as one"
         ) from error
-    _programs[name, where] = network, dims
     return network, dims

@@ -7,7 +7,7 @@ coder. `step` and `mean` are the upper 24 bits of a float32, big endian. An empt
 import math
 import struct
 from collections.abc import Callable
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -21,12 +21,12 @@ from inr_codec.layers.residual.packet_tree import unpack_tree
 from inr_codec.layers.residual.quantise import restored
 from inr_codec.layers.residual.subbands import bands_table
 from inr_codec.layers.residual.wavelet import Box, FloatArray, Step
+from inr_codec.runtime.caches import remembered
 from inr_codec.runtime.threads import begin
 from inr_codec.stream.frame import LayerType
 
-REMEMBERED = 8
-"""Payloads whose coefficients are kept for the next part that is read: at most 4 LARGE bytes each."""
 LARGE = 1 << 22
+"""Chunks of more voxels are unpacked anew for every part that is read."""
 HEADER = 10
 Unpack = Callable[[], tuple[list[Step], FloatArray]]
 
@@ -60,8 +60,8 @@ def residual_step(payload: bytes) -> float:
 def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = None) -> FloatArray:
     """The float32 array of a payload, to be read only; with `box` = (start, stop) per axis that part, the same values.
 
-    The coefficients of payloads read in part are remembered, up to `REMEMBERED` of them: what is read by planes is
-    unpacked once.
+    The coefficients of payloads read in part are remembered (`runtime.caches`): what is read by planes is unpacked
+    once.
     """
     return _residual(payload, shape, box, lambda coefficients: coefficients)()
 
@@ -133,7 +133,11 @@ def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], F
     return steps, values
 
 
-_remembered_coefficients = lru_cache(maxsize=REMEMBERED)(_coefficients)
+def _bytes_of(found: tuple[list[Step], FloatArray]) -> int:
+    return found[1].nbytes
+
+
+_remembered_coefficients = remembered(_bytes_of)(_coefficients)
 
 
 def _begin(payload: bytes, shape: Shape, ends: tuple[tuple[int, int], ...], beside: bool) -> Callable[[], Part]:
