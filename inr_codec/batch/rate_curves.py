@@ -19,7 +19,7 @@ from inr_codec.encoding.encoder import fits_networks
 from inr_codec.layers.lossless import pack_lossless
 from inr_codec.layers.mask import find_mask
 from inr_codec.layers.residual import wavelet
-from inr_codec.layers.residual.packet_tree import bands_of_tree, mallat_tree
+from inr_codec.layers.residual.packet_tree import mallat_tree, subbands_of_tree
 from inr_codec.runtime.kernels import kernel
 
 HALVINGS = 15
@@ -128,13 +128,13 @@ def _valid(chunk: NDArray[np.generic]) -> NDArray[np.bool_] | None:
 
 
 @lru_cache(maxsize=64)
-def _mallat(shape: tuple[int, int, int]) -> tuple[list[wavelet.Step], list[Place]]:
+def _mallat(shape: tuple[int, int, int]) -> tuple[list[wavelet.Split], list[Place]]:
     """Lifting steps and bands of the classical tree."""
-    steps, bands = bands_of_tree(shape, mallat_tree(shape))
+    steps, bands = subbands_of_tree(shape, mallat_tree(shape))
     places: list[Place] = []
     for band in bands:
         norms = []
-        for n, o, size, level in zip(shape, band.offset, band.size, band.levels):
+        for n, o, size, level in zip(shape, band.offset, band.size, band.depth):
             norms.append(wavelet.norms(n, level)[o : o + size] if level else np.ones(size, np.float32))
         places.append((tuple(slice(o, o + n) for o, n in zip(band.offset, band.size)), norms))
     return steps, places
