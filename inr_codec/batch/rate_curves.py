@@ -31,8 +31,8 @@ CONSTANT_BYTES = 32
 
 
 BITS = 3.0
-"""Bits of a coefficient that is not zero, with its share of the zeros, beside log2(value / step). With these the error
-of the residual layer alone is met within 0.3 dB on average and 0.9 dB from chunk to chunk (benchmarks/BUDGET.md)."""
+"""Bits of a coefficient that is not zero, beyond log2(value / step), its share of the zeros included. With these the
+curve meets the residual layer alone within 0.3 dB on average, 0.9 dB from chunk to chunk (benchmarks/BUDGET.md)."""
 
 
 LAYERS_BYTES = 48

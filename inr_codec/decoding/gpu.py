@@ -26,7 +26,7 @@ from inr_codec.networks.position import coordinates
 def evaluate_network_torch(
     layer: NetworkLayer, indices: Sequence[NDArray[np.intp]], where: torch.device, *, fused: bool | None = None
 ) -> Tensor:
-    """Unit intensities at the outer product of `indices`, as network_layer.evaluate_network, float32 on a device.
+    """Unit intensities at the outer product of `indices`, as `layers.network.payload.evaluate_network`, on a device.
 
     fused: whether Triton's kernel does it (None: where it can).
     """
@@ -38,7 +38,7 @@ def evaluate_network_torch(
 def decode_torch(
     data: bytes, where: torch.device, *, selection: Any = None, fused: bool | None = None
 ) -> tuple[Tensor, Any] | None:
-    """(voxels, rest): `voxels[rest]` is `decoder.decode(data, selection=selection)` in native byte order.
+    """(voxels, rest): `voxels[rest]` is `decode(data, selection=selection)` in native byte order.
 
     None for a stream that holds more than networks, which only the CPU decodes.
     """
@@ -84,7 +84,7 @@ def decode_cupy(data: bytes, selection: Any, shape: tuple[int, ...], dtype: np.d
 
 
 def restore_torch(unit: Tensor, intensity: Intensity, kind: torch.dtype) -> Tensor:
-    """The values of unit intensities, as intensity.restore."""
+    """The values of unit intensities, as `chunk.intensity.restore`."""
     values = intensity.lo + (intensity.hi - intensity.lo) * unit.double().nan_to_num(0.0).clamp(0.0, 1.0)
     return (values if kind.is_floating_point else values.round()).to(kind)
 

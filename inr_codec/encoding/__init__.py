@@ -1,1 +1,1 @@
-"""encoding."""
+"""From voxels to layers: which layers a chunk gets, and how many bytes each."""

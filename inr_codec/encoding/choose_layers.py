@@ -21,7 +21,8 @@ from inr_codec.layers.network.plan import plan_network
 from inr_codec.layers.residual.encode import LAMBDA, ResidualEncoder
 from inr_codec.stream.frame import Layer, LayerType
 
-STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))  # of the rms error's code, so that every strength has one
+STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))
+"""Least code of the rms error: the strength of `STRENGTHS[-1]` times that error must still have a code, 0 or more."""
 FRAME = 4
 """Bytes that the frame of one layer takes at most: its type and its length."""
 
@@ -29,16 +30,17 @@ RESIDUAL_LEAST = 40
 FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
 """Bytes kept for the filter while the other layers are chosen."""
 CATCH_UP = 0.3, 2.0
-"""Decibels that a long fit may gain on a short one: at least so many, and so many times the networks' share of all
-bytes more (FIDELITY.md)."""
+"""Decibels by which networks may be behind after a short fit: the first number, and the second times their share of
+all bytes. A long fit may still catch up so much (FIDELITY.md)."""
 PROMISING = -0.1
-"""Decibels after a short fit from which on the second amount of networks was always better than the first."""
+"""Gain after a short fit, in dB, above which the second amount of networks was always better than the first
+(FIDELITY.md)."""
 SHORT_SHARE = 0.1
 """Steps of the short fit, as a share of the long one's."""
 LONG_FIT = 12000
 """Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little (FIDELITY.md)."""
 STEEPER = 1.1
-"""Times the formula of `price_of_byte`, what a byte was measured to take off (FILTER.md)."""
+"""A byte was measured to lower the error so many times as much as the formula of `price_of_byte` says (FILTER.md)."""
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face."""
 
@@ -66,11 +68,11 @@ class Candidate:
 def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]:
     """Layers of at most `n_bytes` bytes in all, framing included; none if nothing fits.
 
-    Without networks first; then, unless a short fit shows that they lose, with networks of more and more bytes, as long
-    as that lowers the error; where the short fit promises much, from the second amount on. The best effort finds the
-    bytes for networks with fits of the default effort, and keeps those networks where the long fit diverges. All are
-    compared under residual layers of little effort; that of the one that is chosen goes on from there, before the
-    filter learns from it and after.
+    A residual layer alone comes first. Unless a short fit shows that networks lose, they are tried next, with more and
+    more bytes as long as that lowers the error (from the second amount on where the short fit promises much). The best
+    effort finds these bytes with fits of the default effort, and keeps those networks where the long fit diverges.
+    Candidates are compared under residual layers of little effort. The residual of the chosen one is coded on from
+    there, before the filter learns from it and after.
     """
     if n_bytes <= FRAME:
         return []
@@ -85,7 +87,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
 
 
 def choose_networks(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config) -> tuple[Candidate, Candidate]:
-    """The networks of `choose_layers`, or none, and those with a residual layer, in all but `reserve` bytes."""
+    """The networks that are chosen, or none, and the same with a residual layer, in all but `reserve` bytes."""
     base = Candidate((), np.zeros_like(chunk.unit), math.inf)
     best = with_residual(chunk, base, n_bytes - reserve)
     budgets = network_budgets(chunk, n_bytes, reserve, config)
@@ -127,8 +129,8 @@ def network_budgets(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config
 def gain_of_networks(chunk: UnitChunk, without: Candidate, budget: int, config: Config) -> float:
     """Decibels that networks of `budget` bytes gain on none after a short fit; PROMISING where all fits are short.
 
-    Compared at the residual layer's `step`, where both streams have about the same error, so that their bytes tell; the
-    difference of the errors and that of the bytes are put together by a usual rate-distortion slope.
+    Both are coded with the quantiser step of `without`: their errors are then nearly the same, and bytes tell. What
+    they differ by in bytes counts DECIBELS_PER_OCTAVE for each doubling.
     """
     steps = plan_network(chunk, budget, config).settings.schedule.steps
     if steps < LONG_FIT:

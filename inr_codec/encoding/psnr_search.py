@@ -10,9 +10,11 @@ from inr_codec.stream.frame import Reached
 ENOUGH = 0.25
 """dB above the target at which the search ends."""
 AIM = 0.1
+"""dB above the target that each guess aims at."""
 TRIES = 8
+"""Encodings of one search, at most."""
 DECIBELS_PER_OCTAVE = 2.5
-"""What a stream of twice the bytes gains, before two have been seen."""
+"""What a stream of twice the bytes gains, in dB, as long as no two are known."""
 
 
 def first_guess(chunk: UnitChunk, wanted: float) -> int:

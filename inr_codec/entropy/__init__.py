@@ -1,1 +1,1 @@
-"""entropy."""
+"""Numbers as bits: a range coder, mixing of its probabilities, integers."""

@@ -20,7 +20,7 @@ def encode_position(positions: NDArray[np.float32], frequencies: int) -> NDArray
 
 
 def encoded_axes(shape: NetworkShape, axes: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """What the network sees along the axes of a grid, one below the other, 0 behind: (inputs, longest)."""
+    """What the network sees along the axes of a grid, one below the other, zeros behind: (inputs, longest)."""
     seen = [encode_position(axes[a], shape.frequencies) for a in shape.moving] if axes else []
     table = np.zeros((sum(map(len, seen)), max((part.shape[1] for part in seen), default=0)), np.float32)
     row = 0

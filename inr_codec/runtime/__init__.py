@@ -1,1 +1,1 @@
-"""runtime."""
+"""This process: its threads and its compiled kernels."""

@@ -1,1 +1,1 @@
-"""stores."""
+"""Encoded arrays on disk, whoever wrote them: streams, shards, folders, attributes."""

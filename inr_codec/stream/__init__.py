@@ -1,1 +1,1 @@
-"""stream."""
+"""The frame of a stream, and bytes in and out."""

@@ -20,7 +20,7 @@ def as_bytes(data: Any) -> bytes:
 
 
 class ByteWriter:
-    """Collects bytes."""
+    """A string of bytes that grows."""
 
     def __init__(self) -> None:
         self._out = bytearray()
@@ -46,7 +46,7 @@ class ByteWriter:
 
 
 class ByteReader:
-    """Reads what ByteWriter wrote."""
+    """A cursor in what a ByteWriter wrote."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

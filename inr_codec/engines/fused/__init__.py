@@ -1,1 +1,1 @@
-"""fused."""
+"""The default engine: fitting and evaluating in numba kernels, tile by tile."""

@@ -1,1 +1,1 @@
-"""torch_engine."""
+"""The engine in torch: many networks as one batch, on any device."""

@@ -1,1 +1,1 @@
-"""triton_engine."""
+"""The engine in Triton: fused kernels for a GPU."""

@@ -1,1 +1,1 @@
-"""network."""
+"""The network layer (FORMAT.md, section 4): blocks of a chunk as small networks."""
