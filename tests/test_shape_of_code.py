@@ -12,10 +12,10 @@ KERNELS = {"kernel", "inner", "in_vectors", "jit", "njit"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def is_kernel(function: Function) -> bool:
+def is_kernel(function: Function, decorators: set[str] = KERNELS) -> bool:
     """Whether numba, Triton or LLVM compiles a function."""
     called = [node.func if isinstance(node, ast.Call) else node for node in function.decorator_list]
-    return any(ast.unparse(node).rpartition(".")[2] in KERNELS for node in called)
+    return any(ast.unparse(node).rpartition(".")[2] in decorators for node in called)
 
 
 def functions(node: ast.AST) -> Iterator[Function]:
@@ -48,6 +48,17 @@ def test_no_function_is_too_long_or_takes_too_much() -> None:
     """No function of the package has more than 60 lines or more than 8 parameters, except kernels."""
     found = {str(path.relative_to(PACKAGE)): too_large(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
     assert {name: large for name, large in found.items() if large} == {}
+
+
+def test_every_kernel_says_what_it_takes() -> None:
+    """Every kernel has a docstring, as its arguments have no types; for code in vectors the kernel around it has one."""
+    silent = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, Function) and is_kernel(node, KERNELS - {"in_vectors"}) and not ast.get_docstring(node)
+    ]
+    assert silent == []
 
 
 def test_what_is_too_large_is_found() -> None:

@@ -162,6 +162,7 @@ def _estimate(unit: wavelet.FloatArray) -> tuple[Floats, Floats]:
 
 @kernel()
 def _largest(values, wz, wy, wx):  # type: ignore[no-untyped-def]
+    """Largest magnitude of a subband, float32 (nz, ny, nx), times the norms of its coefficients along each axis."""
     top = np.float32(0)
     for z in range(values.shape[0]):
         for y in range(values.shape[1]):
@@ -172,7 +173,10 @@ def _largest(values, wz, wy, wx):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _add_histogram(values, wz, wy, wx, scale, count, logs, squares):  # type: ignore[no-untyped-def]
-    """Of a band's magnitudes v times scale <= 1: number, log2 and squares, by k with 2^-k <= v < 2^(1 - k)."""
+    """Of a band's magnitudes v times scale <= 1: number, log2 and squares, by k with 2^-k <= v < 2^(1 - k).
+
+    values, wz, wy, wx: as for `_largest`. count, logs, squares: float64 (HALVINGS + 1,), which sums are added to.
+    """
     last = count.size - 1
     for z in range(values.shape[0]):
         for y in range(values.shape[1]):

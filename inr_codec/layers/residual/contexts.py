@@ -78,6 +78,7 @@ ENTRIES = int(SIGN[-1])
 
 @inner()
 def _coarse(v):
+    """Bin of a sum of magnitudes, 0 .. 15."""
     return COARSE[min(v, 255) & 255]
 
 

@@ -41,7 +41,7 @@ class EncodedResidual:
 
 @kernel()
 def _move(values, decoded, gradient, share):  # type: ignore[no-untyped-def]
-    """decoded + (1 - share) (values - decoded) + share gradient"""
+    """decoded + (1 - share) (values - decoded) + share gradient, all float32 with three axes."""
     out = np.empty_like(values)
     a, b, c, d = values.reshape(-1), decoded.reshape(-1), gradient.reshape(-1), out.reshape(-1)
     for i in range(d.size):

@@ -93,7 +93,7 @@ def at(i, shift):
 
 @inner()
 def _add_line(lines, line, magnitudes, place, n):
-    """lines[line : line + n] += magnitudes[place : place + n]"""
+    """lines[line : line + n] += magnitudes[place : place + n]."""
     target, source = lines[line : line + n], magnitudes[place : place + n]
     for x in range(n):
         target[x] += source[x]

@@ -38,6 +38,7 @@ _WIDTH = 64  # columns lifted at a time: their tile stays in the cache
 
 @kernel()
 def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+    """d[i] += k (s[i] + s[i + 1]) in a tile: low, s, is float32 (n_low, at least width), high, d, (n_high, ...)."""
     for i in range(n_high):
         j = min(i + 1, n_low - 1)
         for x in range(width):
@@ -46,6 +47,7 @@ def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
 
 @kernel()
 def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+    """s[i] += k (d[i - 1] + d[i]) in a tile."""
     for i in range(n_low):
         h, j = max(i - 1, 0), min(i, n_high - 1)
         for x in range(width):
@@ -92,7 +94,10 @@ def _lift(low, high, n_low, n_high, width, transpose):  # type: ignore[no-untype
 
 @kernel()
 def _forward_columns(flat, starts, stride, n, width, transpose):  # type: ignore[no-untyped-def]
-    """Split lines of n samples, `stride` apart, for the `width` neighbours of every start."""
+    """Split lines of n samples, `stride` apart, for the `width` neighbours of every start.
+
+    flat: float32, the array. starts: int64, where in it the first sample of each first line is.
+    """
     n_low, n_high = (n + 1) // 2, n // 2
     together = min(_WIDTH, width)
     low, high = np.empty((n_low, together), np.float32), np.empty((n_high, together), np.float32)
@@ -150,7 +155,7 @@ def _inverse_columns(flat, starts, stride, n, width, first, last):  # type: igno
 
 @kernel()
 def _forward_rows(flat, starts, n, transpose):  # type: ignore[no-untyped-def]
-    """Split contiguous lines of n samples."""
+    """Split contiguous lines of n samples; flat and starts: as for `_forward_columns`, a start for each line."""
     n_low, n_high = (n + 1) // 2, n // 2
     together = min(16, starts.size)
     low, high = np.empty((n_low, together), np.float32), np.empty((n_high, together), np.float32)
