@@ -51,7 +51,7 @@ def test_no_function_is_too_long_or_takes_too_much() -> None:
 
 
 def test_every_kernel_says_what_it_takes() -> None:
-    """Every kernel has a docstring, as its arguments have no types; for code in vectors the kernel around it has one."""
+    """Every kernel has a docstring, as its arguments have no types; for code in vectors the kernel has it."""
     silent = [
         f"{path.relative_to(PACKAGE)}: {node.name}"
         for path in sorted(PACKAGE.rglob("*.py"))
