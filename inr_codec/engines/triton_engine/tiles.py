@@ -1,8 +1,8 @@
 """Arithmetic on tiles for GPUs: what the Triton kernels for fitting and evaluating share.
 
 A tile of activations is a (TILE, width) matrix in registers; hidden widths are 16, 32, 64, ..., as tensor cores like
-them. The layout of the parameters is that of `network.py`, for padded widths. These kernels are checked in Triton's
-interpreter and by compiling them; they have not run on a GPU yet.
+them. The layout of the parameters is that of networks/shape.py, for padded widths. These kernels are checked in
+Triton's interpreter and by compiling them; they have not run on a GPU yet.
 """
 
 import torch
