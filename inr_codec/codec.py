@@ -7,12 +7,11 @@ from numcodecs.abc import Codec  # type: ignore[import-untyped]
 from numcodecs.compat import ensure_bytes, ensure_ndarray_like, ndarray_copy  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from inr_codec.config import Config, Weights, make_config
+from inr_codec.config import CODEC_ID, Config, Weights, make_config
 from inr_codec.efforts import Effort
 from inr_codec.errors import ConfigError, UnsupportedArray
 from inr_codec.layers.network.prior import read_prior
-
-CODEC_ID = "inr_codec"
+from inr_codec.options import explain
 
 
 class Recipe:
@@ -58,58 +57,25 @@ class Recipe:
     ) -> None:
         """Exactly one target is given; every other option has a default, and None leaves it to the encoder.
 
-        What to reach (exactly one of them):
-            ratio           bytes of the chunk / bytes of its stream: at least this
-            bpv             bits per voxel: at most this
-            psnr            dB, peak = max - min of the chunk: at least this, found by searching the rate
-            max_error       largest error of any voxel, in the chunk's units: at most this, on every machine
-            lossless        True: every voxel comes back as it was
-        How hard to try:
-            effort          "fast", "default" or "best": how long networks are fitted
-            seed            of everything random; the same seed gives the same bytes on one machine
-        What to use:
-            preset          "paper" gives the options below the SCI paper's values where they are not given
-            layers          "network" (the SCI codec alone) or "auto" (also residual and filter layers, what pays)
-            architecture    "funnel" (the SCI paper's, the default), "siren" (COIN: sines of one width) or "nerf" (sines
-                            and cosines of 12 octaves of the coordinate, ReLU, the encoding seen again in inner
-                            layers). The last two have one network for a chunk unless partition= is given, and imply
-                            layers="network"
-            partition       "spectrum" (integer program over the 2^N-tree), "measured" (the same program, costs from
-                            short fits of every node), "equal" (blocks of one size) or "none"
-            max_blocks      a_max: at most so many blocks in a chunk
-            top_m           M: coefficients that count as concentrated in D(x), eq. 9
-            concentration   form of eq. 9: "magnitude" (the paper's) or "centred" (without the DC coefficient)
-            levels          depth of the tree: a block's side is at least the chunk's / 2^levels
-            allocation      parameters per block: "measured" (by short fits), "spectrum" (|x| / D), "size",
-                            "concentration" (1 / D) or "equal"
-            depth           layers of a network
-            funnel_ratio    f_r: width of a network's first layer / width of the others
-            w0              frequency factor of every sine (15; 30 for one SIREN of a large picture; a NeRF has none)
-            bits            of a stored parameter, on average
-            deblock         whether seams between blocks may be filtered
-            weights         where errors count more: "foreground" (above Otsu's threshold of each chunk), a number (the
-                            least intensity of the region), or an array of the chunk's shape, float, >= 0. Metadata
-                            says "array" for that: it is needed to encode again, not to decode
-            prior           text of starts learnt from chunks like these (`learn_prior`, `inr-codec prior`): fits need
-                            fewer steps. Metadata holds all of it: some kilobytes
-        How to fit:
-            optimiser       "adam" or "adamax"
-            learning_rate   at the beginning; it decays
-            batch, steps    voxels in a step, and number of steps
-        What structure to keep (extra `sinco`; SINCO's regulariser, only while encoding):
-            segmentation    a network that finds it: file of torch.export (.pt2) or TorchScript, torch module, callable.
-                            Loading a file runs what is in it. Stored by hash: "sha256:..."
-            dice_weight     what losing all of it counts, in squared errors of the networks without it (1)
-            mask            labels 0..K of the voxels of one chunk; else what the network finds in the original
+        {options}
 
         Raises ConfigError, which names the option, what was expected and what was got.
         """
         options = {name: value for name, value in locals().items() if name not in ("self", "unknown")} | unknown
-        object.__setattr__(self, "weights", weights if isinstance(weights, np.ndarray) else None)
         options["weights"] = "array" if isinstance(weights, np.ndarray) else weights
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
-        object.__setattr__(self, "config", make_config(plain, type(self).__name__))
-        self.__setstate__({})
+        self._keep(make_config(plain, type(self).__name__), weights if isinstance(weights, np.ndarray) else None)
+
+    @classmethod
+    def _of_stored(cls, options: dict[str, Any]) -> Self:
+        """The codec of a stored recipe, which another release may have taken though this one would refuse it."""
+        codec = cls.__new__(cls)
+        codec._keep(make_config(options, stored=True), None)
+        return codec
+
+    def _keep(self, config: Config, weights: NDArray[Any] | None) -> None:
+        """Set what a codec consists of; a serializer is a frozen dataclass."""
+        self.__setstate__({"config": config, "weights": weights})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickled, as made: the prior of a codec is known to all decoding in the process."""
@@ -128,6 +94,9 @@ class Recipe:
 
     def __hash__(self) -> int:
         return hash((type(self), self.config))
+
+
+explain(Recipe.__init__, Config)
 
 
 class INRCodec(Recipe, Codec):  # type: ignore[misc]
@@ -168,8 +137,12 @@ class INRCodec(Recipe, Codec):  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A codec from `get_config()`; ConfigError for an option that this release does not know."""
-        return cls(**make_config({name: value for name, value in config.items() if name != "id"}).to_dict())
+        """A codec from `get_config()`; ConfigError for an option that this release does not know.
+
+        Options that do nothing are refused when a codec is made, and taken here: arrays that were written with them
+        stay readable.
+        """
+        return cls._of_stored({name: value for name, value in config.items() if name != "id"})
 
 
 def as_array(buf: Any) -> NDArray[Any]:

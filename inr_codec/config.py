@@ -2,16 +2,24 @@
 
 import difflib
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
-
-from numpy.typing import NDArray
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from inr_codec.content_names import Reference, mask_reference, network_reference
 from inr_codec.efforts import Effort
 from inr_codec.errors import ConfigError
+from inr_codec.options import Unread, about, check_use, check_values, explain, given, options_of, table
 
-Weights = Literal["foreground", "array"] | float | NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Weights = Literal["foreground", "array"] | float | NDArray[Any]
+else:
+    Weights = Any  # options are named and checked without loading numpy
+
+CODEC_ID = "inr_codec"
+"""Under which numcodecs and zarr know the codec; metadata hold it beside the settings."""
+
 PAPER: dict[str, Any] = {
     "layers": "network",
     "partition": "spectrum",
@@ -34,64 +42,178 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "nerf": {"layers": "network", "partition": "none", "funnel_ratio": 1.0, "bits": 5.5},
 }
 """What an architecture sets where nothing is given."""
-CUTTING = ("max_blocks", "top_m", "concentration", "levels", "allocation")
-"""Settings that say nothing of a chunk that is not cut."""
-
-TARGETS = ("ratio", "bpv", "psnr", "max_error", "lossless")
-OF_BOUNDS = ("max_error", "lossless", "effort", "seed")
-"""Settings of streams whose every voxel is bounded; the others say nothing of them."""
 MAX_RATIO = 1e6
+
+REACH, TRY, USE = "What to reach (exactly one of them)", "How hard to try", "What to use"
+FIT = "How to fit"
+STRUCTURE = "What structure to keep (extra `sinco`; SINCO's regulariser, only while encoding)"
+
+BOUNDED = Unread(
+    "max_error= or lossless=", "which use no networks", lambda recipe: recipe.max_error is not None or recipe.lossless
+)
+EXACT = Unread("lossless=", "which has nothing to search", lambda recipe: recipe.lossless)
+WHOLE = Unread(
+    'partition="none" (siren and nerf imply it)',
+    "which cuts nothing",
+    lambda recipe: recipe.partition == "none",
+    "leave it out or give another partition=",
+)
+NO_SPECTRUM = Unread(
+    'partition="measured" or "equal" with allocation="measured", "size" or "equal"',
+    "which look at no spectrum",
+    lambda recipe: recipe.partition in ("measured", "equal") and recipe.allocation not in ("spectrum", "concentration"),
+    "leave it out",
+)
+LEARNT = Unread("prior=", "which was learnt for networks of its own", lambda recipe: recipe.prior is not None)
+NO_SINES = Unread('architecture="nerf"', "which has no sines", lambda recipe: recipe.architecture == "nerf")
+OTHER_THAN_FUNNEL = replace(LEARNT, holds=lambda recipe: LEARNT.holds(recipe) and recipe.architecture != "funnel")
+SEAMLESS = replace(WHOLE, holds=lambda recipe: WHOLE.holds(recipe) and recipe.deblock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """How a chunk is to be encoded. Exactly one of the targets (the first five) is given; None means: chosen by
-    the encoder.
+    """How a chunk is to be encoded. Exactly one of the targets is given; None leaves an option to the encoder.
 
-    ratio: bytes of the chunk / bytes of the stream, at least this. bpv: bits per voxel, at most this. psnr: dB (peak =
-    range of the chunk), at least this. max_error: of any voxel, in the chunk's units, at most this. lossless: nothing
-    is lost. effort: how long to search. seed: of everything random. preset: "paper" sets what is not given to the SCI
-    paper's values. layers: "network" (SCI's codec alone) or "auto" (networks, residual and filter, whatever pays).
-    architecture: of the networks, "funnel" (SCI's, the default), "siren" (sines without funnel: COIN) or "nerf" (ReLU
-    on an encoded coordinate); the last two imply layers="network" and, unless asked for, no partition. partition,
-    max_blocks (a_max), top_m (M), concentration (form of eq. 9), levels: how the chunk is cut. allocation: how
-    parameters are shared out. depth, funnel_ratio (f_r), w0: the networks. optimiser, learning_rate, batch, steps: the
-    fit. bits: of a parameter, on average. deblock: whether seams may be filtered. weights: where errors count more
-    ("array": an array was given to the codec, which does not keep it). prior: text of learned starts. segmentation,
-    dice_weight, mask: the structural regulariser, the first and the last kept as references by name; it implies
-    layers="network".
+    The signature of `INRCodec` repeats names, types and defaults, for type checkers and completion (a test holds the
+    two together). All else about an option is said here alone: limits, refusals, docstrings, the tables of README.md
+    and docs/OPTIONS.md and the options of the command line are made of it.
+
+    {options}
     """
 
-    ratio: float | None = None
-    bpv: float | None = None
-    psnr: float | None = None
-    max_error: float | None = None
-    lossless: bool | None = None
-    effort: Effort = "default"
-    seed: int = 0
-    preset: Literal["paper"] | None = None
-    layers: Literal["auto", "network"] | None = None
-    architecture: Literal["funnel", "siren", "nerf"] | None = None
-    partition: Literal["spectrum", "measured", "equal", "none"] | None = None
-    max_blocks: int | None = None
-    top_m: int | None = None
-    concentration: Literal["magnitude", "centred"] | None = None
-    levels: int | None = None
-    allocation: Literal["measured", "spectrum", "size", "concentration", "equal"] | None = None
-    depth: int | None = None
-    funnel_ratio: float | None = None
-    w0: float | None = None
-    optimiser: Literal["adam", "adamax"] | None = None
-    learning_rate: float | None = None
-    batch: int | None = None
-    steps: int | None = None
-    bits: float | None = None
-    deblock: bool | None = None
-    weights: Weights | None = None
-    prior: str | None = None
-    segmentation: Any = None
-    dice_weight: float | None = None
-    mask: Any = None
+    ratio: float | None = field(default=None, metadata=about(
+        REACH, "bytes of the chunk / bytes of its stream, at least", limits=(1.0, MAX_RATIO), common=True, flag=True,
+    ))  # fmt: skip
+    bpv: float | None = field(default=None, metadata=about(
+        REACH, "bits per voxel, at most", limits=(1e-6, 64.0), flag=True,
+    ))  # fmt: skip
+    psnr: float | None = field(default=None, metadata=about(
+        REACH, "dB (peak = max - min of the chunk), at least; found by searching the rate",
+        limits=(1.0, 150.0), common=True, flag=True,
+    ))  # fmt: skip
+    max_error: float | None = field(default=None, metadata=about(
+        REACH, "largest error of any voxel, in units of the data, at most; holds on every machine",
+        limits=(1e-300, 1e300), values="a number above 0", common=True, flag=True,
+    ))  # fmt: skip
+    lossless: bool | None = field(default=None, metadata=about(
+        REACH, "every voxel comes back bit by bit", values="`True`", common=True, flag=True,
+    ))  # fmt: skip
+    effort: Effort = field(default="default", metadata=about(
+        TRY, "how long networks are fitted, and how many ways of coding are tried",
+        unread=(EXACT,), common=True, flag=True,
+    ))  # fmt: skip
+    seed: int = field(default=0, metadata=about(
+        TRY, "seed of all random numbers; one seed gives the same bytes on one machine, on any number of threads",
+        limits=(0, 2**32 - 1), unread=(BOUNDED,), flag=True,
+    ))  # fmt: skip
+    preset: Literal["paper"] | None = field(default=None, metadata=about(
+        USE, "the SCI paper's own values for partition, networks and fit, where they are not given",
+        unread=(BOUNDED, LEARNT), flag=True,
+    ))  # fmt: skip
+    layers: Literal["auto", "network"] | None = field(default=None, metadata=about(
+        USE,
+        '"network": the SCI codec alone, with the cheapest planes and decoding on any grid '
+        '(`decode(data, shape=...)`); "auto": networks, residual and filter, whatever pays',
+        chosen='`"auto"`; `"network"` with siren, nerf and segmentation=', unread=(BOUNDED,),
+    ))  # fmt: skip
+    architecture: Literal["funnel", "siren", "nerf"] | None = field(default=None, metadata=about(
+        USE,
+        '"funnel" (the SCI paper\'s), "siren" (COIN: sines of one width; its 16-bit weights: `bits=16`) or "nerf" '
+        "(sines and cosines of 12 octaves of the coordinate, ReLU, the encoding seen again in inner layers). The last "
+        'two have one network for a chunk unless partition= is given, and imply layers="network"',
+        chosen='`"funnel"`', unread=(BOUNDED, OTHER_THAN_FUNNEL),
+    ))  # fmt: skip
+    partition: Literal["spectrum", "measured", "equal", "none"] | None = field(default=None, metadata=about(
+        USE,
+        '"spectrum" (integer program over the 2^N-tree, eq. 7 to 12), "measured" (the same program, with costs from '
+        'short fits of every node), "equal" (blocks of one size) or "none"',
+        chosen='`"spectrum"`; `"none"` with siren and nerf', unread=(BOUNDED,),
+    ))  # fmt: skip
+    max_blocks: int | None = field(default=None, metadata=about(
+        USE, "a_max: most blocks that a chunk may be cut into",
+        limits=(1, 4096), chosen="as many as the budget is worth", unread=(BOUNDED, WHOLE),
+    ))  # fmt: skip
+    top_m: int | None = field(default=None, metadata=about(
+        USE, "M: coefficients that count as concentrated in D(x), eq. 9",
+        limits=(1, 2**31), chosen="`1`", unread=(BOUNDED, WHOLE, NO_SPECTRUM),
+    ))  # fmt: skip
+    concentration: Literal["magnitude", "centred"] | None = field(default=None, metadata=about(
+        USE, 'form of eq. 9: "magnitude" (the paper\'s) or "centred" (without the DC coefficient)',
+        chosen='`"centred"`', unread=(BOUNDED, WHOLE, NO_SPECTRUM),
+    ))  # fmt: skip
+    levels: int | None = field(default=None, metadata=about(
+        USE, "depth of the tree: a block's side is at least the chunk's / 2^levels",
+        limits=(0, 12), chosen='`3`; `2` with partition="measured"', unread=(BOUNDED, WHOLE),
+    ))  # fmt: skip
+    allocation: Literal["measured", "spectrum", "size", "concentration", "equal"] | None = field(
+        default=None, metadata=about(
+        USE,
+        'parameters per block: "measured" (by short fits), "spectrum" (the paper\'s, |x| / D), "size" (|x|), '
+        '"concentration" (1 / D) or "equal"',
+        chosen='`"measured"`', unread=(BOUNDED, WHOLE),
+    ))  # fmt: skip
+    depth: int | None = field(default=None, metadata=about(
+        USE, "layers of a network", limits=(2, 16), chosen="`5`", unread=(BOUNDED, LEARNT),
+    ))  # fmt: skip
+    funnel_ratio: float | None = field(default=None, metadata=about(
+        USE, "f_r: width of a network's first layer / width of the others, stored in sixteenths",
+        limits=(0.0625, 15.9375), chosen="`2.2`; `1` with siren and nerf", unread=(BOUNDED, LEARNT),
+    ))  # fmt: skip
+    w0: float | None = field(default=None, metadata=about(
+        USE, "frequency factor of every sine, stored in sixteenths",
+        limits=(0.0625, 4000.0), chosen="`15`; `30` for one SIREN of a large picture",
+        unread=(BOUNDED, LEARNT, NO_SINES),
+    ))  # fmt: skip
+    optimiser: Literal["adam", "adamax"] | None = field(default=None, metadata=about(
+        FIT, "how parameters of networks are updated", chosen='`"adam"`', unread=(BOUNDED,),
+    ))  # fmt: skip
+    learning_rate: float | None = field(default=None, metadata=about(
+        FIT, "learning rate of the first step; it falls to 0 as a half cosine",
+        limits=(1e-7, 1.0), chosen="by the size of the networks", unread=(BOUNDED,),
+    ))  # fmt: skip
+    batch: int | None = field(default=None, metadata=about(
+        FIT, "voxels that a step looks at; fewer where a block has fewer",
+        limits=(128, 2**20), multiple=128, chosen="128 or 256, by the size of the networks", unread=(BOUNDED,),
+    ))  # fmt: skip
+    steps: int | None = field(default=None, metadata=about(
+        FIT, "steps of a network's fit, whatever the effort",
+        limits=(1, 10**8), chosen="by effort and size of the networks", unread=(BOUNDED,),
+    ))  # fmt: skip
+    bits: float | None = field(default=None, metadata=about(
+        USE, "bits of a stored parameter, on average",
+        limits=(3.0, 16.0), chosen="`4.7`; `5.5` with siren and nerf", unread=(BOUNDED,),
+    ))  # fmt: skip
+    deblock: bool | None = field(default=None, metadata=about(
+        USE, "whether seams between blocks may be filtered; done where it lowers the error",
+        chosen="`True`", unread=(BOUNDED, SEAMLESS),
+    ))  # fmt: skip
+    weights: Weights | None = field(default=None, metadata=about(
+        USE,
+        'where errors count more: "foreground" (above Otsu\'s threshold of each chunk), a number (the least intensity '
+        "of the region), or an array of the chunk's shape, float, >= 0. Metadata says \"array\" for that: it is needed "
+        "to encode again, not to decode",
+        values='`"foreground"`, a number, an array', unread=(BOUNDED,),
+    ))  # fmt: skip
+    prior: str | None = field(default=None, metadata=about(
+        USE,
+        "starts learnt from chunks like these (`Prior.text` of `learn_prior`; the file of `inr-codec prior`): fits "
+        "need fewer steps. Metadata holds all of it: some kilobytes",
+        values="text", unread=(BOUNDED,), flag=True,
+    ))  # fmt: skip
+    segmentation: Any = field(default=None, metadata=about(
+        STRUCTURE,
+        "network that finds the structure: file of torch.export (.pt2) or TorchScript, torch module, callable. Loading "
+        'a file runs what is in it. Stored by hash: "sha256:..."',
+        values="a file, a module, a callable", unread=(BOUNDED,), flag=True,
+    ))  # fmt: skip
+    dice_weight: float | None = field(default=None, metadata=about(
+        STRUCTURE, "what losing all of the structure counts, in squared errors of the networks without it",
+        limits=(0.0, 1e6), chosen="`1`", unread=(BOUNDED,), flag=True,
+    ))  # fmt: skip
+    mask: Any = field(default=None, metadata=about(
+        STRUCTURE, "labels 0..K of the voxels of one chunk",
+        values="an array", chosen="what the network finds in the original", unread=(BOUNDED,),
+    ))  # fmt: skip
 
     def __post_init__(self) -> None:
         for name, reference in (("segmentation", network_reference), ("mask", mask_reference)):
@@ -101,12 +223,8 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that were given, as plain JSON values; the same dictionary builds the same Config."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: value.name if isinstance(value, Reference) else value
-            for name, value in values.items()
-            if value is not None and (name, value) not in (("effort", "default"), ("seed", 0))
-        }
+        values = given(self)
+        return {name: value.name if isinstance(value, Reference) else value for name, value in values.items()}
 
     def resolved(self) -> "Config":
         """With what a regulariser and the architecture imply, and then the preset's values where nothing was given."""
@@ -126,47 +244,32 @@ class Config:
         return None
 
 
-def make_config(options: dict[str, Any], owner: str = "inr_codec") -> Config:
-    """A Config from keyword options; ConfigError for an unknown one, naming the known one that is nearest to it."""
-    known = [field.name for field in fields(Config)]
+OPTIONS = options_of(Config)
+"""What is known of every option, by name."""
+TARGETS = tuple(name for name, option in OPTIONS.items() if option.group == REACH)
+explain(Config, Config)
+
+
+def options_table(*, common: bool = False) -> str:
+    """All options as markdown tables, a heading for each group; or the common ones as one table."""
+    return table(Config, common=common)
+
+
+def make_config(options: dict[str, Any], owner: str = "inr_codec", *, stored: bool = False) -> Config:
+    """A Config from keyword options; ConfigError for an unknown one, naming the known one that is nearest to it.
+
+    Options that would do nothing are refused, unless they are those of a stored recipe: what another release wrote
+    stays readable.
+    """
     for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+        if name not in OPTIONS:
+            near = difflib.get_close_matches(name, OPTIONS, 1)
             advice = f"did you mean {near[0]}=?" if near else "leave it out, or install a release that knows it"
             raise ConfigError(f"expected an option of {owner}, got {name}={options[name]!r:.40}: {advice}")
-    for name in CUTTING:
-        if options.get("partition") == "none" and options.get(name) is not None:
-            wanted = f"no {name}= beside partition='none', which cuts nothing"
-            raise ConfigError(f"expected {wanted}, got {name}={options[name]!r}: leave one of the two out")
-    return Config(**options)
-
-
-def _number(name: str, value: Any, low: float, high: float, whole: bool = False) -> None:
-    kinds = (int,) if whole else (int, float)
-    good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
-    if not good:
-        kind = "a whole number" if whole else "a number"
-        raise ConfigError(f"expected {name} to be {kind} between {low:g} and {high:g}, got {value!r}: change it")
-
-
-LIMITS: dict[str, tuple[float, float, bool]] = {
-    "ratio": (1.0, MAX_RATIO, False),
-    "bpv": (1e-6, 64.0, False),
-    "psnr": (1.0, 150.0, False),
-    "max_error": (1e-300, 1e300, False),
-    "seed": (0, 2**32 - 1, True),
-    "max_blocks": (1, 4096, True),
-    "top_m": (1, 2**31, True),
-    "levels": (0, 12, True),
-    "depth": (2, 16, True),
-    "funnel_ratio": (0.0625, 15.9375, False),
-    "w0": (0.0625, 4000.0, False),
-    "learning_rate": (1e-7, 1.0, False),
-    "batch": (128, 2**20, True),
-    "steps": (1, 10**8, True),
-    "bits": (3.0, 16.0, False),
-    "dice_weight": (0.0, 1e6, False),
-}
+    config = Config(**options)
+    if not stored:
+        check_use(config, config.resolved())
+    return config
 
 
 def _check_weights(weights: Any) -> None:
@@ -186,51 +289,16 @@ def _check(config: Config) -> None:
             f"expected exactly one target of {', '.join(f'{name}=' for name in TARGETS)}, got {got}: give one, as in "
             "INRCodec(ratio=100)"
         )
-    optional = {field.name for field in fields(Config) if field.default is None}
-    for name, (low, high, whole) in LIMITS.items():
-        value = getattr(config, name)
-        if value is not None or name not in optional:
-            _number(name, value, low, high, whole)
-    _check_weights(config.weights)
-    for field in fields(Config):
-        value = getattr(config, field.name)
-        if field.name == "weights":
-            continue
-        choices = [choice for option in get_args(field.type) for choice in get_args(option)] or list(
-            get_args(field.type)
-        )
-        if (
-            all(isinstance(choice, str) for choice in choices)
-            and choices
-            and (value is not None or field.name not in optional)
-            and value not in choices
-        ):
-            raise ConfigError(
-                f"expected {field.name} to be one of {', '.join(map(repr, choices))}, got {value!r}: choose one of them"
-            )
     if config.lossless not in (None, True):
         raise ConfigError(f"expected lossless to be True, got {config.lossless!r}: give max_error= or leave it out")
-    if config.max_error is not None or config.lossless:
-        for name in [field.name for field in fields(Config) if field.name not in OF_BOUNDS]:
-            if (given := getattr(config, name)) is not None:
-                wanted = f"no {name}= beside max_error= or lossless=, which use no networks"
-                raise ConfigError(f"expected {wanted}, got {given!r:.60}: leave one of the two out")
+    check_values(config)
+    _check_weights(config.weights)
     if config.deblock is not None and not isinstance(config.deblock, bool):
         raise ConfigError(f"expected deblock to be True or False, got {config.deblock!r}: choose one of them")
-    _check_prior(config)
-    _check_regulariser(config)
-    _check_architecture(config)
-
-
-def _check_prior(config: Config) -> None:
-    """Refuse what a prior has decided already."""
-    for option in ("preset", "architecture", "depth", "funnel_ratio", "w0"):
-        given = getattr(config, option)
-        if config.prior is not None and given not in (None, "funnel"):
-            wanted = f"no {option}= with prior=, which was learnt for networks of its own"
-            raise ConfigError(f"expected {wanted}, got {option}={given!r}: leave one of the two out")
     if config.prior is not None and not isinstance(config.prior, str):
         raise ConfigError(f"expected prior= to be the text of a prior, got {config.prior!r:.60}: give Prior.text")
+    _check_regulariser(config)
+    _check_architecture(config)
 
 
 def _check_regulariser(config: Config) -> None:
@@ -249,16 +317,8 @@ def _check_architecture(config: Config) -> None:
     """Refuse what an architecture contradicts."""
     name = config.architecture or "funnel"
     implied = ARCHITECTURES[name]
-    if name == "nerf" and config.w0 is not None:
-        wanted = "no w0= with architecture='nerf', which has no sines"
-        raise ConfigError(f"expected {wanted}, got w0={config.w0!r}: leave one of the two out")
     for option in ("layers", "funnel_ratio"):
         given = getattr(config, option)
         if option in implied and given not in (None, implied[option]):
             wanted = f"{option}={implied[option]!r} with architecture={name!r}"
             raise ConfigError(f"expected {wanted}, got {option}={given!r}: leave one of the two out")
-    if implied.get("partition") == "none" and config.partition is None:
-        for option in CUTTING:
-            if (given := getattr(config, option)) is not None:
-                wanted = f"partition= beside {option}= with architecture={name!r}, which cuts nothing by itself"
-                raise ConfigError(f"expected {wanted}, got {option}={given!r} alone: give both or neither")

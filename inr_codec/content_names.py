@@ -15,12 +15,13 @@ import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from inr_codec.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NAME = re.compile(r"sha256:[0-9a-f]{64}")
 VARIABLE = "INR_CODEC_SEGMENTATION"
@@ -77,8 +78,10 @@ def mask_reference(given: Any) -> Reference:
     return Reference(_name(repr(labels.shape).encode() + labels.tobytes()), labels)
 
 
-def as_labels(given: Any) -> NDArray[np.int64]:
+def as_labels(given: Any) -> "NDArray[np.int64]":
     """Labels 0..K of any integers or booleans, in C order."""
+    import numpy as np
+
     labels = given if isinstance(given, np.ndarray) else np.asarray(given)
     if labels.dtype.kind not in "biu" or (labels.dtype.kind == "i" and labels.size and labels.min() < 0):
         raise ConfigError(
@@ -120,7 +123,7 @@ def find_network(reference: Reference) -> Any:
     return data, Path(path)
 
 
-def labels_of(reference: Reference) -> NDArray[np.int64]:
+def labels_of(reference: Reference) -> "NDArray[np.int64]":
     """The labels of a mask; ConfigError when only its name is known."""
     if reference.content is None:
         raise ConfigError(f"expected the mask {reference.name}, got its name alone: give the array as mask=")
@@ -134,6 +137,8 @@ def _name(data: bytes) -> str:
 
 def _state(module: Any) -> bytes:
     """Class, structure (as it prints) and state of a torch module, in bytes that are the same in every process."""
+    import numpy as np
+
     kind = type(module)
     parts = [f"{kind.__module__}.{kind.__qualname__}\n{module!r}".encode()]
     for name, value in module.state_dict().items():

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 
-from inr_codec.codec import CODEC_ID, Recipe
-from inr_codec.config import Config, make_config
+from inr_codec.codec import Recipe
+from inr_codec.config import CODEC_ID, Config
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedArray, UnsupportedFormat
 
 if TYPE_CHECKING:
@@ -34,11 +34,15 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """A codec from array metadata; ConfigError for an option that this release does not know."""
+        """A codec from array metadata; ConfigError for an option that this release does not know.
+
+        Options that do nothing are refused when a codec is made, and taken here: arrays that were written with them
+        stay readable.
+        """
         name, options = data.get("name"), data.get("configuration", {})
         if name != CODEC_ID or not isinstance(options, dict):
             raise ConfigError(f"expected the name {CODEC_ID!r} and a configuration, got {data!r}: repair the metadata")
-        return cls(**make_config(options).to_dict())
+        return cls._of_stored(options)
 
     def to_dict(self) -> dict[str, Any]:
         """The metadata of this codec: its name and the options that were given."""

@@ -1,6 +1,5 @@
 """Tasks on a Dask cluster: an existing one by address or client, or one that is started on this machine."""
 
-import math
 import os
 import socket
 from collections import Counter
@@ -17,8 +16,6 @@ from inr_codec.runtime.threads import threads
 
 AHEAD = 2
 """Tasks in flight for each that can run: one runs, the next already waits at its worker."""
-ASK_AGAIN = 5
-"""Seconds for which the number of workers is believed."""
 WAIT = 600
 """Seconds to wait for the first worker of a cluster."""
 HOPELESS = 3
@@ -33,7 +30,6 @@ class Cluster:
 
     def __init__(self, client: Any, *, gpus: bool = False, memory: float | None = None) -> None:
         self.client, self.gpu = client, gpus
-        self._slots, self._asked = 1, -math.inf
         known = client.run(_means_of_worker)
         hosts = Counter(host for host, _, _ in known.values())
         self.threads = min((count for _, count, _ in known.values()), default=1)

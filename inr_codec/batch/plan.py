@@ -81,11 +81,11 @@ class Plan:
 
     @cached_property
     def config(self) -> Config:
-        """The settings, checked; they know where the network is that they name."""
+        """The settings, which were checked when the plan was made; they know where the network is that they name."""
         settings = dict(self.settings)
         if self.segmentation is not None:
             settings["segmentation"] = Reference(settings["segmentation"], Path(self.segmentation))
-        return make_config(settings)
+        return make_config(settings, stored=True)
 
     @cached_property
     def fill_value(self) -> float:

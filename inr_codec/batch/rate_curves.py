@@ -124,11 +124,7 @@ def _valid(chunk: NDArray[np.generic]) -> NDArray[np.bool_] | None:
         mask = find_mask(chunk)
     except OverflowError:
         return np.asarray(np.isfinite(chunk))
-    if mask is None:
-        return None
-    valid = np.zeros(chunk.shape, np.bool_)
-    valid[mask.slices] = True if mask.classes is None else mask.classes == 0
-    return valid
+    return None if mask is None else mask.valid(chunk.shape)
 
 
 @lru_cache(maxsize=64)

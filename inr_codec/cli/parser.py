@@ -9,14 +9,18 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
-from inr_codec.efforts import Effort
+from inr_codec.config import OPTIONS, TARGETS, Config
 from inr_codec.errors import ConfigError, IncompleteArray, InrCodecError
+from inr_codec.options import choices_of, kind_of
 
 INTERRUPTED = 130
+STANDARD = {"ratio": 100.0}
+"""The target where none is given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,20 +173,12 @@ def _add_checks(verbs: Any) -> None:
 
 def _add_recipe(command: argparse.ArgumentParser) -> None:
     goal = command.add_mutually_exclusive_group()
-    goal.add_argument("--ratio", type=float, help="at least so many times smaller (default: 100)")
-    goal.add_argument("--bpv", type=float, help="at most so many bits per voxel")
-    goal.add_argument("--psnr", type=float, help="at least so many dB (peak = max - min of a chunk)")
-    goal.add_argument("--max-error", type=float, help="no voxel further off than this, in units of the data")
-    goal.add_argument("--lossless", action="store_true", default=None, help="nothing is lost")
-    command.add_argument("--effort", choices=get_args(Effort), help="how long to fit")
-    command.add_argument("--seed", type=int, help="of the random numbers")
-    command.add_argument("--preset", help="'paper' for the settings of the SCI paper")
+    for found in fields(Config):
+        if OPTIONS[found.name].flag:
+            _add_option(goal if found.name in TARGETS else command, found.name, kind_of(found.type))
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of INRCodec; may be repeated"
     )
-    command.add_argument("--prior", metavar="FILE", help="what inr-codec prior learnt")
-    command.add_argument("--segmentation", metavar="FILE", help="network whose masks are kept; FILE's code is run")
-    command.add_argument("--dice-weight", type=float, help="what losing all of a mask counts (1: 3 dB at most)")
     command.add_argument("--mask", metavar="PATH", help="labels to keep, of the source's shape (on clusters)")
     command.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: 64,128,128)")
     command.add_argument("--shards", type=_sides, metavar="Z,Y,X", help="voxels of a shard (on clusters, format 3)")
@@ -191,6 +187,20 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
         "--per-chunk", action="store_true", help="every chunk has the ratio for itself, not the array as a whole"
     )
     command.add_argument("--force", action="store_true", help="go on though settings have changed; keep what is done")
+
+
+def _add_option(to: Any, name: str, kind: Any) -> None:
+    """An option of the codec by its own name. A text is read from a file, and what may be anything is a file."""
+    flag, text = f"--{name.replace('_', '-')}", OPTIONS[name].text.replace("%", "%%")
+    if kind is bool:
+        to.add_argument(flag, action="store_true", default=None, help=text)
+    elif choices := choices_of(kind):
+        to.add_argument(flag, choices=choices, help=text)
+    elif kind in (int, float):
+        standard = f" (default: {STANDARD[name]:g})" if name in STANDARD else ""
+        to.add_argument(flag, type=kind, help=text + standard)
+    else:
+        to.add_argument(flag, metavar="FILE", help=text)
 
 
 def _add_cluster(command: argparse.ArgumentParser) -> None:
@@ -202,8 +212,6 @@ def _add_cluster(command: argparse.ArgumentParser) -> None:
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """The settings of the codec, taken out of the options."""
-    from inr_codec.config import TARGETS
-
     settings: dict[str, Any] = {}
     for item in options.pop("set"):
         name, equals, text = item.partition("=")
@@ -213,17 +221,16 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
             settings[name] = json.loads(text)
         except ValueError:
             settings[name] = text
-    for name in (*TARGETS, "effort", "seed", "preset", "segmentation", "dice_weight"):
-        value = options.pop(name)
-        if value is not None:
-            settings[name] = value
-    if (file := options.pop("prior")) is not None:
-        from inr_codec.cli.volumes import read_text
+    for name, option in OPTIONS.items():
+        if option.flag and (value := options.pop(name)) is not None:
+            settings[name] = _text(value) if name == "prior" else value
+    return settings if settings.keys() & set(TARGETS) else settings | STANDARD
 
-        settings["prior"] = read_text(file)
-    if not settings.keys() & set(TARGETS):
-        settings["ratio"] = 100.0
-    return settings
+
+def _text(path: str) -> str:
+    from inr_codec.cli.volumes import read_text
+
+    return read_text(path)
 
 
 def _encode(**options: Any) -> None:

@@ -21,7 +21,7 @@ from inr_codec.encoding.psnr_search import search_psnr
 from inr_codec.errors import ConfigError, UnsupportedArray
 from inr_codec.layers.correction.encode import encode_correction
 from inr_codec.layers.lossless import KINDS, pack_lossless
-from inr_codec.layers.mask import Mask, find_mask, pack_mask
+from inr_codec.layers.mask import find_mask, pack_mask
 from inr_codec.layers.table import kind_of
 from inr_codec.stream.frame import (
     MAX_DIMENSIONS,
@@ -165,7 +165,7 @@ def prepare(array: NDArray[Any]) -> Prepared:
         mask = find_mask(values)
     except OverflowError:
         return plain
-    valid = None if mask is None else _valid(mask, values.shape)
+    valid = None if mask is None else mask.valid(values.shape)
     masks = () if mask is None else (Layer(LayerType.MASK, pack_mask(mask)),)
     seen = values if valid is None else values[valid]
     intensity = Intensity(float(seen.min()), float(seen.max())) if seen.size else Intensity(0.0, 0.0)
@@ -247,12 +247,6 @@ def fits_networks(chunk: NDArray[Any]) -> bool:
     """Whether a chunk is of a kind that networks hold, and large enough to be worth it."""
     large = chunk.size >= (TINY_LINE if chunk.ndim == 1 else TINY)
     return chunk.dtype.str[1:] in DTYPES and 1 <= chunk.ndim <= 4 and large
-
-
-def _valid(mask: Mask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    valid = np.zeros(shape, np.bool_)
-    valid[mask.slices] = True if mask.classes is None else mask.classes == 0
-    return valid
 
 
 def _middle(seen: NDArray[Any]) -> Intensity:

@@ -24,7 +24,6 @@ from inr_codec.layers.network.plan import NetworkPlan, flat, make_task, plan_net
 from inr_codec.layers.network.prior import Prior, make_prior
 from inr_codec.networks.shape import funnel_shape
 from inr_codec.networks.start import StartSequence, initial_parameters
-from inr_codec.runtime.threads import engine
 
 ROUNDS, STEPS, BLOCKS, RATE = 60, 1000, 8, 0.5
 """Rounds, optimiser steps of a fit, fits of a round, and how far the first round moves."""
@@ -62,7 +61,7 @@ def learn_prior(
         start = initial_parameters(shape, settings.w0, StartSequence(0))
         for number in range(rounds):
             tasks = [_task(*pool[int(i)], size, start, steps, rng) for i in rng.integers(0, len(pool), BLOCKS)]
-            ends = [outcome.parameters for outcome in fit_blocks(tasks, engine())]
+            ends = [outcome.parameters for outcome in fit_blocks(tasks)]
             start = (start + RATE * (1 - number / rounds) * (np.mean(ends, 0) - start)).astype(np.float32)
         starts[size] = start
         on_size(done, len(sizes))

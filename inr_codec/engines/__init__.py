@@ -10,12 +10,17 @@ from inr_codec.engines.joint_calls import fit_joined
 from inr_codec.engines.task import FitOutcome, FitTask, Schedule
 from inr_codec.errors import ConfigError
 from inr_codec.runtime.threads import cancelled, parallel_map
+from inr_codec.runtime.threads import engine as engine_of_process
 
 __all__ = ["FitOutcome", "FitTask", "Schedule", "fit_blocks"]
 
 
-def fit_blocks(tasks: Sequence[FitTask], engine: str = "fused") -> list[FitOutcome]:
-    """Fit every task; outcomes in the order of the tasks. The same for an engine, whatever the number of threads."""
+def fit_blocks(tasks: Sequence[FitTask], engine: str | None = None) -> list[FitOutcome]:
+    """Fit every task; outcomes in the order of the tasks. The same for an engine, whatever the number of threads.
+
+    engine: None takes the one that `INR_CODEC_ENGINE` names. Raises ConfigError for a name that none has.
+    """
+    engine = engine or engine_of_process()
     if engine == "fused":
         from inr_codec.engines.fused import fit as fused
 

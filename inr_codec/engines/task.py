@@ -7,6 +7,10 @@ from numpy.typing import NDArray
 
 from inr_codec.networks.shape import NetworkShape
 
+BETA1, ADAM_BETA2, ADAMAX_BETA2, EPSILON = 0.9, 0.99, 0.999, 1e-10
+"""Of Adam and Adamax (Kingma & Ba 2015, with their names; Adam's second moment forgets sooner than theirs, as fits are
+short): every engine makes the same step."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:

@@ -29,6 +29,8 @@ LARGEST = (1 << PLAIN) - 1
 LIMIT = 120  # of the adaptive probabilities' counts
 CONFIDENCE = 6  # observations that the starting probability is worth
 FIRST_MEAN = 16 << 4
+FREE_PARAMETERS, PARAMETERS_PER_BYTE = 1 << 11, 1 << 3
+"""A layer has at most so many parameters, and so many more for each byte of its integers: few bytes are little work."""
 
 
 def _class_mean(index: int) -> int:
@@ -161,12 +163,22 @@ def _decode(state, buffer, contexts, means, slot, values):
         means[slot] += ((abs(v) << 4) - means[slot] + 4) >> 3
 
 
+def most_parameters(n_bytes: int) -> int:
+    """How many parameters a layer may have whose integers take so many bytes."""
+    return FREE_PARAMETERS + PARAMETERS_PER_BYTE * n_bytes
+
+
+def padded(data: bytes, parameters: int) -> bytes:
+    """The integers of a layer with so many parameters, as long as they must be; zeros are read past the end anyway."""
+    return data.ljust(-((FREE_PARAMETERS - parameters) // PARAMETERS_PER_BYTE), b"\0")
+
+
 class IntegerEncoder:
     """Writes integers of magnitude below 2^24 in `slots` independent statistics; `finish` returns the bytes."""
 
-    def __init__(self, slots: int, groups: NDArray[np.int64] | None = None, capacity: int = 1 << 16) -> None:
+    def __init__(self, slots: int, groups: NDArray[np.int64] | None = None) -> None:
         self._state = np.zeros(STATE_SIZE, np.int64)
-        self._buffer = np.zeros(capacity, np.uint8)
+        self._buffer = np.zeros(1 << 16, np.uint8)
         self._contexts = np.repeat(_START[None], 1 if groups is None else int(groups.max()) + 1, axis=0)
         self._groups = np.zeros(slots, np.int64) if groups is None else groups
         self._means = np.full(slots, FIRST_MEAN, np.int64)

@@ -26,8 +26,6 @@ from inr_codec.runtime.kernels import inner
 COUNT_LIMIT = 400
 INDEX = (1 << 32) - 1
 """Anding a place of a table with it spares the kernel the test for a negative one."""
-INDEX = (1 << 32) - 1
-"""Anding a place of a table with it spares the kernel the test for a negative one."""
 RATE, RATE_SHIFT = 20, 20
 ONE_WEIGHT = 1 << 16
 CONFIDENCE = np.array([(256 * (2 * n + 1) + n + 2) // (2 * n + 4) for n in range(1024)], np.int16)

@@ -38,6 +38,12 @@ class Mask:
         """Index of the part that is not padding."""
         return tuple(slice(0, n) for n in self.extent)
 
+    def valid(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Which voxels of a chunk of that shape are coded, not masked."""
+        valid = np.zeros(shape, np.bool_)
+        valid[self.slices] = True if self.classes is None else self.classes == 0
+        return valid
+
 
 def _bits(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return values.view(f"u{values.dtype.itemsize}")

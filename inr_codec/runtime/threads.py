@@ -1,7 +1,7 @@
 """Settings of the running process, never stored: how many threads work, and how work is stopped.
 
 `INR_CODEC_THREADS` sets the number of threads (default: the processors this process may use).
-`INR_CODEC_ENGINE` sets the fit engine: fused (default), torch or triton. The last two work on the device that
+`INR_CODEC_ENGINE` sets the engine of every fit: fused (default), torch or triton. The last two work on the device that
 `INR_CODEC_DEVICE` names (default: cuda where there is one, else cpu).
 """
 

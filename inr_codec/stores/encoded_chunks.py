@@ -6,12 +6,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from inr_codec import inspect
-from inr_codec.errors import ConfigError, CorruptChunk
-
-CODEC_ID = "inr_codec"
+from inr_codec.config import CODEC_ID
+from inr_codec.errors import ConfigError
+from inr_codec.stores.shard_index import unpack_shard
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 """First index in the array and number of voxels, per axis."""
@@ -63,32 +61,15 @@ def stored_streams(array: Any) -> Iterator[tuple[tuple[int, ...], bytes]]:
 def streams_of_key(array: Any, index: tuple[int, ...], data: bytes) -> Iterator[tuple[tuple[int, ...], bytes]]:
     """(place on the grid of chunks, stream) of all chunks in the bytes of the key at `index` of an array's keys.
 
-    A shard's index is (offset, length) per chunk, little-endian u64, with a CRC-32C of 4 bytes. Raises CorruptChunk
-    where that is damaged or points outside of the shard.
+    Raises CorruptChunk for a shard whose index is damaged.
     """
     if array.shards is None:
         yield index, data
         return
-    counts = tuple(side // chunk for side, chunk in zip(array.shards, array.chunks))
-    size = 16 * int(np.prod(counts)) + 4
+    grid = tuple(side // chunk for side, chunk in zip(array.shards, array.chunks))
     place = array.metadata.codecs[0].index_location  # an enumeration in zarr 3.1, text in zarr 3.4
-    table = data[:size] if getattr(place, "value", place) == "start" else data[-size:]
-    if len(table) < size or _crc32c(table[:-4]) != table[-4:]:
-        raise CorruptChunk(f"expected a sound shard index of {size} bytes, got {len(data)} bytes in all: copy it again")
-    entries = np.frombuffer(table[:-4], "<u8").reshape(*counts, 2)
-    for inner in product(*map(range, counts)):
-        offset, length = (int(value) for value in entries[inner])
-        if length != 2**64 - 1:  # zarr's mark for a chunk that is not stored
-            if offset + length > len(data):
-                raise CorruptChunk(f"expected a chunk at {offset} of a shard, got {len(data)} bytes: copy it again")
-            yield tuple(i * n + k for i, n, k in zip(index, counts, inner)), data[offset : offset + length]
-
-
-def _crc32c(data: bytes) -> bytes:
-    from numcodecs.checksum32 import CRC32C  # type: ignore[import-untyped]
-
-    encoded: Any = CRC32C(location="end").encode(data)
-    return bytes(encoded[-4:])
+    for inner, stream in unpack_shard(data, grid, at_start=getattr(place, "value", place) == "start").items():
+        yield tuple(i * n + k for i, n, k in zip(index, grid, inner)), stream
 
 
 def codec_of(metadata: Any) -> Any:

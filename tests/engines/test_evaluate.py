@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import reference_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inr_codec.engines.fused.evaluate import evaluate_grid, evaluate_grid_reference, evaluate_points
+from inr_codec.engines.fused.evaluate import evaluate_grid, evaluate_points
 from inr_codec.networks.position import coordinates
 from inr_codec.networks.shape import NetworkShape
 from inr_codec.networks.start import initial_parameters
@@ -25,7 +26,9 @@ def test_fused_grid_is_the_reference(
     axes = [coordinates(n) for n in side]
     fused = evaluate_grid(parameters, shape, w0, axes, 2.0, 0.25)
     assert fused.shape == side
-    np.testing.assert_allclose(fused, evaluate_grid_reference(parameters, shape, w0, axes, 2.0, 0.25), atol=3e-5)
+    np.testing.assert_allclose(
+        fused, reference_network.evaluate_grid(parameters, shape, w0, axes, 2.0, 0.25), atol=3e-5
+    )
 
 
 @settings(max_examples=20)
@@ -36,7 +39,9 @@ def test_rows_longer_than_a_tile(seed: int, extra: int, octaves: int) -> None:
     parameters = initial_parameters(shape, 15.0, np.random.default_rng(seed))
     axes = [coordinates(3), coordinates(64 + extra)]
     np.testing.assert_allclose(
-        evaluate_grid(parameters, shape, 15.0, axes), evaluate_grid_reference(parameters, shape, 15.0, axes), atol=3e-5
+        evaluate_grid(parameters, shape, 15.0, axes),
+        reference_network.evaluate_grid(parameters, shape, 15.0, axes),
+        atol=3e-5,
     )
 
 

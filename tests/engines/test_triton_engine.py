@@ -204,7 +204,8 @@ whole = dict.fromkeys(("starts", "counts", "seeds", "step", "begins", "sides", "
 types = {**whole, "w0": "fp32", "horizon": "fp32", "ends": "*fp64", "out": "*u16"}
 sizes = {"WIDTHS": (2, 16, 16, 1), "SIZE": 337, "TILE": 64}
 build(gradient_kernel, types, BATCH=64, PRECISION="tf32", **sizes)
-build(optimiser_kernel, types, SIZE=337, TILES=2, BATCH=128, MANY=256, ADAMAX=False)
+adam = {"BETA1": 0.9, "BETA2": 0.99, "LOG1": -0.1, "LOG2": -0.01, "EPSILON": 1e-10}
+build(optimiser_kernel, types, SIZE=337, TILES=2, BATCH=128, MANY=256, ADAMAX=False, **adam)
 build(grid_kernel, types, FORM=2, PRECISION="tf32x3", **sizes)
 """
 

@@ -69,7 +69,7 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("option", CONTRADICTIONS)
 def test_contradictions_are_refused(option: str) -> None:
     """An option that the architecture or the partition excludes is named, in one line."""
-    with pytest.raises(ConfigError, match=rf"expected .*{option}=.*, got {option}=.*: .*") as caught:
+    with pytest.raises(ConfigError, match=rf"expected .*{option}=.*, got .*: .*") as caught:
         INRCodec(ratio=10, **CONTRADICTIONS[option])
     assert "\n" not in str(caught.value)
 

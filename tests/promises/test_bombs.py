@@ -19,7 +19,7 @@ from samples import FAST
 from inr_codec import CorruptChunk, INRCodec, decode, inspect
 from inr_codec.chunk.intensity import Intensity
 from inr_codec.layers.correction.level_coder import encode_levels
-from inr_codec.layers.correction.offset_coder import encode_corrections
+from inr_codec.layers.correction.offset_coder import encode_offsets
 from inr_codec.layers.correction.payload import Lattice, base_levels, pack_correction
 from inr_codec.layers.filter.payload import FilterLayer, pack_filter, unpack_filter
 from inr_codec.layers.network.payload import FLAT, MEAN, SIZE, STD, TREE, pack_network, unpack_network
@@ -91,7 +91,7 @@ def nearly_nothing() -> dict[str, bytes]:
     residual = Layer(LayerType.RESIDUAL, start + data)
     alone = pack_correction(0.0, Lattice(1.0, 5), encode_levels(levels, 5)[0])
     base, span = base_levels(np.full(shape, 50, "u1"), Intensity(0.0, 100.0), 1.0)
-    based = pack_correction(1.0, Lattice(1.0, 1, None, -1, True), encode_corrections(levels, base, span, -1, 1))
+    based = pack_correction(1.0, Lattice(1.0, 1, None, -1, True), encode_offsets(levels, base, span, -1, 1))
     return {
         "residual": pack_stream(plain, [residual]),
         "levels": pack_stream(plain, [Layer(LayerType.CORRECTION, alone)]),

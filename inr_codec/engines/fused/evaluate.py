@@ -1,4 +1,4 @@
-"""Evaluating a network on a grid: fused tile kernels, and the plain numpy form they are tested against.
+"""Evaluating a network on a grid or at points by fused tile kernels.
 
 A grid is the outer product of one coordinate array per axis, so a slice, a plane or a coarser grid costs what it holds.
 In the first layer of a sine network the sines of a whole row follow from one sine per neuron and row by angle addition,
@@ -105,23 +105,6 @@ def evaluate_grid(
     if not shape.still:
         return out
     return np.broadcast_to(np.expand_dims(out, shape.still), [len(axis) for axis in axes]).copy()
-
-
-def evaluate_grid_reference(
-    parameters: Array, shape: NetworkShape, w0: float, axes: Sequence[Array], gain: float = 1.0, lift: float = 0.0
-) -> Array:
-    """The same as `evaluate_grid`, in a few lines of numpy: the definition that the fused kernel is tested against."""
-    points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(len(axes), -1)
-    values = seen = encoded_points(shape, points)
-    tensors = list(shape.tensors())
-    for k, (matrix, bias) in enumerate(zip(tensors[::2], tensors[1::2], strict=True)):
-        n, m = shape.layers[k]
-        inputs = np.concatenate([values, seen])[:n]
-        values = parameters[matrix].reshape(m, n) @ inputs + parameters[bias, None]
-        if k < shape.depth - 1:
-            values = np.maximum(values, 0) if shape.frequencies else np.sin(np.float32(w0) * values)
-    result: Array = np.float32(gain) * values[0] + np.float32(lift)
-    return result.reshape([len(axis) for axis in axes])
 
 
 @kernel(fastmath=True, boundscheck=False)

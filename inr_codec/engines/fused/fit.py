@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from inr_codec.engines.fused.forward import activate_with_slope, append_inputs, count_activations, look_up
 from inr_codec.engines.fused.tiles import TILE, affine, outer_sum, scratch, transposed
 from inr_codec.engines.restarts import Segment, drive
-from inr_codec.engines.task import FitOutcome, FitTask
+from inr_codec.engines.task import ADAM_BETA2, ADAMAX_BETA2, BETA1, EPSILON, FitOutcome, FitTask
 from inr_codec.networks.position import coordinates, encoded_axes
 from inr_codec.networks.shape import layer_table
 from inr_codec.runtime.kernels import kernel
@@ -97,7 +97,7 @@ def fused_fit(
     """
     activations, slopes = scratch(count_activations(layers) * TILE), scratch(count_activations(layers) * TILE)
     gradient = np.zeros(len(parameters), np.float32)
-    beta1, beta2 = np.float32(0.9), np.float32(0.99 if kind == ADAM else 0.999)
+    beta1, beta2 = np.float32(BETA1), np.float32(ADAM_BETA2 if kind == ADAM else ADAMAX_BETA2)
     total = 0.0
     count = len(picks)
     seed = state[0]
@@ -143,8 +143,8 @@ def fused_fit(
         step += 1
         share = min(1.0, step / horizon)
         now = np.float32(rate * 0.5 * (1 + np.cos(np.pi * share)))
-        correct1 = np.float32(1 / (1 - 0.9**step))
-        correct2 = np.float32(1 / (1 - 0.99**step))
+        correct1 = np.float32(1 / (1 - BETA1**step))
+        correct2 = np.float32(1 / (1 - ADAM_BETA2**step))
         scale = np.float32(2.0 / batch)
         for k in range(len(parameters)):
             g = gradient[k] * scale
@@ -157,7 +157,7 @@ def fused_fit(
                 v = max(beta2 * second_moment[k], abs(g))
                 size = v
             second_moment[k] = v
-            parameters[k] -= np.float32(0) if frozen[k] else now * m * correct1 / (size + np.float32(1e-10))
+            parameters[k] -= np.float32(0) if frozen[k] else now * m * correct1 / (size + np.float32(EPSILON))
     state[0] = seed
     state[1] = np.uint64(position)
     state[2] = np.uint64(step)

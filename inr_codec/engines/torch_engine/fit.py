@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inr_codec.engines.queued_calls import Gather
-from inr_codec.engines.task import FitOutcome, FitTask
+from inr_codec.engines.task import ADAM_BETA2, ADAMAX_BETA2, BETA1, EPSILON, FitOutcome, FitTask
 from inr_codec.engines.torch_engine.groups import fit_together
 from inr_codec.engines.torch_engine.minibatch import Batch
 from inr_codec.engines.torch_engine.network import device, padded_shape
@@ -94,15 +94,15 @@ def step(batch: Batch) -> None:
     made = batch.step.to(torch.float32)
     share = torch.clamp(made / kind.schedule.steps, max=1.0)
     rates = batch.rates * (0.5 + 0.5 * torch.cos(math.pi * share))
-    batch.first.lerp_(slope, 0.1)
+    batch.first.lerp_(slope, 1 - BETA1)
     if kind.schedule.optimiser == "adamax":
-        torch.maximum(batch.second * 0.999, slope.abs(), out=batch.second)
+        torch.maximum(batch.second * ADAMAX_BETA2, slope.abs(), out=batch.second)
         size = batch.second
     else:
-        batch.second.lerp_(slope * slope, 0.01)
-        size = torch.sqrt(batch.second / -torch.expm1(made * math.log(0.99)))
-    rates = rates / -torch.expm1(made * math.log(0.9))
-    batch.parameters -= rates[:, None] * batch.free * batch.first / (size + 1e-10)
+        batch.second.lerp_(slope * slope, 1 - ADAM_BETA2)
+        size = torch.sqrt(batch.second / -torch.expm1(made * math.log(ADAM_BETA2)))
+    rates = rates / -torch.expm1(made * math.log(BETA1))
+    batch.parameters -= rates[:, None] * batch.free * batch.first / (size + EPSILON)
 
 
 def torch_shape(shape: NetworkShape) -> NetworkShape:

@@ -8,6 +8,7 @@ else is float32. `torch_engine` is the reference: the same voxels, the same step
 wide for a program. Checked in Triton's interpreter and by compiling; not run on a GPU yet.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +16,7 @@ import triton
 import triton.language as tl
 
 from inr_codec.engines.queued_calls import Gather
-from inr_codec.engines.task import FitOutcome, FitTask
+from inr_codec.engines.task import ADAM_BETA2, ADAMAX_BETA2, BETA1, EPSILON, FitOutcome, FitTask
 from inr_codec.engines.torch_engine import fit as torch_engine
 from inr_codec.engines.torch_engine.groups import fit_together
 from inr_codec.engines.torch_engine.minibatch import TILE, Batch
@@ -110,8 +111,12 @@ def gradient_kernel(
 def optimiser_kernel(
     parameters, first, second, free, gradients, squares, total, step, rates, horizon,
     SIZE: tl.constexpr, TILES: tl.constexpr, BATCH: tl.constexpr, MANY: tl.constexpr, ADAMAX: tl.constexpr,
+    BETA1: tl.constexpr, BETA2: tl.constexpr, LOG1: tl.constexpr, LOG2: tl.constexpr, EPSILON: tl.constexpr,
 ):  # fmt: skip
-    """Adam or Adamax on MANY parameters of a network; the network's loss is added to its total."""
+    """Adam or Adamax on MANY parameters of a network; the network's loss is added to its total.
+
+    LOG1, LOG2: logarithms of the betas.
+    """
     network = tl.program_id(0).to(tl.int64)
     k = tl.program_id(1) * MANY + tl.arange(0, MANY)
     inside = k < SIZE
@@ -127,18 +132,18 @@ def optimiser_kernel(
     rate = tl.load(rates + network) * (0.5 + 0.5 * tl.cos(3.141592653589793 * share))
     at = network * SIZE + k
     moment = tl.load(first + at, mask=inside, other=0.0)
-    moment += 0.1 * (g - moment)
+    moment += (1.0 - BETA1) * (g - moment)
     size = tl.load(second + at, mask=inside, other=0.0)
     if ADAMAX:
-        size = tl.maximum(0.999 * size, tl.abs(g))
+        size = tl.maximum(BETA2 * size, tl.abs(g))
         tl.store(second + at, size, mask=inside)
     else:
-        size += 0.01 * (g * g - size)
+        size += (1.0 - BETA2) * (g * g - size)
         tl.store(second + at, size, mask=inside)
-        size = tl.sqrt(size / (1.0 - tl.exp(made * -0.01005033585350145)))
+        size = tl.sqrt(size / (1.0 - tl.exp(made * LOG2)))
     tl.store(first + at, moment, mask=inside)
-    rate = rate / (1.0 - tl.exp(made * -0.10536051565782628))
-    moved = rate * tl.load(free + at, mask=inside, other=0.0) * moment / (size + 1e-10)
+    rate = rate / (1.0 - tl.exp(made * LOG1))
+    moved = rate * tl.load(free + at, mask=inside, other=0.0) * moment / (size + EPSILON)
     tl.store(parameters + at, tl.load(parameters + at, mask=inside, other=0.0) - moved, mask=inside)
 
 
@@ -164,13 +169,15 @@ def gradients(batch: Batch, exact: bool = False) -> tuple[torch.Tensor, torch.Te
 def step(batch: Batch) -> None:
     """One step of the optimiser for every network of a batch."""
     kind = batch.kind
+    adamax = kind.schedule.optimiser == "adamax"
+    beta2 = ADAMAX_BETA2 if adamax else ADAM_BETA2
     batch.step += 1
     slopes, squares = gradients(batch)
     networks, size = batch.parameters.shape
     optimiser_kernel[(networks, triton.cdiv(size, PARAMETERS_AT_ONCE))](
         batch.parameters, batch.first, batch.second, batch.free, slopes, squares, batch.total, batch.step, batch.rates,
         float(kind.schedule.steps), SIZE=size, TILES=kind.batch // TILE, BATCH=kind.batch, MANY=PARAMETERS_AT_ONCE,
-        ADAMAX=kind.schedule.optimiser == "adamax",
+        ADAMAX=adamax, BETA1=BETA1, BETA2=beta2, LOG1=math.log(BETA1), LOG2=math.log(beta2), EPSILON=EPSILON,
     )  # fmt: skip
 
 

@@ -13,13 +13,13 @@ from inr_codec.chunk.selection import all_indices
 from inr_codec.efforts import EFFORTS, Effort
 from inr_codec.layers.correction.error_coder import Levels
 from inr_codec.layers.correction.level_coder import encode_levels
-from inr_codec.layers.correction.offset_coder import MOST_BASE, encode_corrections
+from inr_codec.layers.correction.offset_coder import MOST_BASE, encode_offsets
 from inr_codec.layers.correction.payload import MOST_LEVELS, Lattice, base_levels, base_values, pack_correction
 from inr_codec.layers.residual.encode import ResidualEncoder
 from inr_codec.stream.frame import Layer, LayerType
 
 FIRST, RATIO = 3.0, 1.5
-"""Step of a residual layer over the bound: the first one that is tried, and the next ones over the one before."""
+"""Quantiser step of a residual layer over the bound: the first that is tried, and the next ones over the one before."""
 HOPELESS = 1.25
 """A base that is so much worse than none ends the search."""
 SHORT, RICH = 200, 5 / 16
@@ -54,7 +54,7 @@ def encode_correction(
     tried: dict[float, int] = {}
     for factor in _factors(tried, EFFORTS[effort].correction_bases):
         residual = residuals.encode_at_step(min(factor * bound / span, 1.0)).payload
-        found = _layers(chunk, valid, intensity, bound, residual, _corrections)
+        found = _layers(chunk, valid, intensity, bound, residual, _offsets)
         if found is None:
             return best
         tried[factor] = sum(len(layer.payload) for layer in found)
@@ -66,7 +66,7 @@ def encode_correction(
 
 
 def _factors(tried: dict[float, int], most: int) -> Iterator[float]:
-    """Residual steps over the bound to be tried: from FIRST on in the direction in which `tried` becomes less."""
+    """Quantiser steps over the bound to be tried: from FIRST on in the direction in which `tried` becomes less."""
     yield FIRST
     for ratio in (RATIO, 1 / RATIO):
         factor = FIRST
@@ -97,17 +97,17 @@ def _layers(
     found = find(chunk, valid, intensity, bound) if base is None else find(chunk, base, valid, intensity, bound)
     if found is None:
         return None
-    lattice, levels = found
-    worst = _worst(chunk, valid, lattice.values(levels, intensity, chunk.dtype, base), exact=bound == 0)
+    lattice, numbers = found
+    worst = _worst(chunk, valid, lattice.values(numbers, intensity, chunk.dtype, base), exact=bound == 0)
     if not worst <= bound:
         return None
     free = None if valid is None else ~valid.reshape(shape)
     data = b""
     if lattice.top > lattice.bottom and base is None:
-        data = encode_levels(levels.reshape(shape), lattice.top, free)[0]
+        data = encode_levels(numbers.reshape(shape), lattice.top, free)[0]
     elif lattice.top > lattice.bottom and base is not None:
         sixteenths, span = base_levels(base, intensity, lattice.step)
-        data = encode_corrections(levels.reshape(shape), sixteenths, span, lattice.bottom, lattice.top, free)
+        data = encode_offsets(numbers.reshape(shape), sixteenths, span, lattice.bottom, lattice.top, free)
     layer = Layer(LayerType.CORRECTION, pack_correction(worst, lattice, data))
     return [layer] if residual is None else [Layer(LayerType.RESIDUAL, residual), layer]
 
@@ -128,18 +128,18 @@ def _integers(
     """A multiple of the values' common step, or a table where few of the lattice's values occur."""
     lo, span = int(intensity.lo), int(intensity.hi) - int(intensity.lo)
     reach = int(min(bound, 2**32))
-    offsets = np.where(True if valid is None else valid, chunk.astype(np.int64) - lo, 0)
-    present = np.unique(offsets)
+    above = np.where(True if valid is None else valid, chunk.astype(np.int64) - lo, 0)
+    present = np.unique(above)
     common = int(np.gcd.reduce(present))
     step = max(2 * reach + 1, common * (2 * (reach // common) + 1))
     top = (span + step // 2) // step
     table = _cover(present, reach) if present.size < top else None
     if table is not None and SPARSE * table.size <= top:
-        levels = np.searchsorted(table, offsets - reach)
+        levels = np.searchsorted(table, above - reach)
         return Lattice(1.0, table.size - 1, table), levels.astype(np.int32)
     if top >= MOST_LEVELS:
         return None
-    return Lattice(float(step), top), ((offsets + step // 2) // step).astype(np.int32)
+    return Lattice(float(step), top), ((above + step // 2) // step).astype(np.int32)
 
 
 def _cover(present: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.int64]:
@@ -173,20 +173,20 @@ def _floats(
     return Lattice(step, int(np.rint(span / step))), levels.astype(np.int32)
 
 
-def _corrections(
+def _offsets(
     chunk: npt.NDArray[Any],
     base: npt.NDArray[Any],
     valid: npt.NDArray[np.bool_] | None,
     intensity: Intensity,
     bound: float,
 ) -> Found | None:
-    """Multiples of the widest step that bring every voxel of a base within the bound."""
+    """Offsets, multiples of the widest quantiser step, that bring every voxel of a base within the bound."""
     step = _float_step(chunk, intensity, bound) if chunk.dtype.kind == "f" else 2.0 * int(min(bound, 2**32)) + 1
     if not step > 0 or (intensity.hi - intensity.lo) / step >= MOST_BASE / 16 - 1:
         return None
     difference = np.where(True if valid is None else valid, chunk.astype(np.float64) - base, 0.0)
-    levels = np.rint(difference / step).astype(np.int32)
-    return Lattice(step, max(int(levels.max()), 0), None, min(int(levels.min()), 0), True), levels
+    offsets = np.rint(difference / step).astype(np.int32)
+    return Lattice(step, max(int(offsets.max()), 0), None, min(int(offsets.min()), 0), True), offsets
 
 
 def _float_step(chunk: npt.NDArray[Any], intensity: Intensity, bound: float) -> float:

@@ -1,8 +1,8 @@
 """Coder of prediction errors: one kernel writes and reads them, five contexts mixed for every bit, in integers only.
 
 An error's expected size follows from the errors around it. Small ones are coded as zero or not, sign, magnitude in
-unary; large ones as sign, high part in unary and low bits as they are. What the contexts are is for the caller to say:
-`predictive` and `corrective` have their own.
+unary; large ones as sign, high part in unary and low bits as they are. What the contexts are is for the caller to say
+(`volume_coder`).
 """
 
 import numpy as np
@@ -50,7 +50,7 @@ def signed_octave(v, limit):
 
 
 @inner()
-def third(v):
+def deadzone_sign(v):
     """0, 1, 2 for v near zero, above, below."""
     return 1 if v > 4 else 2 if v < -4 else 0
 
@@ -67,7 +67,12 @@ def _wanted(decision, e, high, n):
 
 @inner()
 def code_error(state, buffer, tables, mixers, around, shift, contexts, inputs, e):
-    """Write the error e of a prediction whose expected size is 2^shift or so, or read one where it is None."""
+    """Write the error e of a prediction whose expected size is 2^shift or so; read one where e is None; return it.
+
+    state, buffer: of the range coder. tables: uint32 (DECISIONS PART,), mixers: int64 (DECISIONS, SETS, CONTEXTS + 1).
+    around: `bins` of the errors around. contexts: int64 (CONTEXTS,), places in the part of one decision. inputs: int64
+    (CONTEXTS + 1,), scratch but for the last one, the bias. See docs/ARCHITECTURE.md, "Kernels".
+    """
     group = min(around >> 2, SETS - 1)
     n = a = negative = 0
     if e is not None:
@@ -110,7 +115,7 @@ def code_error(state, buffer, tables, mixers, around, shift, contexts, inputs, e
 
 
 def new_mixers() -> npt.NDArray[np.int64]:
-    """Mixing weights that every stream starts from."""
+    """Mixing weights that every stream starts from, (DECISIONS, SETS, CONTEXTS + 1)."""
     mixers = np.full((DECISIONS, SETS, CONTEXTS + 1), ONE_WEIGHT * 3 // 10)
     mixers[..., CONTEXTS] = 0
     return mixers

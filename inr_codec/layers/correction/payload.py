@@ -1,11 +1,11 @@
 """Correction layer: every voxel on a lattice of values, so that its error is bounded (or zero) on every machine.
 
 Payload: the bound (float64, the largest error of a voxel that is not masked), kind (1 byte), what the kind needs, then
-levels as `predictive` codes them (kinds 0 and 1) or corrections as `corrective` does (2). Kind 0: value = lo + step x
+levels as `level_coder` codes them (kinds 0 and 1) or offsets as `offset_coder` does (2). Kind 0: value = lo + step x
 level; step (float64), top level (varint). Kind 1: value = lo + entry `level` of a table of integers; number of entries
 (varint), length of the table (varint), its first entry and the differences of the others as 4 bytes each, shuffled and
-deflated. Kind 2: value = base + step x correction, the base being what the residual layer alone decodes to; step,
-- lowest correction, highest correction (varints). Values stay within lo and hi.
+deflated. Kind 2: value = base + step x offset, the base being what the residual layer alone decodes to; step, - lowest
+offset, highest offset (varints). Values stay within lo and hi; the quantiser step is in the chunk's units.
 """
 
 import math
@@ -22,7 +22,7 @@ from inr_codec.chunk.selection import Indices, all_indices
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.correction.error_coder import Levels
 from inr_codec.layers.correction.level_coder import decode_levels
-from inr_codec.layers.correction.offset_coder import MOST_BASE, decode_corrections
+from inr_codec.layers.correction.offset_coder import MOST_BASE, decode_offsets
 from inr_codec.layers.kind import Asked, ValueKind
 from inr_codec.layers.residual.payload import decode_residual
 from inr_codec.runtime.caches import remembered
@@ -41,9 +41,10 @@ Values = npt.NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """The values that voxels may take: lo + step x level, lo + table[level], or, `based`, base + step x correction.
+    """The values that voxels may take: lo + step x level, lo + table[level], or, `based`, base + step x offset.
 
-    `bottom` and `top`: the lowest level (0 without a base) and the highest.
+    step: the quantiser's, in the chunk's units. `bottom` and `top`: the lowest level or offset (0 without a base) and
+    the highest.
     """
 
     step: float
@@ -55,7 +56,7 @@ class Lattice:
     def values(
         self, levels: Levels, intensity: Intensity, dtype: np.dtype[np.generic], base: Values | None = None
     ) -> Values:
-        """Values of levels in native `dtype`: float64, kept in lo .. hi, integers rounded to nearest (ties to even)."""
+        """What levels or offsets are, in native `dtype`: float64 in lo .. hi, integers to nearest (ties to even)."""
         native = dtype.newbyteorder("=")
         values = self.step * levels if self.table is None else self.table[levels].astype(np.float64)
         with np.errstate(all="ignore"):  # damaged bytes may mean any values
@@ -69,7 +70,7 @@ class Lattice:
 
 
 def pack_correction(bound: float, lattice: Lattice, data: bytes) -> bytes:
-    """The payload of a lattice and its coded levels."""
+    """The payload of a lattice and its coded levels or offsets."""
     out = ByteWriter()
     out.raw(struct.pack("<d", bound))
     if lattice.table is None:
@@ -135,7 +136,7 @@ def base_values(
 
 
 def base_levels(base: Values, intensity: Intensity, step: float) -> tuple[Levels, int]:
-    """A base in sixteenths of a step above lo, three axes, and that of hi."""
+    """A base in sixteenths of a quantiser step above lo, int32 (nz, ny, nx), and that of hi."""
     scale = 16.0 / step
     span = (intensity.hi - intensity.lo) * scale + 0.5
     if not span < MOST_BASE:
@@ -152,7 +153,7 @@ def base_levels(base: Values, intensity: Intensity, step: float) -> tuple[Levels
 def _read(
     payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
 ) -> tuple[Lattice, Levels, Values | None]:
-    """The lattice, all levels and all of the base of a layer."""
+    """The lattice, all levels or offsets, and all of the base of a layer."""
     lattice, data = _unpack(payload)
     if lattice.based != (residual is not None):
         raise CorruptChunk(f"expected a residual layer where a correction has a base, got {residual!r:.20}: damaged")
@@ -162,7 +163,7 @@ def _read(
     if base is None:
         levels = decode_levels(data, as_3d(shape), lattice.top)
     else:
-        levels = decode_corrections(data, *base_levels(base, intensity, lattice.step), lattice.bottom, lattice.top)
+        levels = decode_offsets(data, *base_levels(base, intensity, lattice.step), lattice.bottom, lattice.top)
     if levels is None:
         raise CorruptChunk(f"expected levels to end with their {len(data)} bytes, got more: the chunk is damaged")
     return lattice, levels.reshape(shape), base

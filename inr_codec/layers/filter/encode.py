@@ -173,7 +173,7 @@ def _fit(
         parameters[tensors[-2]] *= LAST_WEIGHTS
         tasks.append(FitTask(error, (), layer.shape, W0, parameters, schedule, seed, features=features))
     fitted = []
-    for task, outcome in zip(tasks, fit_blocks(tasks, "fused"), strict=True):
+    for task, outcome in zip(tasks, fit_blocks(tasks), strict=True):
         parameters = outcome.parameters.copy()
         matrix, bias = list(task.shape.tensors())[:2]
         weights = parameters[matrix].reshape(task.shape.widths[1], -1) @ whiten

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from inr_codec.chunk.selection import Indices, take
 from inr_codec.engines.fused.forward import count_activations, forward
 from inr_codec.engines.fused.tiles import TILE, scratch
-from inr_codec.entropy.integers import IntegerDecoder, IntegerEncoder
+from inr_codec.entropy.integers import IntegerDecoder, IntegerEncoder, most_parameters, padded
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.filter.features import REACH, Slab, count_features, over_slabs, tile_features
 from inr_codec.layers.kind import Asked, Unit, UnitKind
@@ -34,8 +34,6 @@ SCALE_UNIT = 8  # scale = 2^(-scale_code / 8)
 WIDTH_UNIT = 4  # width = 2^(-width_code / 4)
 STEP_UNIT = 4  # step = 2^(-code / 4)
 MAX_HIDDEN = 64
-FREE_PARAMETERS, PARAMETERS_PER_BYTE = 1 << 11, 1 << 3
-"""A filter has at most so many parameters, and so many more for each byte of its integers."""
 FIRST_CODE = 16  # what the first step's code is coded as a difference to
 
 Array = NDArray[np.float32]
@@ -105,8 +103,7 @@ def pack_filter(layer: FilterLayer) -> bytes:
         code.put(0, np.array([layer.steps[t] - before], np.int64))
         before = layer.steps[t]
         code.put(1 + t, layer.symbols[tensor])
-    least = -((FREE_PARAMETERS - layer.shape.parameters) // PARAMETERS_PER_BYTE)
-    out.raw(code.finish().ljust(least, b"\0"))  # zeros are read past the end
+    out.raw(padded(code.finish(), layer.shape.parameters))
     return out.getvalue()
 
 
@@ -127,7 +124,7 @@ def unpack_filter(payload: bytes, chunk_shape: Sequence[int]) -> FilterLayer:
     hidden = (first, second) if second else (first,)
     layer = FilterLayer(axes, hidden, data.uint(1), data.uint(1), data.uint(1))
     rest = data.rest()
-    if layer.shape.parameters > FREE_PARAMETERS + PARAMETERS_PER_BYTE * len(rest):
+    if layer.shape.parameters > most_parameters(len(rest)):
         got = f"{layer.shape.parameters} in {len(rest)} bytes"
         raise CorruptChunk(f"expected fewer parameters of a filter, got {got}: the chunk is damaged")
     slots, groups = _slots(2 * layer.shape.depth)

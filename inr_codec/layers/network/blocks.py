@@ -42,14 +42,14 @@ def root(chunk_shape: Sequence[int]) -> Block:
     return Block((0,) * len(shape), shape, 0)
 
 
-def split(block: Block, min_side: int = MIN_SIDE) -> list[Block]:
+def split(block: Block) -> list[Block]:
     """Children of a node, in C order of their offsets; empty when no axis can be halved.
 
-    Every axis of at least `2 * min_side` samples is halved (ceil(n/2) first, then floor(n/2)), the others are kept
+    Every axis of at least `2 * MIN_SIDE` samples is halved (ceil(n/2) first, then floor(n/2)), the others are kept
     whole, so a node has 2^k children for k halved axes.
     """
     halves = [
-        [(start, side - side // 2), (start + side - side // 2, side // 2)] if side >= 2 * min_side else [(start, side)]
+        [(start, side - side // 2), (start + side - side // 2, side // 2)] if side >= 2 * MIN_SIDE else [(start, side)]
         for start, side in zip(block.offset, block.shape, strict=True)
     ]
     if all(len(parts) == 1 for parts in halves):

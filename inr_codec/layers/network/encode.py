@@ -32,7 +32,6 @@ from inr_codec.layers.network.plan import (
 )
 from inr_codec.layers.network.probe import measured_partition, measured_weights
 from inr_codec.layers.network.quantise import all_sensitivities, freeze, step_codes, symbols
-from inr_codec.runtime.threads import engine
 
 if TYPE_CHECKING:
     from inr_codec.layers.network.structure_fit import Scene
@@ -67,8 +66,8 @@ def fit_networks(chunk: UnitChunk, n_bytes: int, config: Config) -> FittedNetwor
     sizes = choose_sizes(plan, config)
     live = [k for k, size in enumerate(sizes) if size]
     tasks = [make_task(plan, k, sizes[k], plan.settings.schedule, config.seed) for k in live]
-    fitted = fit_blocks(tasks, engine())
-    fit: Fit = partial(fit_blocks, engine=engine())
+    fitted = fit_blocks(tasks)
+    fit: Fit = fit_blocks
     if chunk.structure is not None and live:
         fitted, fit = regularise(plan, live, tasks, fitted, cast("Regulariser", chunk.structure), config)
     return FittedNetworks(plan, live, tasks, fitted, fit)

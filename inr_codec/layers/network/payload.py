@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inr_codec.chunk.boxes import Box, boxes
 from inr_codec.engines.fused.evaluate import evaluate_grid
-from inr_codec.entropy.integers import IntegerDecoder, IntegerEncoder
+from inr_codec.entropy.integers import IntegerDecoder, IntegerEncoder, most_parameters, padded
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.kind import UnitKind
 from inr_codec.layers.network.blocks import Block, pack_tree, unpack_tree
@@ -40,8 +40,6 @@ MAX_FREQUENCIES = 16
 MAX_SIZE = 4096
 MAX_BLOCKS = 4096
 MAX_PARAMETERS = 1 << 22
-FREE_PARAMETERS, PARAMETERS_PER_BYTE = 1 << 11, 1 << 3
-"""A layer has at most so many parameters, and so many more for each byte of its integers."""
 AT_ONCE = 1 << 17  # voxels of a block that one thread evaluates at a time
 SERIAL = 1 << 15
 """Fewer voxels than this are evaluated on the caller's thread: handing them to others would take longer."""
@@ -159,7 +157,7 @@ def pack_network(layer: NetworkLayer, chunk_shape: Sequence[int]) -> bytes:
         steps = list(network.steps)
     packed = code.finish()
     total = sum(layer.shape_of(network, len(chunk_shape)).parameters for network in layer.networks if network.size)
-    out.raw(packed.ljust(-((FREE_PARAMETERS - total) // PARAMETERS_PER_BYTE), b"\0"))  # zeros are read past the end
+    out.raw(padded(packed, total))
     return out.getvalue()
 
 
@@ -217,7 +215,7 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
         std = _bounded(std + int(code.get(STD, 1)[0]), 0, 255, "a standard deviation's code")
         shape = funnel_shape(len(chunk_shape), size, depth, funnel_units, frequencies, still)
         total += shape.parameters
-        if total > min(MAX_PARAMETERS, FREE_PARAMETERS + PARAMETERS_PER_BYTE * len(rest)):
+        if total > min(MAX_PARAMETERS, most_parameters(len(rest))):
             raise CorruptChunk(
                 f"expected at most {MAX_PARAMETERS} parameters in {len(rest)} bytes, got {total}: the chunk is damaged"
             )

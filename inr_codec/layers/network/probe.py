@@ -25,7 +25,6 @@ from inr_codec.layers.network.plan import (
     sizes_by_weights,
     tree_levels,
 )
-from inr_codec.runtime.threads import engine
 
 PROBE_SHARE = 0.1
 """Steps of a probe fit, as a share of the real one's."""
@@ -47,7 +46,7 @@ def probe(plan: NetworkPlan, sizes: list[int], config: Config) -> list[float]:
     schedule = plan.settings.schedule
     short = Schedule(max(200, int(schedule.steps * PROBE_SHARE)), schedule.batch, schedule.rate, schedule.optimiser)
     probed = [k for k, size in enumerate(sizes) if size]
-    outcomes = fit_blocks([make_task(plan, k, sizes[k], short, config.seed) for k in probed], engine())
+    outcomes = fit_blocks([make_task(plan, k, sizes[k], short, config.seed) for k in probed])
     errors = [0.0] * len(sizes)
     for k, outcome in zip(probed, outcomes, strict=True):
         errors[k] = outcome.loss * plan.samples[k].mass * std_size(plan.empty[k].std_code) ** 2

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inr_codec.chunk.unit_chunk import UnitChunk
-from inr_codec.engines.task import FitOutcome, FitTask
+from inr_codec.engines.task import ADAM_BETA2, BETA1, EPSILON, FitOutcome, FitTask
 from inr_codec.engines.torch_engine.network import forward
 from inr_codec.layers.network.blocks import Block
 from inr_codec.layers.network.structure_loss import Regulariser
@@ -39,7 +39,7 @@ class Painter:
     """The decoded chunk as a differentiable function of the parameters of all its networks."""
 
     def __init__(self, scene: Scene, tasks: Sequence[FitTask], where: torch.device) -> None:
-        self._scene, self._tasks, self._where = scene, tasks, where
+        self._scene, self._tasks = scene, tasks
         self._ground = torch.from_numpy(scene.ground).to(where)
         self._axes = [
             [torch.from_numpy(coordinates(side).copy()).to(where) for side in block.shape] for block in scene.blocks
@@ -124,7 +124,7 @@ def fit_regularised(
             ) / len(rows)
 
     before = total()
-    optimiser = torch.optim.Adam(parameters, rate, betas=(0.9, 0.99), eps=1e-10)
+    optimiser = torch.optim.Adam(parameters, rate, betas=(BETA1, ADAM_BETA2), eps=EPSILON)
     rng = np.random.default_rng(tasks[0].seed)
     parts = len(structure.batches(rows))
     steps = max(steps, LEAST_PASSES * parts) if parts > 1 else steps

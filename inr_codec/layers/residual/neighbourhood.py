@@ -27,7 +27,6 @@ from inr_codec.layers.residual.subbands import (
 )
 from inr_codec.runtime.kernels import inner
 
-Table = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int8]
 Sums = npt.NDArray[np.int16]

@@ -28,6 +28,7 @@ from inr_codec.runtime.threads import parallel_map
 
 MAX_LEVEL, SMALLEST = 5, 2
 LEAF = 3
+SPLIT_BITS = 2.0  # what the rough model of a tree's cost charges for a split
 
 State = tuple[int, int]  # splits along an axis, 1 when the last one went to the high half
 Node = tuple[State, State, State]
@@ -99,7 +100,7 @@ def _children(node: Node, axis: int) -> tuple[Node, Node]:
     return tuple((*node[:axis], (level, high), *node[axis + 1 :]) for high in (0, 1))  # type: ignore[return-value]
 
 
-def choose_tree(values: FloatArray, step: float, lam: float, split_bits: float = 2.0) -> list[int]:
+def choose_tree(values: FloatArray, step: float, lam: float) -> list[int]:
     """The splits of a float32 array (three axes) of least cost at a step: axis or LEAF per node, low half first."""
 
     def costs(state: tuple[State, FloatArray, FloatArray]) -> dict[Node, float]:
@@ -119,7 +120,7 @@ def choose_tree(values: FloatArray, step: float, lam: float, split_bits: float =
         for axis in range(3):
             low, high = _children(node, axis)
             if not node[axis][1] and low in best and high in best:
-                together = best[low][0] + best[high][0] + lam * split_bits
+                together = best[low][0] + best[high][0] + lam * SPLIT_BITS
                 if together < best[node][0]:
                     best[node] = (together, axis)
     choices, todo = [], [((0, 0), (0, 0), (0, 0))]

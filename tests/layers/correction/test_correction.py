@@ -11,11 +11,11 @@ from samples import field, same_bits
 from inr_codec import INRCodec, INRSerializer, decode, inspect
 from inr_codec.chunk.intensity import Intensity, normalise
 from inr_codec.chunk.selection import all_indices
-from inr_codec.config import LIMITS, TARGETS
+from inr_codec.config import OPTIONS, TARGETS
 from inr_codec.errors import ConfigError, CorruptChunk
 from inr_codec.layers.correction.encode import encode_correction
 from inr_codec.layers.correction.level_coder import decode_levels, encode_levels
-from inr_codec.layers.correction.offset_coder import encode_corrections
+from inr_codec.layers.correction.offset_coder import encode_offsets
 from inr_codec.layers.correction.payload import (
     Lattice,
     as_3d,
@@ -161,7 +161,8 @@ def test_targets_exclude_each_other() -> None:
             INRCodec(**options)
     with pytest.raises(ConfigError, match="exactly one target"):
         INRCodec(max_error=1.0, lossless=True)
-    of_networks = {name: low for name, (low, _, _) in LIMITS.items() if name not in (*TARGETS, "seed", "dice_weight")}
+    others = (*TARGETS, "seed", "dice_weight")
+    of_networks = {name: known.limits[0] for name, known in OPTIONS.items() if known.limits and name not in others}
     of_networks |= {"preset": "paper", "layers": "network", "weights": "foreground", "architecture": "siren"}
     of_networks |= {"partition": "equal", "concentration": "centred", "allocation": "size", "optimiser": "adam"}
     for name, value in (of_networks | {"deblock": False, "segmentation": len, "prior": "SU5SUA=="}).items():
@@ -309,7 +310,7 @@ def test_a_second_decoder_agrees(shape: tuple[int, ...], dtype: str) -> None:
         levels = np.clip(levels, lattice.bottom, lattice.top).reshape(as_3d(shape))
         if before:
             sixteenths, wide = base_levels(base, intensity, lattice.step)
-            data = encode_corrections(levels, sixteenths, wide, lattice.bottom, lattice.top)
+            data = encode_offsets(levels, sixteenths, wide, lattice.bottom, lattice.top)
         else:
             data = encode_levels(levels, lattice.top)[0]
         payload = pack_correction(0.0, lattice, data)

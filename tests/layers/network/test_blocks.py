@@ -20,12 +20,12 @@ def random_partition(shape: tuple[int, ...], seed: int, probability: float) -> l
     return unpack_tree((int(rng.random() < probability) for _ in repeat(None)), shape, 10**6)
 
 
-@given(shapes, st.integers(1, 12))
-def test_children_tile_their_parent(shape: tuple[int, ...], min_side: int) -> None:
+@given(shapes)
+def test_children_tile_their_parent(shape: tuple[int, ...]) -> None:
     """The children of a node cover each of its voxels once, and none is thinner than allowed."""
-    children = split(root(shape), min_side)
+    children = split(root(shape))
     if not children:
-        assert all(side < 2 * min_side for side in shape)
+        assert all(side < 2 * MIN_SIDE for side in shape)
         return
     count = np.zeros(shape, np.int8)
     for child in children:
@@ -33,8 +33,8 @@ def test_children_tile_their_parent(shape: tuple[int, ...], min_side: int) -> No
         assert child.level == 1
         assert child.size == count[child.slices].size
         for side, whole in zip(child.shape, shape, strict=True):
-            assert side in ({whole} if whole < 2 * min_side else {whole // 2, (whole + 1) // 2})
-            assert side == whole or side >= min_side
+            assert side in ({whole} if whole < 2 * MIN_SIDE else {whole // 2, (whole + 1) // 2})
+            assert side == whole or side >= MIN_SIDE
     assert (count == 1).all()
     assert [c.offset for c in children] == sorted(c.offset for c in children)
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import reference_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inr_codec.engines.fused.evaluate import evaluate_grid_reference
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
 from inr_codec.layers.network.blocks import root, split
 from inr_codec.layers.network.payload import (
@@ -81,7 +81,7 @@ def by_hand(layer: NetworkLayer) -> NDArray[np.float32]:
         shape = layer.shape_of(network, 3)
         axes = [coordinates(n) for n in block.shape]
         parameters = dequantise(layer, network, shape)
-        out[block.slices] = evaluate_grid_reference(parameters, shape, layer.w0, axes, std, mean)
+        out[block.slices] = reference_network.evaluate_grid(parameters, shape, layer.w0, axes, std, mean)
     return out
 
 

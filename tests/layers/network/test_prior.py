@@ -53,7 +53,7 @@ def test_any_other_text_is_refused(text: str) -> None:
 def test_what_a_prior_decides_cannot_be_asked_for(learnt: Prior) -> None:
     """Depth, funnel, w0, architecture and preset beside a prior raise a ConfigError."""
     for option in ({"depth": 4}, {"w0": 20}, {"funnel_ratio": 2}, {"architecture": "siren"}, {"preset": "paper"}):
-        with pytest.raises(ConfigError, match="with prior="):
+        with pytest.raises(ConfigError, match="beside prior="):
             INRCodec(prior=learnt.text, **{**OPTIONS, **option})
 
 
