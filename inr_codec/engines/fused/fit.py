@@ -26,8 +26,8 @@ def fused_gradient(
 
     values: (n,) targets of the block, flat; weights: as many, or none for 1. picks: flat voxel indices. sides: (d,)
     block sides. axes: what the first layer sees, as position.encoded_axes. features: (n, inputs), seen in the place of
-    coordinates if d is 0. layers: as network.layer_table. Scratch: activations, slopes (count_activations * TILE),
-    where the slopes of a layer's outputs turn into the gradient by what goes into them.
+    coordinates if d is 0. layers: as `networks.shape.layer_table`. Scratch: activations and slopes, both
+    (count_activations * TILE,); in slopes those of a layer's outputs turn into the gradient by what goes into them.
     """
     depth = len(layers)
     dims = len(sides)

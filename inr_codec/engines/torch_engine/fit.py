@@ -1,7 +1,7 @@
 """The torch fit: networks of like widths trained together on any device; the reference for the fused kernels.
 
 A step is a fixed sequence of tensor operations without branches or reads: batched products forward and backward, own
-Adam and Adamax, sampling and schedule on the device. `repeat` replays it as a graph where there is CUDA (that path has
+Adam and Adamax, sampling and schedule on the device. `cuda_graph` replays it where there is CUDA (that path has
 not run on a GPU yet).
 """
 

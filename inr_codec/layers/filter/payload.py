@@ -4,8 +4,8 @@ With u the chunk that the layers before it add up to, in unit intensities, a vox
 
     u'(v) = u(v) + scale * network(features(v)),
 
-with the features of local_features.py; the network has one or two hidden layers and is the h of network.py with
-w0 = `W0`. It learns how blocks and wavelets fail on this chunk: deblocking, deringing and denoising in one.
+with the features of `features`. The network has one or two hidden layers and is a sine network (`networks.shape`)
+with w0 = `W0`. It learns how blocks and wavelets fail on this chunk: deblocking, deringing and denoising in one.
 """
 
 import math

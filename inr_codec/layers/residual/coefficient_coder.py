@@ -130,7 +130,15 @@ def _start_predictors(weights, kind, started):
 
 @kernel()
 def _code(table, values, scale, lam, importance, live, levels, state, buffer, tables, weights, work):
-    """Code all bands; returns the number of bytes, or without `values` of those that were missing, at most, to read."""
+    """Write or read all bands; returns the bytes written, or those missing, at most, for what was read.
+
+    table: int64 (bands, COLUMNS), see `subbands`. values: float32 (coefficients,), weighted by their norms; None to
+    read (docs/ARCHITECTURE.md, "Kernels"), and with them scale, lam, importance and live. scale: 1 / quantiser step.
+    lam: distortion, in squared steps, that 2^-16 bit is worth. importance: float32, what a squared error counts at each
+    coefficient; empty for 1. live: uint8 (cells,), 1 for those worth coding. levels: int32 (coefficients,), zeros at
+    first, what a reader gets at the end. state: int64 (STATE_SIZE,), buffer: uint8, of the range coder. tables: uint32
+    (ENTRIES,), counted probabilities. weights: int64 (_WEIGHTS,), of mixers and predictors. work: `neighbourhood.Work`.
+    """
     if values is None:
         decoder_init(state, buffer, 0, buffer.size)
     else:

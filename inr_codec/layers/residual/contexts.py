@@ -1,7 +1,7 @@
 """Contexts of a bit: neighbours in the band, its parent and cousin bands, and two predictors that learn.
 
 A *cell* is 4 x 4 x 4 coefficients of a band; one that holds zeros only is not visited. What lies around a coefficient
-is in `surroundings`.
+is in `neighbourhood`.
 """
 
 from math import isqrt

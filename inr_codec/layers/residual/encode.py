@@ -1,4 +1,4 @@
-"""Encoding the residual layer: coding passes that settle on a step, and take out what coefficients do to each other."""
+"""Encoding the residual layer: passes that settle on a step and undo what coefficients do to each other."""
 
 import math
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay w
 
 @dataclass(frozen=True, slots=True)
 class EncodedResidual:
-    """A payload, the array that `decode_residual` gives for it and its quantiser step."""
+    """A payload, the array that it decodes to, and its quantiser step."""
 
     payload: bytes
     decoded: FloatArray

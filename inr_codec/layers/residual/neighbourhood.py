@@ -56,17 +56,26 @@ SHARES = np.array([0] + [8 * ((1 << 20) // n + 1) for n in range(1, 9)])
 
 
 Work = tuple[Small, Small, Small, Sums, Sums, Ints, Ints, Ints, Ints, Ints, Ints, Ints, Ints]
-"""What the coder remembers of the coefficients coded so far, and scratch.
+"""What the coder remembers of the coefficients coded so far, and scratch. nx: the longest row of any band.
 
-Magnitudes of all bands, each padded by PAD zeros; signs in the same places; cells, 0: zeros only, otherwise 1 + 2
-min(coefficients that are not zero, 3); lines of sums; features, LINES of each of four coefficients along x; signs
-around a coefficient, the weight of each, and where they lie for the first of a row; contexts of cells and magnitudes
-and inputs of their mixers; the same of signs; 1 for the kinds of bands that have been met.
+     0  magnitudes   int8   all bands   |level| as MAGNITUDE has it, every band padded by PAD zeros
+     1  signed       int8   all bands   sign x min(|level|, 4), in the same places
+     2  cells        int8   all cells   0: holds zeros only; else 1 + 2 min(coefficients that are not zero, 3)
+     3  lines        int16  LINES (nx + 3)  sums over neighbours, one line a feature, for a row of coefficients
+     4  features     int16  4 LINES     the same, for each of four coefficients along x
+     5  signs        int64  SLOTS       signs around a coefficient
+     6  slots        int64  SLOTS       which weight of the sign predictor each has
+     7  places       int64  SLOTS       where each lies for the first coefficient of a row
+     8  keys         int64  9           contexts of a cell or a magnitude
+     9  inputs       int64  10          inputs of their mixer
+    10  sign_keys    int64  4           contexts of a sign
+    11  sign_inputs  int64  5           inputs of its mixer
+    12  started      int64  72          1 for the kinds of bands that have been met
 """
 
 
 def new_work(bands: Bands) -> Work:
-    """Empty memory."""
+    """A Work of zeros, as every stream starts with."""
     lines = LINES * (int(bands.table[:, NX].max()) + 3)
     sizes = (SLOTS, SLOTS, SLOTS, 9, 10, 4, 5, 72)
     small = (np.zeros(n, np.int8) for n in (bands.magnitudes, bands.magnitudes, bands.cells))

@@ -25,8 +25,10 @@ def weigh(values: FloatArray, bands: Bands, *, back: bool = False) -> None:
 
 
 def restored(levels: Levels, bands: Bands, step: float, points: bytes, out: FloatArray) -> None:
-    """The coefficients of levels, `dequantise` and `weigh` back in one: out, which holds zeros where levels do, and may
-    be their own memory."""
+    """out <- the coefficients of levels: `dequantise`, then `weigh` with back=True.
+
+    out holds zeros where levels does, and may be the same memory.
+    """
     factors = []
     for band in bands.order:
         for n, level, offset, size in zip(levels.shape, band.levels, band.offset, band.size, strict=True):
