@@ -4,6 +4,7 @@
 as one batch; `triton` runs fused kernels on a GPU.
 """
 
+import logging
 from collections.abc import Sequence
 
 from inr_codec.engines.joint_calls import fit_joined
@@ -14,6 +15,9 @@ from inr_codec.runtime.threads import engine as engine_of_process
 
 __all__ = ["FitOutcome", "FitTask", "Schedule", "fit_blocks"]
 
+LOG = logging.getLogger(__name__)
+"""Tells, at level DEBUG, how long networks are fitted (`iterations` of a record: those of each)."""
+
 
 def fit_blocks(tasks: Sequence[FitTask], engine: str | None = None) -> list[FitOutcome]:
     """Fit every task; outcomes in the order of the tasks. The same for an engine, whatever the number of threads.
@@ -21,6 +25,8 @@ def fit_blocks(tasks: Sequence[FitTask], engine: str | None = None) -> list[FitO
     engine: None takes the one that `INR_CODEC_ENGINE` names. Raises ConfigError for a name that none has.
     """
     engine = engine or engine_of_process()
+    iterations = [task.schedule.steps for task in tasks]
+    LOG.debug("fitting %d networks with %s", len(tasks), engine, extra={"iterations": iterations})
     if engine == "fused":
         from inr_codec.engines.fused import fit as fused
 

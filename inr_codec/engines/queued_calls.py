@@ -32,6 +32,12 @@ class Gather(Generic[T, R]):
         self._waiting: list[_Call[T, R]] = []
         self._guard = threading.Lock()
 
+    @property
+    def waiting(self) -> int:
+        """Calls that have come and are not served yet."""
+        with self._guard:
+            return len(self._waiting)
+
     def __call__(self, items: Sequence[T]) -> list[R]:
         """The results of `items`, in order."""
         call: _Call[T, R] = _Call(items)

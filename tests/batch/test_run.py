@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import zarr
 from samples import FAST, field
+from zarr.codecs import Crc32cCodec
 
 from inr_codec import INRCodec, INRSerializer, batch
-from inr_codec.batch import manifest, store, tasks
+from inr_codec.batch import manifest, store
 from inr_codec.batch.plan import Plan
 from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError, IncompleteArray
@@ -108,26 +109,28 @@ def test_one_budget_holds_for_the_array(source: str, tmp_path: Path) -> None:
     assert zarr.open_array(target, mode="r").attrs["lossy_compression_max_error"] == worst
 
 
-def test_nothing_is_encoded_twice(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def attempts(target: str) -> dict[str, int]:
+    """How often each chunk that is not empty was begun, by key and number."""
+    records = [record for record in manifest.read_manifest(target) if record["state"] != "empty"]
+    return {f"{record['key']} {record['n']}": record["attempts"] for record in records}
+
+
+def test_nothing_is_encoded_twice(source: str, tmp_path: Path) -> None:
     """A finished target is left as it is; a damaged and a deleted chunk, and only those, are encoded again."""
-    target, calls = str(tmp_path / "a.zarr"), []
+    target = str(tmp_path / "a.zarr")
     batch.encode_array(source, target, SETTINGS, chunks=CHUNKS)
-    before, real = keys(target), tasks.encode
-
-    def encode(*arguments: Any) -> bytes:
-        calls.append(1)
-        return real(*arguments)
-
-    monkeypatch.setattr(tasks, "encode", encode)
+    before, once = keys(target), attempts(target)
+    written = {name: Path(target, name).stat().st_mtime_ns for name in before}
     batch.encode_array(source, target, SETTINGS, chunks=CHUNKS)
-    assert not calls
+    assert set(once.values()) == {1} and attempts(target) == once
     first, second, *_ = sorted(before)
     Path(target, first).unlink()
     Path(target, second).write_bytes(before[second][:-3])
     batch.encode_array(source, target, SETTINGS, chunks=CHUNKS)
-    assert len(calls) == 2 and keys(target) == before
-    attempts = {record["key"]: record["attempts"] for record in manifest.read_manifest(target)}
-    assert attempts[first] == attempts[second] == 2
+    assert keys(target) == before
+    assert attempts(target) == {name: 1 + name.startswith((f"{first} ", f"{second} ")) for name in once}
+    rewritten = {name for name in before if Path(target, name).stat().st_mtime_ns != written[name]}
+    assert rewritten == {first, second}
 
 
 def test_other_settings_are_refused(source: str, tmp_path: Path) -> None:
@@ -165,43 +168,29 @@ def test_the_source_is_never_deleted(tmp_path: Path) -> None:
     assert keys(source) and keys(tmp_path / "b.zarr")
 
 
-class Unreadable:
-    """A source of which one chunk cannot be read."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values, self.broken = values, True
-
-    def __getitem__(self, region: tuple[slice, ...]) -> np.ndarray:
-        if self.broken and all(part.start == 0 for part in region):
-            raise OSError(errno.EIO, "bad sector")
-        return self.values[region]
-
-
 @pytest.mark.parametrize("shards", [None, (20, 32, 48)], ids=["chunks", "shards"])
-def test_a_chunk_that_fails_is_listed(
-    shards: Any, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chunk_that_fails_is_listed(shards: Any, source: str, tmp_path: Path) -> None:
     """The others are written and readable, the manifest lists it, and once it can be read a rerun encodes it alone."""
-    broken = Unreadable(volume())
     options: dict[str, Any] = {"chunks": CHUNKS, "shards": shards, "per_chunk": True}
     batch.encode_array(source, str(tmp_path / "good.zarr"), SETTINGS, **options)
-    monkeypatch.setattr(tasks, "open_source", lambda path: broken)
+    stored = zarr.create_array(tmp_path / "source.zarr", data=volume(), chunks=CHUNKS, compressors=Crc32cCodec())
+    (chunk,) = (tmp_path / "source.zarr").glob("c/0/0/0")
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match="checksum") as unreadable:
+        stored[:1, :1, :1]
     target = str(tmp_path / "a.zarr")
-    with pytest.raises(IncompleteArray, match=r"1 failed.*bad sector"):
-        batch.encode_array(source, target, SETTINGS, **options)
+    with pytest.raises(IncompleteArray, match=r"1 failed.*checksum"):
+        batch.encode_array(str(tmp_path / "source.zarr"), target, SETTINGS, **options)
     good = streams(tmp_path / "good.zarr")
     assert streams(target) == {n: stream for n, stream in good.items() if n != "0"}
     failed = [record for record in manifest.read_manifest(target) if record["state"] == "failed"]
-    assert [record["n"] for record in failed] == [0] and "bad sector" in failed[0]["error"]
-    broken.broken, calls, real = False, [], tasks.encode
-
-    def encode(*arguments: Any) -> bytes:
-        calls.append(1)
-        return real(*arguments)
-
-    monkeypatch.setattr(tasks, "encode", encode)
-    batch.encode_array(source, target, SETTINGS, **options)
-    assert len(calls) == 1 and keys(target) == keys(tmp_path / "good.zarr")
+    assert [record["n"] for record in failed] == [0] and str(unreadable.value)[:100] in failed[0]["error"]
+    once = attempts(target)
+    chunk.write_bytes(whole)
+    batch.encode_array(str(tmp_path / "source.zarr"), target, SETTINGS, **options)
+    assert keys(target) == keys(tmp_path / "good.zarr")
+    assert attempts(target) == {name: count + name.endswith(" 0") for name, count in once.items()}
 
 
 def test_a_full_disk_ends_the_run(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from forging import golden, header_of, network_of, reads_or_refuses, sealed
-from samples import FAST
 
 from inr_codec import CorruptChunk, INRCodec, decode, inspect
 from inr_codec.chunk.intensity import Intensity
@@ -26,7 +25,6 @@ from inr_codec.layers.network.payload import FLAT, MEAN, SIZE, STD, TREE, pack_n
 from inr_codec.layers.residual import coefficient_coder as coefficients
 from inr_codec.layers.residual.packet_tree import mallat_tree, pack_tree, unpack_tree
 from inr_codec.layers.residual.subbands import bands_table
-from inr_codec.stream import frame as bitstream
 from inr_codec.stream.byteio import ByteWriter
 from inr_codec.stream.frame import Header, Layer, LayerType, Reached, pack_stream, unpack_stream
 
@@ -171,26 +169,29 @@ def test_a_constant_chunk_of_any_size_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"ratio": 5000}, {"ratio": 100}, {"lossless": True}, {"max_error": 2}, {"psnr": 20}, {"bpv": 0.01}, {"bpv": 1}],
+    ("options", "layered"),
+    [
+        ({"ratio": 50_000, "layers": "network", "steps": 20}, True), ({"lossless": True}, True),
+        ({"max_error": 2}, True), ({"ratio": 60_000}, False), ({"bpv": 0.0001}, False), ({"psnr": 20}, False),
+        ({"ratio": 100}, False),
+    ],
     ids=str,
-)
-def test_the_encoder_pads_what_would_be_refused(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nearly empty chunks, with the limits brought down to their size: what is asked for holds, and is read."""
-    monkeypatch.setattr(bitstream, "FREE_VOXELS", 1 << 8)
-    monkeypatch.setattr(bitstream, "VOXELS_PER_BYTE", 1 << 6)
-    values = np.zeros((16, 32, 32), "u2")
+)  # fmt: skip
+def test_the_encoder_pads_what_would_be_refused(options: dict[str, Any], layered: bool) -> None:
+    """Nearly empty chunks of more voxels than a few bytes may have: what is asked for holds, and is read."""
+    values = np.zeros((40, 256, 256), "u2")
     values[3, 4, 5:9] = [7, 7, 9, 900]
     values[-1, -1, -1] = 3
-    data = INRCodec(**options, **({} if {"lossless", "max_error"} & set(options) else FAST)).encode(values)
+    data = INRCodec(**options).encode(values)
     told, decoded = inspect(data), decode(data)
-    assert "ratio" not in options or len(data) <= values.nbytes / options["ratio"] or told.layers == ()
-    assert "bpv" not in options or 8 * len(data) <= values.size * options["bpv"] or told.layers == ()
+    assert "ratio" not in options or len(data) <= values.nbytes / options["ratio"]
+    assert "bpv" not in options or 8 * len(data) <= values.size * options["bpv"]
     assert np.abs(decoded - values.astype(int)).max() <= {"lossless": 0, "max_error": 2}.get(next(iter(options)), 900)
-    if told.layers and told.layers != ("lossless",):
-        assert len(data) >= (values.size - (1 << 8)) / (1 << 6)
-        with pytest.raises(CorruptChunk):
-            decode(sealed(data[:200]))
+    assert (told.layers not in ((), ("lossless",))) == layered
+    if layered:
+        assert len(data) >= (values.size - (1 << 20)) / (1 << 14) == 96
+        with pytest.raises(CorruptChunk, match="at least 96 bytes"):
+            decode(sealed(data[:95]))
 
 
 def test_more_parameters_than_bytes_may_ask_for_are_refused() -> None:

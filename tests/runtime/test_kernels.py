@@ -1,44 +1,50 @@
 """Compiled kernels never outlive the sources they were made of."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-from inr_codec.engines.fused import evaluate, tiles
-from inr_codec.runtime import kernels
-from inr_codec.runtime.kernels import digest, inner, kernel
+from places import ROOT
+
+from inr_codec.runtime.kernels import inner, kernel
+
+SOURCES = {
+    "a": "from inr_codec.part.b import (\n    one,\n    two,\n)\nfrom inr_codec.runtime.kernels import kernel\n"
+    "@kernel()\ndef run(x):\n    return one(x) + two(x)\n",
+    "part/b": "from inr_codec import c\nfrom inr_codec.runtime.kernels import inner\none = c.one\n"
+    "@inner()\ndef two(x):\n    return 2 * x\n",
+    "c": "from inr_codec.runtime.kernels import inner\n@inner()\ndef one(x):\n    return x\n",
+    "d": "four = 4\n",
+}
+"""A kernel in a, that calls b, that calls c, and d beside them, named in all three spellings of an import."""
 
 
-def test_cached_kernels_depend_on_what_their_module_imports() -> None:
-    """The stamp that numba compares before it uses a cached kernel holds the hash of its module and its imports."""
-    assert digest(Path(tiles.__file__)) in tiles.affine._cache._cache_file._source_stamp
-    assert Path(tiles.__file__) in kernels._imported(Path(evaluate.__file__))
+def test_a_kernel_is_compiled_anew_when_a_source_that_it_imports_changes(tmp_path: Path) -> None:
+    """A later process finds it compiled, after an edit of an unrelated module too; not after an edit of an import's
+    import, and what it computes is what that says now."""
+    package = tmp_path / "inr_codec"
+    shutil.copytree(ROOT / "inr_codec" / "runtime", package / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "part").mkdir()
+    for name, text in SOURCES.items():
+        (package / f"{name}.py").write_text(text)
+    for name in (".", "part"):
+        (package / name / "__init__.py").write_text("")
+    shutil.copy(ROOT / "inr_codec" / "errors.py", package)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    script = "from inr_codec.a import run; print(run(5), sum(run.stats.cache_hits.values()))"
 
+    def ran() -> list[int]:
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True)
+        return list(map(int, done.stdout.split()))
 
-def test_a_change_of_an_import_of_an_import_changes_the_digest(tmp_path, monkeypatch) -> None:
-    """a imports b, b imports c in all three spellings; an edit of c renews a, an edit of an unrelated d does not."""
-    monkeypatch.setattr(kernels, "PACKAGE", tmp_path)
-    (tmp_path / "part").mkdir()
-    for name, text in {
-        "a": "from inr_codec.part.b import (\n    one,\n    two,\n)\n",
-        "part/b": "def one():\n    from inr_codec import c\n",
-        "c": "three = 3\n",
-        "d": "four = 4\n",
-    }.items():
-        (tmp_path / f"{name}.py").write_text(text)
-
-    def fresh() -> str:
-        for cached in (kernels._imported, kernels._sources, digest):
-            cached.cache_clear()
-        return digest(tmp_path / "a.py")
-
-    try:
-        before = fresh()
-        (tmp_path / "d.py").write_text("four = 5\n")
-        assert fresh() == before
-        (tmp_path / "c.py").write_text("three = 4\n")
-        assert fresh() != before
-    finally:
-        for cached in (kernels._imported, kernels._sources, digest):
-            cached.cache_clear()
+    assert ran() == [15, 0]
+    (package / "d.py").write_text("four = 5\n")
+    assert ran() == [15, 1]
+    (package / "c.py").write_text(SOURCES["c"].replace("return x", "return 7 * x"))
+    assert ran() == [45, 0]
 
 
 def test_kernels_are_compiled_functions() -> None:

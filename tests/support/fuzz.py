@@ -25,16 +25,10 @@ try:
 except ImportError:
     atheris = None
 
-PARSERS = (
-    "chunk.selection",
-    "decoding.compose",
-    "decoding.decoder",
-    "decoding.inspection",
-    "layers.lossless",
-    "layers.mask",
-)
-PARSERS += ("layers.correction.payload", "layers.network.blocks", "layers.network.partition", "layers.network.payload")
-PARSERS += ("layers.network.prior", "layers.residual.payload", "networks.shape", "stream.byteio", "stream.frame")
+PARSERS = ("chunk.selection", "decoding.compose", "decoding.decoder", "decoding.inspection", "layers.lossless")
+PARSERS += ("layers.mask", "layers.correction.payload", "layers.network.blocks", "layers.network.partition")
+PARSERS += ("layers.network.payload", "layers.network.prior", "layers.residual.payload", "networks.shape")
+PARSERS += ("stream.byteio", "stream.frame")
 LARGEST = 1 << 16
 """Voxels of what is decoded; shapes above are refused or skipped."""
 

@@ -1,5 +1,6 @@
 """Small volumes that tests encode, and options that encode them within a fraction of a second."""
 
+from logging import LogRecord
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,16 @@ def field(shape: tuple[int, ...] = SHAPE, dtype: Any = np.float32, noise: float 
     info = np.iinfo(dtype)
     low, high = float(info.min), float(info.max)
     return np.rint(low + (high - low) * (0.1 + 0.8 * values)).astype(dtype)
+
+
+def voxels_evaluated(records: list[LogRecord]) -> list[int]:
+    """At how many voxels networks were evaluated, a number for each piece of a block."""
+    return [record.voxels for record in records if hasattr(record, "voxels")]
+
+
+def iterations_fitted(records: list[LogRecord]) -> list[int]:
+    """For how many iterations networks were fitted, a number for each fit of each."""
+    return [count for record in records for count in getattr(record, "iterations", [])]
 
 
 def psnr(original: np.ndarray, decoded: np.ndarray) -> float:

@@ -64,3 +64,10 @@ def no_tensor(images: Tensor) -> dict[str, Tensor]:
 def refuses(images: Tensor) -> Tensor:
     """A network that takes slices of other sizes only."""
     raise RuntimeError("sizes of tensors must match\nsecond line")
+
+
+def runs_out_above_100(images: Tensor) -> Tensor:
+    """A network that needs more memory for bright images than there is."""
+    if images.max() > 100:
+        raise MemoryError
+    return images - 50

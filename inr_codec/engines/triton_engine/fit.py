@@ -166,13 +166,13 @@ def gradients(batch: Batch, exact: bool = False) -> tuple[torch.Tensor, torch.Te
     return slopes, squares
 
 
-def step(batch: Batch) -> None:
-    """One step of the optimiser for every network of a batch."""
+def step(batch: Batch, exact: bool = False) -> None:
+    """One step of the optimiser for every network of a batch; exact: as in `gradients`."""
     kind = batch.kind
     adamax = kind.schedule.optimiser == "adamax"
     beta2 = ADAMAX_BETA2 if adamax else ADAM_BETA2
     batch.step += 1
-    slopes, squares = gradients(batch)
+    slopes, squares = gradients(batch, exact)
     networks, size = batch.parameters.shape
     optimiser_kernel[(networks, triton.cdiv(size, PARAMETERS_AT_ONCE))](
         batch.parameters, batch.first, batch.second, batch.free, slopes, squares, batch.total, batch.step, batch.rates,

@@ -4,6 +4,7 @@ Block b adds mean_b + std_b * network_b(x) to its voxels, with x in [-1, 1]^n ac
 its network has size 0. All integers go through one range-coded string (`entropy.integers`); FORMAT.md has the order.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ MAX_PARAMETERS = 1 << 22
 AT_ONCE = 1 << 17  # voxels of a block that one thread evaluates at a time
 SERIAL = 1 << 15
 """Fewer voxels than this are evaluated on the caller's thread: handing them to others would take longer."""
+LOG = logging.getLogger(__name__)
+"""Tells, at level DEBUG, at how many voxels a block's network is evaluated (`voxels` of a record)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +286,7 @@ def _evaluations(
 
     def fill(box: Box) -> None:
         sides = [axis[side] for axis, side in zip(axes, box, strict=True)]
+        LOG.debug("evaluating network %d", network.number, extra={"voxels": out[box].size})
         out[box] = evaluate_grid(parameters(), shape, layer.w0, sides, std, mean)
 
     for box in boxes(out.shape, AT_ONCE):

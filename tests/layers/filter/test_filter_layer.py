@@ -12,7 +12,7 @@ from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.filter.encode import encode_filter
-from inr_codec.layers.filter.features import count_features, neighbours
+from inr_codec.layers.filter.features import SLAB, count_features, neighbours
 from inr_codec.layers.filter.payload import (
     REACH,
     FilterLayer,
@@ -123,13 +123,15 @@ def test_box_equals_whole_chunk(case, seed):
 
 
 def test_slabs_and_threads_do_not_show(monkeypatch):
-    """A chunk of several slabs is the same on one thread, on many, and in one piece."""
+    """A chunk of two slabs is the same on one thread, on many, and put together from halves that are one slab each."""
     values = chunk_like((70, 60, 64))
+    assert values.size > SLAB > values[:38].size
     payload = pack_filter(layer_for(values.shape))
     many = apply_filter(values, payload)
     monkeypatch.setenv("INR_CODEC_THREADS", "1")
-    monkeypatch.setattr("inr_codec.layers.filter.features.SLAB", values.size)
     assert np.array_equal(apply_filter(values, payload), many)
+    halves = apply_filter(values[: 35 + REACH], payload)[:35], apply_filter(values[35 - REACH :], payload)[REACH:]
+    assert np.array_equal(np.concatenate(halves), many)
 
 
 def test_input_is_left_alone():
