@@ -22,7 +22,7 @@ from inr_codec.engines import FitTask, Schedule
 from inr_codec.engines.torch_engine import fit as torch_engine
 from inr_codec.engines.torch_engine.cuda_graph import Repeat, Step
 from inr_codec.engines.torch_engine.evaluate import evaluate_grid_torch
-from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of
+from inr_codec.engines.torch_engine.minibatch import Kind, NetworkBatch, batch_of
 from inr_codec.engines.torch_engine.network import Grid
 from inr_codec.networks.position import coordinates
 from inr_codec.networks.shape import NetworkShape, funnel_shape, size_for_budget
@@ -69,7 +69,7 @@ def fit_rate(
 ) -> float:
     """Seconds of one step of all tasks together."""
     kind = Kind(padded, W0, tasks[0].schedule, batch_of(tasks[0]))
-    repeat = Repeat(step, Batch(tasks, [task.schedule.rate for task in tasks], kind, where))
+    repeat = Repeat(step, NetworkBatch(tasks, [task.schedule.rate for task in tasks], kind, where))
     if not graph:
         repeat.graphs = []
     repeat(UNMEASURED)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inr_codec.layers.residual.encode import ResidualEncoder
-from inr_codec.layers.residual.packet_tree import unpack_tree
+from inr_codec.layers.residual.packet_tree import unpack_packet_tree
 from inr_codec.layers.residual.payload import HEADER, decode_residual
 from inr_codec.metrics import psnr
 
@@ -45,7 +45,8 @@ def main() -> None:
             encoded = time.perf_counter()
             decoded = decode_residual(payload, chunk.shape)
             seconds = time.perf_counter() - encoded
-            bands = len(unpack_tree(chunk.shape, payload[HEADER : HEADER + payload[HEADER - 1]])[1]) if payload else 0
+            tree = payload[HEADER : HEADER + payload[HEADER - 1]] if payload else b""
+            bands = len(unpack_packet_tree(chunk.shape, tree)[1]) if payload else 0
             print(
                 f"{path.stem:22s} {ratio:5d} {len(payload):7d} {psnr(chunk, decoded):7.2f} {bands:5d} "
                 f"{encoded - begun:8.2f} {chunk.size / seconds / 1e6:15.1f}",

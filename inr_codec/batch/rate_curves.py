@@ -19,7 +19,7 @@ from inr_codec.encoding.encoder import fits_networks
 from inr_codec.layers.lossless import pack_lossless
 from inr_codec.layers.mask import find_mask
 from inr_codec.layers.residual import wavelet
-from inr_codec.layers.residual.packet_tree import bands_of_tree, mallat_tree
+from inr_codec.layers.residual.packet_tree import mallat_tree, subbands_of_tree
 from inr_codec.runtime.kernels import kernel
 
 HALVINGS = 15
@@ -128,13 +128,13 @@ def _valid(chunk: NDArray[np.generic]) -> NDArray[np.bool_] | None:
 
 
 @lru_cache(maxsize=64)
-def _mallat(shape: tuple[int, int, int]) -> tuple[list[wavelet.Step], list[Place]]:
+def _mallat(shape: tuple[int, int, int]) -> tuple[list[wavelet.Split], list[Place]]:
     """Lifting steps and bands of the classical tree."""
-    steps, bands = bands_of_tree(shape, mallat_tree(shape))
+    steps, bands = subbands_of_tree(shape, mallat_tree(shape))
     places: list[Place] = []
     for band in bands:
         norms = []
-        for n, o, size, level in zip(shape, band.offset, band.size, band.levels):
+        for n, o, size, level in zip(shape, band.offset, band.size, band.depth):
             norms.append(wavelet.norms(n, level)[o : o + size] if level else np.ones(size, np.float32))
         places.append((tuple(slice(o, o + n) for o, n in zip(band.offset, band.size)), norms))
     return steps, places
@@ -162,6 +162,7 @@ def _estimate(unit: wavelet.FloatArray) -> tuple[Floats, Floats]:
 
 @kernel()
 def _largest(values, wz, wy, wx):  # type: ignore[no-untyped-def]
+    """Largest magnitude of a subband, float32 (nz, ny, nx), times the norms of its coefficients along each axis."""
     top = np.float32(0)
     for z in range(values.shape[0]):
         for y in range(values.shape[1]):
@@ -172,7 +173,10 @@ def _largest(values, wz, wy, wx):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _add_histogram(values, wz, wy, wx, scale, count, logs, squares):  # type: ignore[no-untyped-def]
-    """Of a band's magnitudes v times scale <= 1: number, log2 and squares, by k with 2^-k <= v < 2^(1 - k)."""
+    """Of a band's magnitudes v times scale <= 1: number, log2 and squares, by k with 2^-k <= v < 2^(1 - k).
+
+    values, wz, wy, wx: as for `_largest`. count, logs, squares: float64 (HALVINGS + 1,), which sums are added to.
+    """
     last = count.size - 1
     for z in range(values.shape[0]):
         for y in range(values.shape[1]):

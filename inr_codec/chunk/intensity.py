@@ -42,6 +42,7 @@ def normalise(values: NDArray[np.generic], intensity: Intensity) -> NDArray[np.f
 
 @kernel()
 def _to_integers(unit, lo, hi, out):  # type: ignore[no-untyped-def]
+    """out (integers, flat) <- lo + (hi - lo) unit in float64, to the nearest; unit: float32, flat, kept in 0 .. 1."""
     span = hi - lo
     for k in range(len(unit)):
         u = np.float64(unit[k])
@@ -50,6 +51,7 @@ def _to_integers(unit, lo, hi, out):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _to_floats(unit, lo, hi, out):  # type: ignore[no-untyped-def]
+    """The same for floats, rounded once, to the dtype of `out`."""
     span = hi - lo
     for k in range(len(unit)):
         u = np.float64(unit[k])

@@ -87,6 +87,7 @@ def _context(mean):
 
 @inner()
 def _write_bit(state, buffer, contexts, at, bit):
+    """Write a bit under contexts[at], which learns it."""
     entry = contexts[at]
     encode_bit(state, buffer, probability(entry), bit)
     contexts[at] = adapt_counted(entry, bit, LIMIT)
@@ -94,6 +95,7 @@ def _write_bit(state, buffer, contexts, at, bit):
 
 @inner()
 def _read_bit(state, buffer, contexts, at):
+    """The bit that `_write_bit` wrote."""
     entry = contexts[at]
     bit = decode_bit(state, buffer, probability(entry))
     contexts[at] = adapt_counted(entry, bit, LIMIT)
@@ -102,6 +104,7 @@ def _read_bit(state, buffer, contexts, at):
 
 @inner()
 def _write(state, buffer, contexts, negative, size):
+    """Write an integer of magnitude `size`; negative: 1 for those below 0. contexts: int64 (ENTRIES,), of its class."""
     if size == 0:
         _write_bit(state, buffer, contexts, 0, 0)
         return
@@ -128,6 +131,7 @@ def _write(state, buffer, contexts, negative, size):
 
 @inner()
 def _read(state, buffer, contexts):
+    """The integer that `_write` wrote."""
     if _read_bit(state, buffer, contexts, 0) == 0:
         return 0
     negative = decode_bit(state, buffer, HALF)
@@ -149,6 +153,11 @@ def _read(state, buffer, contexts):
 
 @kernel()
 def _encode(state, buffer, contexts, means, slot, values):
+    """Write values, int64, under the statistics of a slot.
+
+    state, buffer: of the range coder, with room for 8 bytes a value. contexts: int64 (CLASSES, ENTRIES), counted
+    probabilities of the slot's group. means: int64, running means of magnitudes in 1/16, one for each slot.
+    """
     for v in values:
         size = min(abs(v), LARGEST)
         _write(state, buffer, contexts[_context(means[slot])], np.int64(v < 0), size)
@@ -157,6 +166,7 @@ def _encode(state, buffer, contexts, means, slot, values):
 
 @kernel()
 def _decode(state, buffer, contexts, means, slot, values):
+    """values <- what `_encode` wrote, with the same arguments."""
     for i in range(values.size):
         v = _read(state, buffer, contexts[_context(means[slot])])
         values[i] = v

@@ -1,6 +1,6 @@
 """Logistic mixing of adaptive probabilities, in integers: the model behind every bit of the residual layer.
 
-A bit has n contexts. Each points to a counted probability p_i (see `entropy.adapt_counted`), whose logit, weakened
+A bit has n contexts. Each points to a counted probability p_i (see `range_coder.adapt_counted`), whose logit, weakened
 while it has seen few bits, is an input:
 
     s_i = stretch(p_i) c(n_i) / 256,  c(n) = 256 (n + 1/2) / (n + 2)      P = squash(sum of w_i s_i / 2^16)
@@ -38,7 +38,11 @@ def new_tables(entries: int) -> npt.NDArray[np.uint32]:
 
 @inner()
 def predict(tables, base, contexts, weights, inputs, n):
-    """P(bit = 1) in units of 2^-16 from the probabilities tables[base + contexts[i]], i < n; fills inputs[:n]."""
+    """P(bit = 1) in units of 2^-16 from the probabilities tables[base + contexts[i]], i < n; fills inputs[:n].
+
+    tables: uint32, counted probabilities. contexts: int64 (n,). weights: int64 (n + 1,), in units of 2^-16. inputs:
+    int64 (n + 1,), logits in units of 2^-8; the last one is given.
+    """
     total = weights[n] * inputs[n]
     for i in range(n):
         entry = np.int64(tables[(base + contexts[i]) & INDEX])
@@ -51,7 +55,10 @@ def predict(tables, base, contexts, weights, inputs, n):
 
 @inner()
 def code(state, buffer, tables, base, contexts, weights, inputs, n, bit):
-    """Write a bit, or read one where it is None, under n contexts; weights and probabilities learn it."""
+    """Write a bit, or read one where it is None, under n contexts; weights and probabilities learn it.
+
+    state, buffer: of the range coder; the rest as for `predict`. See docs/ARCHITECTURE.md, "Kernels", for the None.
+    """
     p = predict(tables, base, contexts, weights, inputs, n)
     if bit is None:
         coded = decode_bit(state, buffer, p)

@@ -13,7 +13,7 @@ from skimage.filters import threshold_otsu
 from inr_codec import INRCodec, INRSerializer
 from inr_codec.chunk.voxel_weights import REGION, otsu_threshold, voxel_weights
 from inr_codec.errors import ConfigError
-from inr_codec.layers.residual.packet_tree import bands_of_tree, mallat_tree
+from inr_codec.layers.residual.packet_tree import mallat_tree, subbands_of_tree
 from inr_codec.layers.residual.quantise import spread_weights
 
 
@@ -72,7 +72,7 @@ def test_fidelity_moves_into_the_region(options: dict[str, Any]) -> None:
 def test_weights_spread_over_coefficients_keep_their_mean() -> None:
     """Constant weights stay constant in every band; a bright half is bright in the coefficients of that half."""
     shape = (8, 16, 16)
-    steps, bands = bands_of_tree(shape, mallat_tree(shape))
+    steps, bands = subbands_of_tree(shape, mallat_tree(shape))
     assert spread_weights(np.full(shape, 2.0, np.float32), steps) == pytest.approx(2.0)
     half = np.ones(shape, np.float32)
     half[:, :, :8] = 5

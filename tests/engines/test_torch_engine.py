@@ -19,7 +19,7 @@ from inr_codec.engines.queued_calls import Gather
 from inr_codec.engines.torch_engine import fit as torch_engine
 from inr_codec.engines.torch_engine.cuda_graph import UNROLLED, Repeat
 from inr_codec.engines.torch_engine.groups import fit_together, portions
-from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of, bytes_of
+from inr_codec.engines.torch_engine.minibatch import Kind, NetworkBatch, batch_of, bytes_of
 from inr_codec.engines.torch_engine.network import device, encode_points, forward, pad, padded_shape, places
 from inr_codec.errors import ConfigError
 from inr_codec.networks.position import coordinates, encode_position
@@ -41,7 +41,7 @@ def make_task(sides, widths, schedule, seed=0, **more):
 def make_batch(tasks, unit=1):
     """Tasks of one kind as a batch."""
     kind = Kind(padded_shape(tasks[0].shape, unit), tasks[0].w0, tasks[0].schedule, batch_of(tasks[0]))
-    return Batch(tasks, [task.schedule.rate for task in tasks], kind, CPU)
+    return NetworkBatch(tasks, [task.schedule.rate for task in tasks], kind, CPU)
 
 
 def fit(tasks, unit=1):

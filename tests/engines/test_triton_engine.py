@@ -20,7 +20,7 @@ from inr_codec.decoding.gpu import decode_torch, evaluate_network_torch
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.engines.fused.evaluate import evaluate_grid
 from inr_codec.engines.torch_engine import fit as torch_engine
-from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of
+from inr_codec.engines.torch_engine.minibatch import Kind, NetworkBatch, batch_of
 from inr_codec.engines.torch_engine.network import Grid, device
 from inr_codec.engines.triton_engine import fit as triton_engine
 from inr_codec.engines.triton_engine.evaluate import evaluate_grids
@@ -51,7 +51,7 @@ def make_task(sides, widths, schedule, seed=0, octaves=0, **more):
 def make_batch(tasks):
     """Tasks of one kind as a batch of the widths that the kernels take."""
     kind = Kind(triton_shape(tasks[0].shape), tasks[0].w0, tasks[0].schedule, batch_of(tasks[0]))
-    return Batch(tasks, [task.schedule.rate for task in tasks], kind, device())
+    return NetworkBatch(tasks, [task.schedule.rate for task in tasks], kind, device())
 
 
 @pytest.mark.parametrize("widths", [(1, 5, 1), (2, 20, 9, 1), (4, 17, 16, 3, 1), (7, 16, 16, 1)])

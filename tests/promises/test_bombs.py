@@ -22,9 +22,9 @@ from inr_codec.layers.correction.offset_coder import encode_offsets
 from inr_codec.layers.correction.payload import Lattice, base_levels, pack_correction
 from inr_codec.layers.filter.payload import FilterLayer, pack_filter, unpack_filter
 from inr_codec.layers.network.payload import FLAT, MEAN, SIZE, STD, TREE, pack_network, unpack_network
-from inr_codec.layers.residual import coefficient_coder as coefficients
-from inr_codec.layers.residual.packet_tree import mallat_tree, pack_tree, unpack_tree
-from inr_codec.layers.residual.subbands import bands_table
+from inr_codec.layers.residual.coefficient_coder import encode_coefficients
+from inr_codec.layers.residual.packet_tree import mallat_tree, pack_packet_tree, unpack_packet_tree
+from inr_codec.layers.residual.subbands import subbands_table
 from inr_codec.stream.byteio import ByteWriter
 from inr_codec.stream.frame import Header, Layer, LayerType, Reached, pack_stream, unpack_stream
 
@@ -82,9 +82,9 @@ def nearly_nothing() -> dict[str, bytes]:
     shape = (128, 128, 128)
     plain, levels = header_of(shape, "u1"), np.zeros(shape, np.int32)
     splits = mallat_tree(shape)
-    tree = pack_tree(shape, splits)
-    bands = bands_table(shape, unpack_tree(shape, tree)[1])
-    data = coefficients.encode(np.zeros(shape, np.float32), bands, 1.0, 0.1)[0]
+    tree = pack_packet_tree(shape, splits)
+    bands = subbands_table(shape, unpack_packet_tree(shape, tree)[1])
+    data = encode_coefficients(np.zeros(shape, np.float32), bands, 1.0, 0.1)[0]
     start = bytes.fromhex("3f8000 3f0000 808080") + bytes([len(tree)]) + tree
     residual = Layer(LayerType.RESIDUAL, start + data)
     alone = pack_correction(0.0, Lattice(1.0, 5), encode_levels(levels, 5)[0])

@@ -26,7 +26,11 @@ Array = NDArray[np.float32]
 
 @kernel(fastmath=True, boundscheck=False)
 def _fused_grid(parameters, layers, w0, axes, sides, gain, lift, out):
-    """out (flat, C order) <- gain * network(grid) + lift, for a sine network."""
+    """out (flat, C order) <- gain * network(grid) + lift, for a sine network.
+
+    parameters: float32, flat. layers: int64, as networks.shape.layer_table. axes: float32, coordinates along each axis
+    one row each, as networks.position.encoded_axes. sides: int64, numbers of them. out: float32, one for each point.
+    """
     dims = len(sides)
     first, last = layers[0, 1], sides[dims - 1]
     wide, across = whole_vectors(first), whole_vectors(last)

@@ -24,10 +24,12 @@ def fused_gradient(
 ):  # fmt: skip
     """Add the gradient of sum weight (y - value)^2 / 2 over `tiles` tiles of picks to `gradient`; return twice that.
 
-    values: (n,) targets of the block, flat; weights: as many, or none for 1. picks: flat voxel indices. sides: (d,)
-    block sides. axes: what the first layer sees, as position.encoded_axes. features: (n, inputs), seen in the place of
-    coordinates if d is 0. layers: as network.layer_table. Scratch: activations, slopes (count_activations * TILE),
-    where the slopes of a layer's outputs turn into the gradient by what goes into them.
+    values: float32 (n,), targets of the block, flat; weights: as many, or none for 1. picks: int32, flat voxel indices,
+    those of the batch from `first` on. sides: int64 (d,), of the block. axes: float32, what the first layer sees, as
+    networks.position.encoded_axes. features: float32 (n, inputs), seen in the place of coordinates if d is 0.
+    parameters, gradient: float32 (p,). layers: int64, as networks.shape.layer_table. Scratch: activations, slopes,
+    float32 (count_activations * TILE,), where the slopes of a layer's outputs turn into the gradient by what goes into
+    them.
     """
     depth = len(layers)
     dims = len(sides)
@@ -69,31 +71,16 @@ def fused_gradient(
 
 @kernel(fastmath=True, boundscheck=False, error_model="numpy")
 def fused_fit(
-    values,
-    weights,
-    picks,
-    state,
-    sides,
-    axes,
-    features,
-    parameters,
-    first_moment,
-    second_moment,
-    frozen,
-    layers,
-    w0,
-    relu,
-    steps,
-    horizon,
-    batch,
-    rate,
-    kind,
-):
+    values, weights, picks, state, sides, axes, features, parameters, first_moment, second_moment, frozen, layers, w0,
+    relu, steps, horizon, batch, rate, kind,
+):  # fmt: skip
     """Run `steps` optimiser steps; return the mean of weight times squared error over the batches they saw.
 
-    picks (int32) is shuffled in place at each epoch, tile by tile where features are given. state (uint64): [random
-    state, next pick, step number]. The rate falls from `rate` to 0 as a half cosine over `horizon` steps. Parameters
-    with frozen != 0 stay.
+    values to features, layers: as for `fused_gradient`. picks is shuffled in place at each epoch, tile by tile where
+    features are given. state (uint64): [random state, next pick, step number]. parameters, first_moment, second_moment:
+    float32 (p,), changed in place; those with frozen (uint8) != 0 stay. relu: instead of sines. batch: voxels of a
+    step, a multiple of TILE. The rate falls from `rate` to 0 as a half cosine over `horizon` steps. kind: ADAM or
+    ADAMAX.
     """
     activations, slopes = scratch(count_activations(layers) * TILE), scratch(count_activations(layers) * TILE)
     gradient = np.zeros(len(parameters), np.float32)
@@ -119,26 +106,11 @@ def fused_fit(
             position = 0
         for k in range(len(gradient)):
             gradient[k] = 0
-        total += (
-            fused_gradient(
-                values,
-                weights,
-                picks,
-                position,
-                tiles,
-                sides,
-                axes,
-                features,
-                parameters,
-                layers,
-                w0,
-                relu,
-                activations,
-                slopes,
-                gradient,
-            )
-            / batch
-        )
+        squares = fused_gradient(
+            values, weights, picks, position, tiles, sides, axes, features, parameters, layers, w0, relu, activations,
+            slopes, gradient,
+        )  # fmt: skip
+        total += squares / batch
         position += batch
         step += 1
         share = min(1.0, step / horizon)

@@ -1,4 +1,4 @@
-"""The layers of a network on one tile, for both architectures of network.py.
+"""The layers of a network on one tile, for both architectures of networks/shape.py.
 
 The activations of a tile lie one behind the other: what the first layer sees, what it gives, what the second gives,
 and so on. A layer that sees the encoded coordinate again finds a copy of it behind the outputs of the layer before.
@@ -12,7 +12,7 @@ from inr_codec.runtime.kernels import inner, kernel
 
 @inner()
 def count_activations(layers):
-    """Values that a network's activations take for each voxel of a tile. layers: as network.layer_table."""
+    """Values that a network's activations take for one voxel of a tile. layers: as networks.shape.layer_table."""
     count = 1
     for k in range(len(layers)):
         count += layers[k, 0]

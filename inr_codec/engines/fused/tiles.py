@@ -6,8 +6,6 @@ sums that stay in registers: a few neurons times a few vectors of voxels, or, fo
 inputs with a vector of partial sums each. One core of an AMD EPYC (Zen 4) makes about 110 and 90 GFLOP/s of them.
 """
 
-from functools import partial
-
 import numpy as np
 
 from inr_codec.engines.fused.llvm_vectors import Vectors, in_vectors
@@ -40,9 +38,9 @@ def scratch(count):
     return room[skip : skip + count]
 
 
-def _product(v, weights, w, source, s, target, t, n_in, n_out, across, backward):
+def _product(v, weights, source, target, n_in, n_out, across, backward):
+    """Write `affine`, or with `backward` `transposed`: arguments are pointers to where the arrays begin."""
     builder = v.builder
-    weights, source, target = v.at(weights, w), v.at(source, s), v.at(target, t)
     for rows, o in v.blocks(n_out, *BLOCKS):
         columns = min(v.sums // rows, TILE // v.lanes)
         block = [(r, c) for r in range(rows) for c in range(columns)]
@@ -64,8 +62,14 @@ def _product(v, weights, w, source, s, target, t, n_in, n_out, across, backward)
                 v.store(builder.fmul(v.load(there), value) if backward else value, there)
 
 
-_affine = in_vectors(partial(_product, backward=False))
-_transposed = in_vectors(partial(_product, backward=True))
+@in_vectors
+def _affine(v, weights, w, source, s, target, t, n_in, n_out):
+    _product(v, v.at(weights, w), v.at(source, s), v.at(target, t), n_in, n_out, n_in, backward=False)
+
+
+@in_vectors
+def _transposed(v, weights, w, source, s, target, t, n_in, n_out, across):
+    _product(v, v.at(weights, w), v.at(source, s), v.at(target, t), n_in, n_out, across, backward=True)
 
 
 @kernel(boundscheck=False)
@@ -74,7 +78,7 @@ def affine(weights, w, source, s, target, t, n_in, n_out):
 
     `w`, `s`, `t` are where the matrix (n_out x n_in, the bias behind it), source and target begin in the flat arrays.
     """
-    _affine(weights, w, source, s, target, t, n_in, n_out, n_in)
+    _affine(weights, w, source, s, target, t, n_in, n_out)
 
 
 @kernel(boundscheck=False)

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import torch
 
-from inr_codec.engines.torch_engine.minibatch import Batch
+from inr_codec.engines.torch_engine.minibatch import NetworkBatch
 
 UNROLLED = 16
 """Steps in one captured graph; replaying costs the host some microseconds a graph."""
 
-Step = Callable[[Batch], None]
+Step = Callable[[NetworkBatch], None]
 
 
 class Repeat:
@@ -18,7 +18,7 @@ class Repeat:
     A step may only write to `batch.changing()` and to memory that it allocates, and may not read back to the host.
     """
 
-    def __init__(self, step: Step, batch: Batch) -> None:
+    def __init__(self, step: Step, batch: NetworkBatch) -> None:
         self.step = step
         self.batch = batch
         self.device = torch.cuda.device_of(batch.parameters)  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
 """The torch fit: networks of like widths trained together on any device; the reference for the fused kernels.
 
 A step is a fixed sequence of tensor operations without branches or reads: batched products forward and backward, own
-Adam and Adamax, sampling and schedule on the device. `repeat` replays it as a graph where there is CUDA (that path has
-not run on a GPU yet).
+Adam and Adamax, sampling and schedule on the device. `cuda_graph` replays it as a graph where there is CUDA (that path
+has not run on a GPU yet).
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 from inr_codec.engines.queued_calls import Gather
 from inr_codec.engines.task import ADAM_BETA2, ADAMAX_BETA2, BETA1, EPSILON, FitOutcome, FitTask
 from inr_codec.engines.torch_engine.groups import fit_together
-from inr_codec.engines.torch_engine.minibatch import Batch
+from inr_codec.engines.torch_engine.minibatch import NetworkBatch
 from inr_codec.engines.torch_engine.network import device, padded_shape
 from inr_codec.networks.shape import NetworkShape
 from inr_codec.runtime.threads import cancelled
@@ -31,7 +31,7 @@ def mix(x: Tensor) -> Tensor:
     return x ^ (x >> 15)
 
 
-def sample(batch: Batch) -> Tensor:
+def sample(batch: NetworkBatch) -> Tensor:
     """Rows of `batch.points` to learn from in this step, (networks, batch.kind.batch).
 
     The voxels of a block are cut into as many runs as the batch has places, and one voxel is drawn from each run: a
@@ -83,7 +83,7 @@ def gradient(
     return (error * counted).mean((1, 2)), torch.cat(parts, 1)
 
 
-def step(batch: Batch) -> None:
+def step(batch: NetworkBatch) -> None:
     """One step of the optimiser for every network of a batch."""
     kind = batch.kind
     batch.step += 1

@@ -1,4 +1,4 @@
-"""Fitting many networks as batches: who goes with whom, how much memory that takes, restarts.
+"""Fitting many networks as batches: which networks share one, how much memory that takes, restarts.
 
 Networks of like widths, from one chunk or from many, share a batch. The voxels that a network learns from depend only
 on its task, so its neighbours in the batch change its result by the order of floating-point sums at most.
@@ -12,7 +12,7 @@ import torch
 from inr_codec.engines.restarts import BestState, segments
 from inr_codec.engines.task import FitOutcome, FitTask
 from inr_codec.engines.torch_engine.cuda_graph import Repeat, Step
-from inr_codec.engines.torch_engine.minibatch import Batch, Kind, batch_of, bytes_of
+from inr_codec.engines.torch_engine.minibatch import Kind, NetworkBatch, batch_of, bytes_of
 from inr_codec.networks.shape import NetworkShape
 
 HOST_MEMORY = 256 << 20
@@ -75,7 +75,7 @@ def _fit_part(
 ) -> list[int]:
     """Run the whole schedule for some tasks; return those that diverged."""
     rates = [kind.schedule.rate * 0.5 ** best[k].restarts for k in members]
-    batch = Batch([tasks[k] for k in members], rates, kind, where)
+    batch = NetworkBatch([tasks[k] for k in members], rates, kind, where)
     repeat = Repeat(step, batch)
     healthy = dict.fromkeys(members, True)
     for count in segments(kind.schedule.steps):

@@ -53,7 +53,7 @@ def bytes_of(task: FitTask, kind: Kind) -> int:
     )
 
 
-class Batch:
+class NetworkBatch:
     """The state of a fit of N networks with P (padded) parameters each.
 
     points (voxels, inputs), values, weights (voxels,): those of network k are rows starts[k] .. starts[k] + counts[k].
@@ -85,7 +85,7 @@ class Batch:
         """The tensors that a step writes to."""
         return [self.parameters, self.first, self.second, self.total, self.step]
 
-    def like(self) -> "Batch":
+    def like(self) -> "NetworkBatch":
         """The same batch with changing tensors of its own, to try a step on."""
         twin = copy.copy(self)
         twin.parameters, twin.first, twin.second, twin.total, twin.step = [t.clone() for t in self.changing()]

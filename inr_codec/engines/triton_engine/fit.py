@@ -19,7 +19,7 @@ from inr_codec.engines.queued_calls import Gather
 from inr_codec.engines.task import ADAM_BETA2, ADAMAX_BETA2, BETA1, EPSILON, FitOutcome, FitTask
 from inr_codec.engines.torch_engine import fit as torch_engine
 from inr_codec.engines.torch_engine.groups import fit_together
-from inr_codec.engines.torch_engine.minibatch import TILE, Batch
+from inr_codec.engines.torch_engine.minibatch import TILE, NetworkBatch
 from inr_codec.engines.torch_engine.network import device
 from inr_codec.engines.triton_engine.tiles import fits, precision, sine_cosine, triton_shape, warps
 from inr_codec.errors import ConfigError
@@ -30,7 +30,7 @@ PARAMETERS_AT_ONCE = 256
 
 @triton.jit
 def mix(x):
-    """torch_engine.mix."""
+    """`torch_engine.fit.mix`, in Triton."""
     x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
     x = ((x ^ (x >> 15)) * 0x735A2D97) & 0xFFFFFFFF
     return x ^ (x >> 15)
@@ -147,7 +147,7 @@ def optimiser_kernel(
     tl.store(parameters + at, tl.load(parameters + at, mask=inside, other=0.0) - moved, mask=inside)
 
 
-def gradients(batch: Batch, exact: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def gradients(batch: NetworkBatch, exact: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Gradients (networks, tiles, P) and sums of squares (networks, tiles) of the tiles of this step's batch.
 
     exact: with products in float32.
@@ -166,7 +166,7 @@ def gradients(batch: Batch, exact: bool = False) -> tuple[torch.Tensor, torch.Te
     return slopes, squares
 
 
-def step(batch: Batch, exact: bool = False) -> None:
+def step(batch: NetworkBatch, exact: bool = False) -> None:
     """One step of the optimiser for every network of a batch; exact: as in `gradients`."""
     kind = batch.kind
     adamax = kind.schedule.optimiser == "adamax"

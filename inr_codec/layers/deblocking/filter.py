@@ -128,16 +128,19 @@ def choose_faces(
 
 
 def _patches(values: Floats, blocks: Sequence[Block], axis: int, indices: Sequence[npt.ArrayLike] | None) -> Indices:
-    """One row per low face of `blocks` across `axis`: flat index of its first q0, the step to q1, and three pairs
-    (count, step) that run over the face. Faces that lack a sample in this part of the chunk have a count of 0."""
+    """A table of the low faces of `blocks` across `axis`, int64 (faces, 8).
+
+    A row: flat index of the face's first q0, the stride from it to q1, and three pairs (count, stride) that run over
+    the face. Faces that lack a sample in this part of the chunk have a count of 0.
+    """
     if values.dtype != np.float32 or not values.flags.c_contiguous or not 1 <= values.ndim <= 4:
         raise ConfigError(
             f"expected a C-contiguous float32 array with 1 to 4 axes, got {values.dtype} {values.shape} with strides "
             f"{values.strides}: use numpy.ascontiguousarray"
         )
-    steps = [stride // values.itemsize for stride in values.strides]
+    strides = [stride // values.itemsize for stride in values.strides]
     table = np.zeros((len(blocks), 8), np.int64)
-    table[:, 1] = steps[axis]
+    table[:, 1] = strides[axis]
     table[:, 2::2] = 1
     column = 2
     for k, side in enumerate(values.shape):
@@ -150,19 +153,19 @@ def _patches(values: Floats, blocks: Sequence[Block], axis: int, indices: Sequen
             first = np.searchsorted(grid, start - 2)
             last = np.minimum(first + 3, side - 1)
             present = (first + 3 < side) & (grid[last] == start + 1) & (grid[np.minimum(first, side - 1)] == start - 2)
-            table[:, 0] += (first + 2) * steps[k]
+            table[:, 0] += (first + 2) * strides[k]
         else:
             first, end = np.searchsorted(grid, start), np.searchsorted(grid, stop)
-            table[:, 0] += first * steps[k]
+            table[:, 0] += first * strides[k]
             table[:, column] = end - first
-            table[:, column + 1] = steps[k]
+            table[:, column + 1] = strides[k]
             column += 2
     table[~present, 2] = 0
     return table
 
 
 @kernel()
-def _correction(p1: np.float32, p0: np.float32, q0: np.float32, q1: np.float32, strength: np.float32) -> np.float32:
+def _delta(p1: np.float32, p0: np.float32, q0: np.float32, q1: np.float32, strength: np.float32) -> np.float32:
     """d of the module's docstring; 0 where the samples are left alone (also where one is not finite)."""
     two = np.float32(2)
     beta = two * strength
@@ -177,13 +180,13 @@ def _correction(p1: np.float32, p0: np.float32, q0: np.float32, q1: np.float32, 
 def _filter(values: Floats, table: Indices, strength: np.float32) -> None:
     """Filter the faces of `table` in the flat chunk `values`."""
     for face in range(table.shape[0]):
-        first, step, n0, s0, n1, s1, n2, s2 = table[face]
+        first, stride, n0, s0, n1, s1, n2, s2 = table[face]
         for a in range(n0):
             for b in range(n1):
                 for c in range(n2):
                     q = first + a * s0 + b * s1 + c * s2
-                    d = _correction(values[q - 2 * step], values[q - step], values[q], values[q + step], strength)
-                    values[q - step] += d
+                    d = _delta(values[q - 2 * stride], values[q - stride], values[q], values[q + stride], strength)
+                    values[q - stride] += d
                     values[q] -= d
 
 
@@ -194,13 +197,13 @@ def _gains(
     """How much of the squared error to `target` filtering each face of `table` would take off."""
     gains = np.zeros(table.shape[0])
     for face in range(table.shape[0]):
-        first, step, n0, s0, n1, s1, n2, s2 = table[face]
+        first, stride, n0, s0, n1, s1, n2, s2 = table[face]
         for a in range(n0):
             for b in range(n1):
                 for c in range(n2):
                     q = first + a * s0 + b * s1 + c * s2
-                    p = q - step
-                    d = _correction(values[p - step], values[p], values[q], values[q + step], strength)
+                    p = q - stride
+                    d = _delta(values[p - stride], values[p], values[q], values[q + stride], strength)
                     if d != 0 and counts[p]:
                         before, after = values[p] - target[p], values[p] + d - target[p]
                         gains[face] += float(before) * before - float(after) * after

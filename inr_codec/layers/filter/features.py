@@ -10,7 +10,7 @@ s(x) = x / (1 + |x|), the features of voxel v are, in this order,
 - s((u(v) - centre) / width).
 
 Everything is in float32, and the order of operations is the same for every voxel, wherever a box of voxels begins.
-Work is done on slabs of a chunk that are padded by `REACH` voxels and flat, so that a neighbour is a fixed step away
+Work is done on slabs of a chunk that are padded by `REACH` voxels and flat, so that a neighbour is a fixed stride away
 whatever the number of axes.
 """
 
@@ -50,7 +50,10 @@ def count_features(dims: int) -> int:
 
 @kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never")
 def _line_means(small, large, stride, to_small, to_large):  # type: ignore[no-untyped-def]
-    """One pass of both box means: of three and of seven voxels `stride` apart, from the first on."""
+    """to_small, to_large <- means of three and of seven voxels of small and large, `stride` apart, from the first on.
+
+    All float32 and flat; the sources go on for 2 and 6 strides beyond their targets.
+    """
     third, seventh = np.float32(1 / 3), np.float32(1 / 7)
     a, b, c = small[2 * stride :], small[3 * stride :], small[4 * stride :]
     for i in range(len(to_small)):
@@ -80,24 +83,26 @@ def _box_means(values: Array, small: Array, large: Array, rows: int, strides: Se
 
 
 @kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never", error_model="numpy")
-def tile_features(values, small, large, steps, near, settings, at, target):  # type: ignore[no-untyped-def]
-    """Features of the voxels at, at + 1, ... of one tile of a slab, one after the other in `target`.
+def tile_features(values, small, large, strides, near, settings, at, target):  # type: ignore[no-untyped-def]
+    """target <- features of the voxels at, at + 1, ... of one tile of a slab, TILE values of each feature.
 
-    settings: 1 / scale, centre, 1 / width. The first `near` of the pairs of steps are the near ones.
+    values, small, large: float32, flat, the slab's voxels and their two box means. strides: int64, from a voxel to one
+    of each pair of neighbours; the first `near` of them are the near ones. settings: float32: 1 / scale, centre,
+    1 / width. target: float32, flat.
     """
     inverse, centre, narrow = settings[0], settings[1], settings[2]
     one = np.float32(1)
     share = np.float32(0.5) / np.float32(near)
     here = values[at : at + TILE]
-    k = len(steps) * TILE
+    k = len(strides) * TILE
     activity = target[k : k + TILE]
     three, seven = target[k + TILE : k + 2 * TILE], target[k + 2 * TILE : k + 3 * TILE]
     itself = target[k + 3 * TILE : k + 4 * TILE]
     for j in range(TILE):
         activity[j] = np.float32(0)
-    for k in range(len(steps)):
-        above = values[at + steps[k] : at + steps[k] + TILE]
-        below = values[at - steps[k] : at - steps[k] + TILE]
+    for k in range(len(strides)):
+        above = values[at + strides[k] : at + strides[k] + TILE]
+        below = values[at - strides[k] : at - strides[k] + TILE]
         row = target[k * TILE : k * TILE + TILE]
         weight = share if k < near else np.float32(0)
         for j in range(TILE):
@@ -117,8 +122,11 @@ def tile_features(values, small, large, steps, near, settings, at, target):  # t
 
 
 @kernel(boundscheck=False)
-def _gather(values, small, large, steps, near, settings, first, last, wanted, places, out):  # type: ignore[no-untyped-def]
-    """out[places[k]] <- the features of the k-th wanted voxel of a slab."""
+def _gather(values, small, large, strides, near, settings, first, last, wanted, places, out):  # type: ignore[no-untyped-def]
+    """out[places[k]] <- the features of the k-th wanted voxel between `first` and `last` of a slab.
+
+    The first six: as for `tile_features`. wanted: bool, flat, of the slab. places: int64. out: float32 (any, features).
+    """
     inputs = out.shape[1]
     tile = np.zeros(inputs * TILE, np.float32)
     row = 0
@@ -127,7 +135,7 @@ def _gather(values, small, large, steps, near, settings, first, last, wanted, pl
         for j in range(min(TILE, last - start)):
             found |= wanted[start + j]
         if found:
-            tile_features(values, small, large, steps, near, settings, start, tile)
+            tile_features(values, small, large, strides, near, settings, start, tile)
             for j in range(min(TILE, last - start)):
                 if wanted[start + j]:
                     for i in range(inputs):
@@ -139,7 +147,7 @@ def _gather(values, small, large, steps, near, settings, first, last, wanted, pl
 class Slab:
     """Some rows of a chunk with `REACH` voxels around them, flat, with room for a tile behind.
 
-    values, small, large: the voxels and the two box means. out: room for as many. steps: how far away the pairs'
+    values, small, large: the voxels and the two box means. out: room for as many. strides: how far away the pairs'
     neighbours are. The rows lie between `first` and `last`, and at `inside` when `values` takes on `shape`.
     """
 
@@ -147,7 +155,7 @@ class Slab:
     small: Array
     large: Array
     out: Array
-    steps: NDArray[np.int64]
+    strides: NDArray[np.int64]
     near: int
     shape: tuple[int, ...]
     first: int
@@ -163,7 +171,7 @@ class Slab:
         flags = np.zeros(self.shape, np.bool_)
         flags[self.inside] = wanted
         _gather(
-            self.values, self.small, self.large, self.steps, self.near, settings, self.first, self.last,
+            self.values, self.small, self.large, self.strides, self.near, settings, self.first, self.last,
             flags.reshape(-1), places, out,
         )  # fmt: skip
 
@@ -183,11 +191,11 @@ class Slabs:
         shape = (rows.stop - rows.start + 2 * REACH, *self._sides)
         size = math.prod(shape)
         self._fill(values[:size].reshape(shape), rows)
-        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        _box_means(values, small, large, shape[0], strides)
-        steps = np.array(neighbours(len(shape)), np.int64) @ np.array(strides, np.int64)
-        first = REACH * sum(strides)
-        return Slab(values, small, large, out, steps, len(steps) - 2 * len(shape), shape, first, size - first)
+        along = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        _box_means(values, small, large, shape[0], along)
+        strides = np.array(neighbours(len(shape)), np.int64) @ np.array(along, np.int64)
+        first = REACH * sum(along)
+        return Slab(values, small, large, out, strides, len(strides) - 2 * len(shape), shape, first, size - first)
 
     def _fill(self, padded: Array, rows: slice) -> None:
         """padded <- the rows and what is around them, continued beyond the chunk by its outermost voxels."""

@@ -4,7 +4,7 @@ With u the chunk that the layers before it add up to, in unit intensities, a vox
 
     u'(v) = u(v) + scale * network(features(v)),
 
-with the features of local_features.py; the network has one or two hidden layers and is the h of network.py with
+with the features of features.py; the network has one or two hidden layers and is the h of networks/shape.py with
 w0 = `W0`. It learns how blocks and wavelets fail on this chunk: deblocking, deringing and denoising in one.
 """
 
@@ -143,11 +143,14 @@ def unpack_filter(payload: bytes, chunk_shape: Sequence[int]) -> FilterLayer:
 
 
 @kernel(boundscheck=False)
-def _correct(values, small, large, steps, near, settings, first, last, parameters, layers, w0, scale, out):
-    """out <- values + scale * network(features), from `first` up to `last` in a slab."""
+def _filter_slab(values, small, large, strides, near, settings, first, last, parameters, layers, w0, scale, out):
+    """out <- values + scale * network(features), from `first` up to `last` in a slab, all float32 and flat.
+
+    The first six: as for `tile_features`. parameters: float32, flat, layers: int64, as `layer_table` gives them.
+    """
     activations = scratch(count_activations(layers) * TILE)
     for start in range(first, last, TILE):
-        tile_features(values, small, large, steps, near, settings, start, activations)
+        tile_features(values, small, large, strides, near, settings, start, activations)
         source = forward(parameters, np.int64(0), layers, np.int64(0), activations, w0, np.bool_(False))
         for j in range(min(TILE, last - start)):
             out[start + j] = values[start + j] + scale * activations[source + j]
@@ -180,8 +183,8 @@ def filter_values(values: Array, layer: FilterLayer) -> Array:
     out = np.empty(chunk.shape, np.float32)
 
     def work(slab: Slab, rows: slice) -> None:
-        _correct(
-            slab.values, slab.small, slab.large, slab.steps, slab.near, layer.settings, slab.first, slab.last,
+        _filter_slab(
+            slab.values, slab.small, slab.large, slab.strides, slab.near, layer.settings, slab.first, slab.last,
             parameters, layers, np.float32(W0), np.float32(layer.scale), slab.out,
         )  # fmt: skip
         out[rows] = slab.out[: math.prod(slab.shape)].reshape(slab.shape)[slab.inside]

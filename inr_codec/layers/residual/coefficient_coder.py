@@ -1,10 +1,11 @@
 """Coder of quantised wavelet coefficients: one kernel writes and reads them, in integers only.
 
-Band by band, coarse to fine: first one bit per cell of 4 x 4 x 4 coefficients (is anything in it not zero?), then, row
-by row, the coefficients of the cells that hold something: zero or not, the sign, then the magnitude in unary up to 16
-and an exponential Golomb code from there on. Contexts are in `contexts`, the mixing of their probabilities in `mixing`.
+Subband by subband ("band" for short), coarse to fine: first one bit per cell of 4 x 4 x 4 coefficients (is anything in
+it not zero?), then, row by row, the coefficients of the cells that hold something: zero or not, the sign, then the
+magnitude in unary up to 16 and an exponential Golomb code from there on. Contexts are in `contexts`, the mixing of
+their probabilities in `entropy.mixing`.
 
-While writing, a coefficient of magnitude a (in steps) becomes the m of least (a - m)^2 + lambda x bits among
+While writing, a coefficient of magnitude a (in quantiser steps) becomes the m of least (a - m)^2 + lambda x bits among
 round(a), round(a) - 1 and 0, the bits taken from the adaptive model as it stands.
 """
 
@@ -66,7 +67,7 @@ from inr_codec.layers.residual.subbands import (
     ROW_Z,
     STRIDE_Y,
     STRIDE_Z,
-    Bands,
+    Subbands,
 )
 from inr_codec.layers.residual.wavelet import FloatArray
 from inr_codec.runtime.kernels import inner, kernel
@@ -76,7 +77,7 @@ GOLOMB_BITS = 20
 OVERRUN = 64  # bytes past the end after which a stream is surely not one
 _CLASS = np.array([0, 1, 2, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5], np.int64)  # of the decision "is it more than t?"
 NONE = np.zeros(0, np.float32)
-_SETS = 16  # of weights per class: by level, and apart for the lowest band
+_SETS = 16  # of mixing weights per class: by decomposition level, and apart for the lowest band
 
 
 _INPUTS, _CELL_INPUTS, _SIGN_INPUTS = COEFFICIENT.size - 1, CELL.size - 1, SIGN.size - 1
@@ -89,7 +90,7 @@ _WEIGHTS = _SIGNS + KINDS * SLOTS
 
 
 def _new_weights() -> npt.NDArray[np.int64]:
-    """Weights of mixers and predictors that streams start from, one after the other."""
+    """Weights of mixers and predictors that streams start from: int64 (_WEIGHTS,), at _MIXERS, _CELL_MIXERS, ..."""
     weights = np.zeros(_WEIGHTS, np.int64)
     mixers = ((_MIXERS, _CELL_MIXERS, _INPUTS, 3 / 20), (_CELL_MIXERS, _SIGN_MIXERS, _CELL_INPUTS, 2 / 5))
     for start, stop, n, weight in (*mixers, (_MAGNITUDES, _SIGNS, FEATURES - 1, 32 / 25)):
@@ -101,7 +102,7 @@ def _new_weights() -> npt.NDArray[np.int64]:
 
 @inner()
 def _best_level(a, lam, sign_cost, tables, weights, keys, inputs, mixer):
-    """The magnitude of least distortion + lam x cost (2^-16 bit) for a coefficient of a steps, a >= 1/2."""
+    """The magnitude of least distortion + lam x cost (2^-16 bit) for a coefficient of a quantiser steps, a >= 1/2."""
     high = int(min(a + np.float32(0.5), np.float32(1 << GOLOMB_BITS)))
     best, least, spent, p, last = 0, np.float32(0), 0, 0, -1
     for m in range(min(high, UNARY - 1) + 1):
@@ -120,7 +121,7 @@ def _best_level(a, lam, sign_cost, tables, weights, keys, inputs, mixer):
 
 @inner()
 def _start_predictors(weights, kind, started):
-    """Predictors go on from the next coarser level."""
+    """The predictors of a kind go on from those of the next coarser decomposition level."""
     if started[kind] == 0 and started[kind + 8]:
         for first, n in ((_MAGNITUDES, FEATURES), (_SIGNS, SLOTS)):
             for i in range(first + kind * n, first + (kind + 1) * n):
@@ -130,7 +131,15 @@ def _start_predictors(weights, kind, started):
 
 @kernel()
 def _code(table, values, scale, lam, importance, live, levels, state, buffer, tables, weights, work):
-    """Code all bands; returns the number of bytes, or without `values` of those that were missing, at most, to read."""
+    """Write or read all bands; returns the bytes written, or those missing, at most, for what was read.
+
+    table: that of `Subbands`. values: float32, flat, coefficients; None to read them (docs/ARCHITECTURE.md, "Kernels"),
+    and then scale, lam, importance and live are None as well. scale: 1 / quantiser step. lam: lambda in squared steps a
+    2^-16 bit. importance: what the squared error of each coefficient counts, float32, flat; empty where all count 1.
+    live: uint8, 1 for the cells to be coded. levels: int32, flat, zeros, which become those that are coded. state,
+    buffer: of the range coder. tables: uint32 (ENTRIES,), counted probabilities. weights: int64, as `_new_weights`
+    gives them. work: see `Work`.
+    """
     if values is None:
         decoder_init(state, buffer, 0, buffer.size)
     else:
@@ -244,14 +253,19 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
     return max(used, state[2] - OVERRUN // 2, 1)  # a reader may count on most of the trailing zeros
 
 
-def encode(
-    values: FloatArray, bands: Bands, step: float, lam: float, before: Levels | None = None, weights: FloatArray = NONE
+def encode_coefficients(
+    values: FloatArray,
+    bands: Subbands,
+    step: float,
+    lam: float,
+    before: Levels | None = None,
+    weights: FloatArray = NONE,
 ) -> tuple[bytes, Levels]:
-    """Quantise and code coefficients (three axes, in the layout of `bands`); returns the bytes and the levels.
+    """Quantise and code coefficients, float32 (nz, ny, nx) in the layout of `bands`; returns the bytes and the levels.
 
-    `lam` is the distortion in squared steps that one bit is worth. `before`, the levels of an earlier pass over similar
-    values, tells which cells are worth visiting; without it the choice is rougher. `weights` is what the squared
-    error of each coefficient counts (empty: 1).
+    step: the quantiser's. lam: the distortion in squared steps that one bit is worth. before: the levels of an earlier
+    pass over similar values, which tell what cells are worth visiting; without them the choice is rougher. weights:
+    what the squared error of each coefficient counts (empty: 1).
     """
     live = live_cells(values, bands, step, before)
     levels = np.zeros(values.shape, np.int32)
@@ -264,7 +278,7 @@ def encode(
     return buffer[:n].tobytes(), levels
 
 
-def decode(data: bytes, bands: Bands, shape: tuple[int, int, int]) -> Levels | None:
+def decode_coefficients(data: bytes, bands: Subbands, shape: tuple[int, int, int]) -> Levels | None:
     """The levels of a stream, all zero without bytes; None when the bytes end long before the levels do."""
     levels = np.zeros(shape, np.int32)
     if not data:

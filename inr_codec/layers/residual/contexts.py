@@ -1,7 +1,8 @@
-"""Contexts of a bit: neighbours in the band, its parent and cousin bands, and two predictors that learn.
+"""Contexts of a bit: neighbours in the subband, its parent and cousins, and two predictors that learn.
 
-A *cell* is 4 x 4 x 4 coefficients of a band; one that holds zeros only is not visited. What lies around a coefficient
-is in `surroundings`.
+A *cell* is 4 x 4 x 4 coefficients of a subband; one that holds zeros only is not visited. What lies around a
+coefficient is in `neighbourhood`, where `Work` tells the arrays. Contexts are int64, places in the table of counted
+probabilities; those of magnitudes lie in the part of one decision.
 """
 
 from math import isqrt
@@ -77,6 +78,7 @@ ENTRIES = int(SIGN[-1])
 
 @inner()
 def _coarse(v):
+    """Bin of a sum of magnitudes, 0 .. 15."""
     return COARSE[min(v, 255) & 255]
 
 
@@ -157,7 +159,7 @@ def learn_magnitude(f, before, second, weights, mean, magnitude):
 
 
 @inner()
-def _third(v):
+def sign3(v):
     """0, 1, 2 for a number below, at, above zero."""
     return 1 + (v > 0) - (v < 0)
 
@@ -184,11 +186,11 @@ def sign_contexts(table, b, s, f, slots, places, weights, contexts, z, y, x, n):
     for i in range(n):
         logit += weights[slots[i]] * f[i]
     logit = min(max(logit >> 10, -SIGN_LIMIT), SIGN_LIMIT)
-    t0, t2, t4, o = _third(f[0]), _third(f[2]), _third(f[4]), band[ORIENTATION]
-    contexts[0] = base[0] + ((((o * 3 + t0) * 3 + t2) * 3 + t4) * 3 + _third(f[1])) * 3 + _third(f[3])
+    t0, t2, t4, o = sign3(f[0]), sign3(f[2]), sign3(f[4]), band[ORIENTATION]
+    contexts[0] = base[0] + ((((o * 3 + t0) * 3 + t2) * 3 + t4) * 3 + sign3(f[1])) * 3 + sign3(f[3])
     contexts[1] = base[1] + band[KIND] * 32 + min(max((logit + 1024) >> 6, 0), 31)
-    contexts[2] = base[2] + (((o * 3 + _third(f[6])) * 3 + _third(f[7])) * 3 + t0) * 3 + t2
-    contexts[3] = base[3] + (((o * 3 + _third(above)) * 3 + t4) * 3 + t0) * 3 + t2
+    contexts[2] = base[2] + (((o * 3 + sign3(f[6])) * 3 + sign3(f[7])) * 3 + t0) * 3 + t2
+    contexts[3] = base[3] + (((o * 3 + sign3(above)) * 3 + t4) * 3 + t0) * 3 + t2
     return logit
 
 

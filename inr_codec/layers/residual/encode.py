@@ -1,4 +1,4 @@
-"""Encoding the residual layer: coding passes that settle on a step, and take out what coefficients do to each other."""
+"""Encoding the residual layer: passes settle on a quantiser step, and take out what coefficients do to each other."""
 
 import math
 from collections.abc import Iterator
@@ -8,16 +8,22 @@ from functools import lru_cache
 import numpy as np
 
 from inr_codec.chunk.boxes import as_3d
-from inr_codec.layers.residual import coefficient_coder as coefficients
 from inr_codec.layers.residual import wavelet
-from inr_codec.layers.residual.packet_tree import LEAF, choose_tree, mallat_tree, pack_tree, unpack_tree
+from inr_codec.layers.residual.coefficient_coder import NONE, encode_coefficients
+from inr_codec.layers.residual.packet_tree import (
+    LEAF,
+    choose_packet_tree,
+    mallat_tree,
+    pack_packet_tree,
+    unpack_packet_tree,
+)
 from inr_codec.layers.residual.payload import HEADER, pack24, unpack24
 from inr_codec.layers.residual.quantise import Levels, centroids, dequantise, restored, spread_weights, weigh
-from inr_codec.layers.residual.subbands import Bands, bands_table
-from inr_codec.layers.residual.wavelet import FloatArray, Step
+from inr_codec.layers.residual.subbands import Subbands, subbands_table
+from inr_codec.layers.residual.wavelet import FloatArray, Split
 from inr_codec.runtime.kernels import kernel
 
-LAMBDA = 0.1  # distortion in squared steps that one bit is worth
+LAMBDA = 0.1  # distortion in squared quantiser steps that one bit is worth
 TRIALS = (1.0, 0.75, 1.35)  # of the first guess: steps that trees are chosen for, all but the first at effort 2 and up
 ROUNDS = 2, 12, 18  # by effort
 NEAR = 1.4  # ratio of two budgets up to which the passes for one go on from where those for the other ended
@@ -26,7 +32,7 @@ FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay w
 
 @dataclass(frozen=True, slots=True)
 class EncodedResidual:
-    """A payload, the array that `decode_residual` gives for it and its quantiser step."""
+    """A payload, the array that it decodes to, and its quantiser step."""
 
     payload: bytes
     decoded: FloatArray
@@ -35,7 +41,7 @@ class EncodedResidual:
 
 @kernel()
 def _move(values, decoded, gradient, share):  # type: ignore[no-untyped-def]
-    """decoded + (1 - share) (values - decoded) + share gradient"""
+    """decoded + (1 - share) (values - decoded) + share gradient, all float32 with three axes."""
     out = np.empty_like(values)
     a, b, c, d = values.reshape(-1), decoded.reshape(-1), gradient.reshape(-1), out.reshape(-1)
     for i in range(d.size):
@@ -45,7 +51,7 @@ def _move(values, decoded, gradient, share):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pass:
-    """One coding pass: its bytes, reconstruction points, step, the decoded residual (less its mean), squared error."""
+    """A pass: its bytes, reconstruction points, quantiser step, decoded residual (less the mean), squared error."""
 
     data: bytes
     points: bytes
@@ -56,15 +62,15 @@ class _Pass:
 
 @dataclass(slots=True, eq=False)
 class _Transform:
-    """One splitting of a residual: coefficients times the norm of what they give, so that one step suits them all.
+    """One packet tree of a residual: coefficients times the norm of what they give, so that one step suits them all.
 
     What rounds left behind, for others to go on from: moved: the coefficients to quantise; before: the levels of the
-    last round; step: that of the best pass; budget: what it was to fit.
+    last round; step: the quantiser's in the best pass; budget: what it was to fit.
     """
 
     tree: bytes
-    steps: list[Step]
-    bands: Bands
+    splits: list[Split]
+    bands: Subbands
     values: FloatArray
     importance: FloatArray
     moved: FloatArray | None = None
@@ -90,22 +96,22 @@ class ResidualEncoder:
         self._peak = float(np.abs(self._centred).max(initial=0.0))
         self._weights = None if weights is None else np.ascontiguousarray(weights).reshape(self._flat)
         self._size, self._first = 0, 0.0
-        self._plan: _Transform | None = None
+        self._last: _Transform | None = None
 
-    def _transform(self, choices: list[int]) -> _Transform:
-        tree = pack_tree(self._flat, choices)
-        steps, leaves = unpack_tree(self._flat, tree)
-        bands = bands_table(self._flat, leaves)
+    def _transform_by(self, choices: list[int]) -> _Transform:
+        tree = pack_packet_tree(self._flat, choices)
+        splits, leaves = unpack_packet_tree(self._flat, tree)
+        bands = subbands_table(self._flat, leaves)
         values = self._centred.copy()
-        wavelet.forward(values, steps)
+        wavelet.forward(values, splits)
         weigh(values, bands)
-        importance = coefficients.NONE if self._weights is None else spread_weights(self._weights, steps)
-        return _Transform(tree, steps, bands, values, importance)
+        importance = NONE if self._weights is None else spread_weights(self._weights, splits)
+        return _Transform(tree, splits, bands, values, importance)
 
     def _choose(self, step: float) -> _Transform:
-        return self._transform(choose_tree(self._centred, step, LAMBDA))
+        return self._transform_by(choose_packet_tree(self._centred, step, LAMBDA))
 
-    def _passes(self, plan: _Transform, step: float, budget: float, rounds: int, settle: int) -> _Pass | None:
+    def _passes(self, transform: _Transform, step: float, budget: float, rounds: int, settle: int) -> _Pass | None:
         """Code again and again: the step follows the budget, the values to quantise follow the error of the result.
 
         The transform S of coefficients to values is not orthogonal. A round moves the values by a share of S'e, the
@@ -113,19 +119,19 @@ class ResidualEncoder:
         other. Then only the step settles. With an infinite budget it stays. The best pass within the budget counts.
         """
         best: _Pass | None = None
-        values, before, leap = plan.values, None, 2.0
-        if plan.moved is not None and _near(budget, plan.budget):
-            values, before, step, leap = plan.moved, plan.before, plan.step, 0.125
-        share, known = move_share(self._flat, plan.tree), list[tuple[float, float]]()
+        values, before, leap = transform.values, None, 2.0
+        if transform.moved is not None and _near(budget, transform.budget):
+            values, before, step, leap = transform.moved, transform.before, transform.step, 0.125
+        share, known = move_share(self._flat, transform.tree), list[tuple[float, float]]()
         for i in range(rounds + 3 * settle):
             if i >= rounds + settle and best is not None:
                 break
             step = unpack24(pack24(max(step, self._peak * FINEST)))
-            data, levels = coefficients.encode(values, plan.bands, step, LAMBDA, before, plan.importance)
+            data, levels = encode_coefficients(values, transform.bands, step, LAMBDA, before, transform.importance)
             points = centroids(values, levels, step)
             decoded = np.zeros(levels.shape, np.float32)
-            restored(levels, plan.bands, step, points, decoded)
-            wavelet.inverse(decoded, plan.steps)
+            restored(levels, transform.bands, step, points, decoded)
+            wavelet.inverse(decoded, transform.splits)
             error = self._centred - decoded
             squares = self._squares(error)
             if len(data) <= budget and (best is None or squares < best.squares):
@@ -135,8 +141,8 @@ class ResidualEncoder:
             ):
                 break
             if i < rounds:
-                wavelet.forward(error, plan.steps, transpose=True)
-                weigh(error, plan.bands, back=True)
+                wavelet.forward(error, transform.splits, transpose=True)
+                weigh(error, transform.bands, back=True)
                 values, before = _move(values, dequantise(levels, step, points), error, share), levels
             if math.isfinite(budget):
                 known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
@@ -144,60 +150,59 @@ class ResidualEncoder:
             if i >= rounds + settle - 1:
                 step *= 1.1
         if best is not None and math.isfinite(budget):
-            plan.moved, plan.before, plan.step, plan.budget = values, before, best.step, budget
+            transform.moved, transform.before, transform.step, transform.budget = values, before, best.step, budget
         return best
 
     def _squares(self, error: FloatArray) -> float:
         square = np.square(error)
         return float((square if self._weights is None else square * self._weights).sum(dtype=np.float64))
 
-    def _finish(self, plan: _Transform, result: _Pass) -> EncodedResidual:
-        payload = b"".join(
-            (pack24(result.step), pack24(self._mean), result.points, bytes([len(plan.tree)]), plan.tree, result.data)
-        )
+    def _finish(self, transform: _Transform, result: _Pass) -> EncodedResidual:
+        head = pack24(result.step) + pack24(self._mean) + result.points
+        payload = b"".join((head, bytes([len(transform.tree)]), transform.tree, result.data))
         decoded = result.decoded.reshape(self.shape) + np.float32(self._mean)
         return EncodedResidual(payload, decoded, result.step)
 
     def encode_at_step(self, step: float, effort: int = 1) -> EncodedResidual:
-        """Quantise with one step (in the residual's units), with the splitting that suits it."""
-        plan = self._choose(step)
-        result = self._passes(plan, step, math.inf, 2 + 2 * effort, 0)
+        """Quantise with one step (in the residual's units), with the packet tree that suits it."""
+        transform = self._choose(step)
+        result = self._passes(transform, step, math.inf, 2 + 2 * effort, 0)
         assert result is not None
-        return self._finish(plan, result)
+        return self._finish(transform, result)
 
     def encode(self, n_bytes: int, effort: int = 1) -> EncodedResidual:
         """The best payload of at most n_bytes; takes up the rounds of the last one if that had nearly as many."""
         if n_bytes < HEADER:
             return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
-        plan: _Transform | None = None
+        transform: _Transform | None = None
         result: _Pass | None = None
         if n_bytes >= HEADER + 8 and self._peak > 1e-30:
             if not _near(n_bytes, self._size):
-                self._size, self._first, self._plan = n_bytes, self._first_step(n_bytes), None
+                self._size, self._first, self._last = n_bytes, self._first_step(n_bytes), None
             trees = set[bytes]()
             for tried in self._candidates(effort):
                 budget = max(n_bytes - HEADER - len(tried.tree), 1)
                 coded = None if tried.tree in trees else self._passes(tried, self._first, budget, ROUNDS[effort], 6)
                 trees.add(tried.tree)
                 if coded is not None and (result is None or coded.squares < result.squares):
-                    plan, result = tried, coded
-        if plan is None or result is None:  # the mean alone
+                    transform, result = tried, coded
+        if transform is None or result is None:  # the mean alone
             nothing = np.zeros(self._flat, np.float32)
             mean = _Pass(b"", bytes([128] * 3), unpack24(pack24(max(self._peak, 1e-30))), nothing, 0.0)
-            return self._finish(self._transform([LEAF]), mean)
-        self._plan = plan
-        return self._finish(plan, result)
+            return self._finish(self._transform_by([LEAF]), mean)
+        self._last = transform
+        return self._finish(transform, result)
 
     def _candidates(self, effort: int) -> Iterator[_Transform]:
-        """The splitting of the last payload, and such as suit other steps; one at a time, as they take memory."""
-        if self._plan is not None:
-            yield self._plan
-        for factor in TRIALS[0 if self._plan is None else 1 : len(TRIALS) if effort > 1 else 1]:
+        """The transform of the last payload, and such as suit other steps; one at a time, as they take memory."""
+        if self._last is not None:
+            yield self._last
+        for factor in TRIALS[0 if self._last is None else 1 : len(TRIALS) if effort > 1 else 1]:
             yield self._choose(self._first * factor)
 
     def _first_step(self, n_bytes: int) -> float:
         """About 4.8 bits are spent on a coefficient that is not zero, most of them above 0.8 steps."""
-        values = np.abs(self._transform(mallat_tree(self._flat)).values).ravel()
+        values = np.abs(self._transform_by(mallat_tree(self._flat)).values).ravel()
         count = min(max(int(n_bytes * 8 / 4.8), 1), values.size - 1)
         return max(
             float(np.partition(values, values.size - 1 - count)[values.size - 1 - count]) / 0.75, self._peak * 2.0**-12
@@ -211,15 +216,15 @@ def move_share(shape: tuple[int, int, int], tree: bytes) -> np.float32:
     It is that of a small array whose sides are the same modulo 2^5, as splits are local.
     """
     small = (min(shape[0], 32 + shape[0] % 32), min(shape[1], 32 + shape[1] % 32), min(shape[2], 32 + shape[2] % 32))
-    steps, leaves = unpack_tree(small, tree)
-    bands = bands_table(small, leaves)
+    splits, leaves = unpack_packet_tree(small, tree)
+    bands = subbands_table(small, leaves)
     vector = np.random.default_rng(0).standard_normal(small, np.float32)
     norm = 1.0
     for _ in range(8):
         vector /= np.linalg.norm(vector)
         weigh(vector, bands, back=True)
-        wavelet.inverse(vector, steps)
-        wavelet.forward(vector, steps, transpose=True)
+        wavelet.inverse(vector, splits)
+        wavelet.forward(vector, splits, transpose=True)
         weigh(vector, bands, back=True)
         norm = float(np.linalg.norm(vector))
     return np.float32(min(0.3, 1.5 / norm))

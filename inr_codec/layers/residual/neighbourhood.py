@@ -1,7 +1,8 @@
 """What is known of a row of coefficients before any of it is coded: sums over neighbours, one line for each feature.
 
 Magnitudes are looked at through min(m, 20) + isqrt(max(m - 20, 0)), signs as -4..4 (sign x min(m, 4)). Neighbours
-outside a band are zero, its parent is the next coarser band of its kind, its cousins are the others of its size.
+outside a subband ("band" for short) are zero, its parent is the next coarser band of its kind, its cousins are the
+others of its size. In all functions `table` is that of `Subbands`, b a row of it, and what else they take is in `Work`.
 """
 
 import numpy as np
@@ -23,7 +24,7 @@ from inr_codec.layers.residual.subbands import (
     SHIFT_X,
     SHIFT_Y,
     SHIFT_Z,
-    Bands,
+    Subbands,
 )
 from inr_codec.runtime.kernels import inner
 
@@ -56,16 +57,26 @@ SHARES = np.array([0] + [8 * ((1 << 20) // n + 1) for n in range(1, 9)])
 
 
 Work = tuple[Small, Small, Small, Sums, Sums, Ints, Ints, Ints, Ints, Ints, Ints, Ints, Ints]
-"""What the coder remembers of the coefficients coded so far, and scratch.
+"""What the coder remembers of the coefficients coded so far, and scratch:
 
-Magnitudes of all bands, each padded by PAD zeros; signs in the same places; cells, 0: zeros only, otherwise 1 + 2
-min(coefficients that are not zero, 3); lines of sums; features, LINES of each of four coefficients along x; signs
-around a coefficient, the weight of each, and where they lie for the first of a row; contexts of cells and magnitudes
-and inputs of their mixers; the same of signs; 1 for the kinds of bands that have been met.
+     #  name         dtype  size               meaning
+     0  magnitudes   int8   magnitudes         of all subbands, each padded by PAD zeros
+     1  signed       int8   magnitudes         sign x min(magnitude, 4), in the same places
+     2  known_cells  int8   cells              0: zeros only; else 1 + 2 min(coefficients that are not zero, 3)
+     3  lines        int16  LINES (nx + 3)     sums around each coefficient of a row, a line for each feature
+     4  features     int16  4 LINES            those of four coefficients along x, one coefficient after the other
+     5  signs        int64  SLOTS              signs around a coefficient
+     6  slots        int64  SLOTS              the weight of each of them in the sign's predictor
+     7  places       int64  SLOTS              where they lie in `signed`, seen from the start of a row
+     8  keys         int64  9                  contexts of a cell or a magnitude
+     9  inputs       int64  10                 of their mixer, the last one a bias
+    10  sign_keys    int64  4                  contexts of a sign
+    11  sign_inputs  int64  5                  of its mixer, the last one the predicted logit
+    12  started      int64  72                 1 for the kinds of subbands that have been met
 """
 
 
-def new_work(bands: Bands) -> Work:
+def new_work(bands: Subbands) -> Work:
     """Empty memory."""
     lines = LINES * (int(bands.table[:, NX].max()) + 3)
     sizes = (SLOTS, SLOTS, SLOTS, 9, 10, 4, 5, 72)
@@ -82,7 +93,7 @@ def at(i, shift):
 
 @inner()
 def _add_line(lines, line, magnitudes, place, n):
-    """lines[line : line + n] += magnitudes[place : place + n]"""
+    """lines[line : line + n] += magnitudes[place : place + n]."""
     target, source = lines[line : line + n], magnitudes[place : place + n]
     for x in range(n):
         target[x] += source[x]

@@ -1,7 +1,8 @@
-"""Which bands a residual is split into: a binary tree of boxes, each split along the axis that pays most.
+"""The wavelet packet tree of a residual: a binary tree of boxes, each split along the axis that pays most.
 
-Every box that is still the low part along an axis may be split along it into low and high half, or stay a band. The
-tree of least cost, distortion + lambda x bits of a rough model at a trial step, is found by dynamic programming:
+Every box that is still the low part along an axis may be split along it into low and high half, or stay a subband.
+The tree of least cost, distortion + lambda x bits of a rough model at a trial quantiser step, is found by dynamic
+programming:
 the array is split along each axis to every depth once (27 times its size in all), which gives the boxes of all trees.
 A classical 3-D wavelet, one that splits z late, a plane-wise one and a separable one are special cases.
 """
@@ -22,11 +23,11 @@ from inr_codec.entropy.range_coder import (
     encoder_init,
 )
 from inr_codec.layers.residual import wavelet
-from inr_codec.layers.residual.wavelet import FloatArray, Step
+from inr_codec.layers.residual.wavelet import FloatArray, Split
 from inr_codec.runtime.kernels import kernel
 from inr_codec.runtime.threads import parallel_map
 
-MAX_LEVEL, SMALLEST = 5, 2
+MAX_DEPTH, SMALLEST = 5, 2
 LEAF = 3
 SPLIT_BITS = 2.0  # what the rough model of a tree's cost charges for a split
 
@@ -35,18 +36,22 @@ Node = tuple[State, State, State]
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
-    """A leaf: a box of the coefficient array, and per axis its number of splits and whether it is the high half."""
+class Subband:
+    """A leaf: a box of the coefficient array, and per axis how often it was split and whether it is the high half."""
 
     offset: tuple[int, int, int]
     size: tuple[int, int, int]
-    levels: tuple[int, int, int]
+    depth: tuple[int, int, int]
     high: tuple[int, int, int]
 
 
 @kernel()
 def _cost(values, wz, wy, wx, scale, lam):  # type: ignore[no-untyped-def]
-    """Distortion (squared steps) + lam x bits of a rough model: zeros below 0.8 steps, entropy of the map per cell."""
+    """Distortion (in squared quantiser steps) + lam x bits of a rough model of one subband.
+
+    values: float32 (nz, ny, nx), coefficients; wz, wy, wx: float32, their norms along each axis. scale: 1 / step. A
+    coefficient below 0.8 steps is zero and costs its share of the entropy of its cell's map of zeros.
+    """
     nz, ny, nx = values.shape
     total = 0.0
     for z0 in range(0, nz, 4):
@@ -84,7 +89,7 @@ def _halves(values: FloatArray, axis: int) -> tuple[FloatArray, FloatArray]:
 def _states(values: FloatArray, axis: int, n: int) -> list[tuple[State, FloatArray, FloatArray]]:
     """All states of an axis: the array split to every depth, with the norms of its coefficients along the axis."""
     out = [((0, 0), values, np.ones(n, np.float32))]
-    for level in range(1, MAX_LEVEL + 1):
+    for level in range(1, MAX_DEPTH + 1):
         low = out[-1][1]
         if low.shape[axis] < SMALLEST:
             break
@@ -100,8 +105,8 @@ def _children(node: Node, axis: int) -> tuple[Node, Node]:
     return tuple((*node[:axis], (level, high), *node[axis + 1 :]) for high in (0, 1))  # type: ignore[return-value]
 
 
-def choose_tree(values: FloatArray, step: float, lam: float) -> list[int]:
-    """The splits of a float32 array (three axes) of least cost at a step: axis or LEAF per node, low half first."""
+def choose_packet_tree(values: FloatArray, step: float, lam: float) -> list[int]:
+    """The tree of least cost at a quantiser step for float32 (nz, ny, nx): axis or LEAF per node, low half first."""
 
     def costs(state: tuple[State, FloatArray, FloatArray]) -> dict[Node, float]:
         sz, az, wz = state
@@ -134,7 +139,7 @@ def choose_tree(values: FloatArray, step: float, lam: float) -> list[int]:
 
 
 def mallat_tree(shape: tuple[int, int, int]) -> list[int]:
-    """The classical tree: every axis once per level, then on with the part that is low along all of them."""
+    """The classical tree: every axis once per decomposition level, then on with what is low along all of them."""
     choices: list[int] = []
 
     def visit(size: tuple[int, ...], axis: int, low: bool, level: int) -> None:
@@ -145,7 +150,7 @@ def mallat_tree(shape: tuple[int, int, int]) -> list[int]:
             half = (size[axis] + 1) // 2
             visit((*size[:axis], half, *size[axis + 1 :]), axis + 1, low, level)
             visit((*size[:axis], size[axis] - half, *size[axis + 1 :]), axis + 1, False, level)
-        elif low and level < MAX_LEVEL and max(size) >= SMALLEST:
+        elif low and level < MAX_DEPTH and max(size) >= SMALLEST:
             visit(size, 0, True, level + 1)
         else:
             choices.append(LEAF)
@@ -154,47 +159,50 @@ def mallat_tree(shape: tuple[int, int, int]) -> list[int]:
     return choices
 
 
-def bands_of_tree(shape: tuple[int, int, int], choices: list[int]) -> tuple[list[Step], list[Band]]:
-    """The lifting steps and the bands of a tree on an array of a shape."""
+def subbands_of_tree(shape: tuple[int, int, int], choices: list[int]) -> tuple[list[Split], list[Subband]]:
+    """The splits and the subbands of a tree on an array of a shape."""
     remaining = iter(choices)
     return _walk(shape, lambda band, axes, last: next(remaining))
 
 
-def _walk(shape: tuple[int, int, int], choose: Callable[[Band, list[int], int], int]) -> tuple[list[Step], list[Band]]:
-    steps: list[Step] = []
-    bands: list[Band] = []
-    todo = [(Band((0, 0, 0), shape, (0, 0, 0), (0, 0, 0)), 3)]
+def _walk(
+    shape: tuple[int, int, int], choose: Callable[[Subband, list[int], int], int]
+) -> tuple[list[Split], list[Subband]]:
+    """The splits and subbands that `choose` leads to: given a box, the axes it may be split along and the last one."""
+    splits: list[Split] = []
+    bands: list[Subband] = []
+    todo = [(Subband((0, 0, 0), shape, (0, 0, 0), (0, 0, 0)), 3)]
     while todo:
         band, last = todo.pop()
-        axes = [a for a in range(3) if not band.high[a] and band.size[a] >= SMALLEST and band.levels[a] < MAX_LEVEL]
+        axes = [a for a in range(3) if not band.high[a] and band.size[a] >= SMALLEST and band.depth[a] < MAX_DEPTH]
         axis = choose(band, axes, last)
         if axis == LEAF:
             bands.append(band)
             continue
-        steps.append((axis, band.offset, band.size))
+        splits.append((axis, band.offset, band.size))
         half = (band.size[axis] + 1) // 2
-        levels = _put(band.levels, axis, band.levels[axis] + 1)
-        high = Band(
+        depth = _put(band.depth, axis, band.depth[axis] + 1)
+        high = Subband(
             _put(band.offset, axis, band.offset[axis] + half),
             _put(band.size, axis, band.size[axis] - half),
-            levels,
+            depth,
             _put(band.high, axis, 1),
         )
-        todo += [(high, axis), (Band(band.offset, _put(band.size, axis, half), levels, band.high), axis)]
-    return steps, bands
+        todo += [(high, axis), (Subband(band.offset, _put(band.size, axis, half), depth, band.high), axis)]
+    return splits, bands
 
 
 def _put(triple: tuple[int, int, int], axis: int, value: int) -> tuple[int, int, int]:
     return (*triple[:axis], value, *triple[axis + 1 :])  # type: ignore[return-value]
 
 
-def pack_tree(shape: tuple[int, int, int], choices: list[int]) -> bytes:
+def pack_packet_tree(shape: tuple[int, int, int], choices: list[int]) -> bytes:
     """A tree as bytes: per node that can be split one bit for a leaf, then the axis among those that can be split."""
     state, buffer, model = [0] * STATE_SIZE, bytearray(4096), _model()
     remaining = iter(choices)
     encoder_init(state)
 
-    def choose(band: Band, axes: list[int], last: int) -> int:
+    def choose(band: Subband, axes: list[int], last: int) -> int:
         choice = next(remaining)
 
         def code(context: int, bit: bool) -> None:
@@ -213,8 +221,8 @@ def pack_tree(shape: tuple[int, int, int], choices: list[int]) -> bytes:
     return bytes(buffer[: encoder_finish(state, buffer)])
 
 
-def unpack_tree(shape: tuple[int, int, int], data: bytes) -> tuple[list[Step], list[Band]]:
-    """The lifting steps and bands of packed bytes; any bytes give some tree of at most 216 bands."""
+def unpack_packet_tree(shape: tuple[int, int, int], data: bytes) -> tuple[list[Split], list[Subband]]:
+    """The splits and the subbands of packed bytes; any bytes give some tree of at most 216 subbands."""
     state, model = [0] * STATE_SIZE, _model()
     decoder_init(state, data, 0, len(data))
 
@@ -223,7 +231,7 @@ def unpack_tree(shape: tuple[int, int, int], data: bytes) -> tuple[list[Step], l
         model[context] = adapt(model[context], bit, 4)
         return bit
 
-    def choose(band: Band, axes: list[int], last: int) -> int:
+    def choose(band: Subband, axes: list[int], last: int) -> int:
         if not axes or code(4 * sum(band.high) + last):
             return LEAF
         for axis in axes[:-1]:

@@ -1,7 +1,8 @@
 """Residual layer: what the other layers leave of a chunk, as quantised wavelet coefficients under a context model.
 
-Payload: step (3 bytes), mean (3), reconstruction points (3), length of the tree (1), tree, then the bytes of the range
-coder. `step` and `mean` are the upper 24 bits of a float32, big endian. An empty payload stands for zeros everywhere.
+Payload: quantiser step (3 bytes), mean (3), reconstruction points (3), length of the packet tree (1), tree, then the
+bytes of the range coder. Step and mean are the upper 24 bits of a float32, big endian. An empty payload stands for
+zeros everywhere.
 """
 
 import math
@@ -15,12 +16,12 @@ from inr_codec.chunk.boxes import as_3d
 from inr_codec.chunk.selection import Indices
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.kind import Asked, Part, Shape, Unit, UnitKind
-from inr_codec.layers.residual import coefficient_coder as coefficients
 from inr_codec.layers.residual import wavelet
-from inr_codec.layers.residual.packet_tree import unpack_tree
+from inr_codec.layers.residual.coefficient_coder import decode_coefficients
+from inr_codec.layers.residual.packet_tree import unpack_packet_tree
 from inr_codec.layers.residual.quantise import restored
-from inr_codec.layers.residual.subbands import bands_table
-from inr_codec.layers.residual.wavelet import Box, FloatArray, Step
+from inr_codec.layers.residual.subbands import subbands_table
+from inr_codec.layers.residual.wavelet import FloatArray, Intervals, Split
 from inr_codec.runtime.caches import remembered
 from inr_codec.runtime.threads import begin
 from inr_codec.stream.frame import LayerType
@@ -28,7 +29,7 @@ from inr_codec.stream.frame import LayerType
 LARGE = 1 << 22
 """Chunks of more voxels are unpacked anew for every part that is read."""
 HEADER = 10
-Unpack = Callable[[], tuple[list[Step], FloatArray]]
+Unpack = Callable[[], tuple[list[Split], FloatArray]]
 
 
 def pack24(value: float) -> bytes:
@@ -41,7 +42,7 @@ def unpack24(data: bytes) -> float:
     """The number in three bytes; CorruptChunk if it is not finite."""
     value = float(struct.unpack(">f", data + b"\0")[0])
     if not math.isfinite(value):
-        raise CorruptChunk(f"the residual layer holds finite numbers, got {value!r}; the chunk is damaged")
+        raise CorruptChunk(f"expected a finite number in a residual layer, got {value!r}: the chunk is damaged")
     return value
 
 
@@ -50,14 +51,16 @@ def residual_step(payload: bytes) -> float:
     if not payload:
         return 0.0
     if len(payload) < HEADER:
-        raise CorruptChunk(f"a residual layer has at least {HEADER} bytes, got {len(payload)}; the chunk is cut short")
+        raise CorruptChunk(
+            f"expected a residual layer of {HEADER} bytes or more, got {len(payload)}: the chunk is cut short"
+        )
     step = unpack24(payload[0:3])
     if not 1e-37 < step < 1e37:
-        raise CorruptChunk(f"the step of a residual layer is a positive number, got {step!r}; the chunk is damaged")
+        raise CorruptChunk(f"expected a quantiser step of 1e-37 to 1e37, got {step!r}: the chunk is damaged")
     return step
 
 
-def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = None) -> FloatArray:
+def decode_residual(payload: bytes, shape: tuple[int, ...], box: Intervals | None = None) -> FloatArray:
     """The float32 array of a payload, to be read only; with `box` = (start, stop) per axis that part, the same values.
 
     The coefficients of payloads read in part are remembered (`runtime.caches`): what is read by planes is unpacked
@@ -66,13 +69,13 @@ def decode_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = No
     return _residual(payload, shape, box, lambda coefficients: coefficients)()
 
 
-def begin_residual(payload: bytes, shape: tuple[int, ...], box: Box | None = None) -> Callable[[], FloatArray]:
+def begin_residual(payload: bytes, shape: tuple[int, ...], box: Intervals | None = None) -> Callable[[], FloatArray]:
     """Begin `decode_residual` on another thread, as coefficients can only be read one after the other; call for it."""
     return _residual(payload, shape, box, begin)
 
 
 def _residual(
-    payload: bytes, shape: tuple[int, ...], box: Box | None, start: Callable[[Unpack], Unpack]
+    payload: bytes, shape: tuple[int, ...], box: Intervals | None, start: Callable[[Unpack], Unpack]
 ) -> Callable[[], FloatArray]:
     """What gives the array, once `start` has been given what unpacks its coefficients."""
     if not payload:
@@ -87,14 +90,14 @@ def _residual(
     coefficients = start(partial(_coefficients if once else _remembered_coefficients, payload, shape))
 
     def finish() -> FloatArray:
-        steps, values = coefficients()
-        return _synthesis(values if once else values.copy(), steps, mean, shape, box)
+        splits, values = coefficients()
+        return _synthesis(values if once else values.copy(), splits, mean, shape, box)
 
     return finish
 
 
 def _synthesis(
-    values: FloatArray, steps: list[Step], mean: np.float32, shape: tuple[int, ...], box: Box | None
+    values: FloatArray, splits: list[Split], mean: np.float32, shape: tuple[int, ...], box: Intervals | None
 ) -> FloatArray:
     """Invert the transform in place; the part `box` of the array."""
     part = box
@@ -102,38 +105,38 @@ def _synthesis(
         part = ((0, 1),) * (3 - len(shape)) + box
     elif box is not None and len(shape) == 4:
         part = ((box[0][0] * shape[1], box[0][1] * shape[1]), *box[2:])
-    wavelet.inverse(values, steps, part)
+    wavelet.inverse(values, splits, part)
     out = np.ascontiguousarray(values.reshape(shape)[tuple(slice(a, b) for a, b in box or ())])
     with np.errstate(all="ignore"):
         out += mean
     return out
 
 
-def _filled(value: np.float32, shape: tuple[int, ...], box: Box | None) -> FloatArray:
+def _filled(value: np.float32, shape: tuple[int, ...], box: Intervals | None) -> FloatArray:
     """One value everywhere; takes no memory and cannot be written to."""
     return np.broadcast_to(value, shape if box is None else [stop - start for start, stop in box])
 
 
-def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Step], FloatArray]:
-    """The splitting and the dequantised coefficients of a payload."""
+def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Split], FloatArray]:
+    """The splits of the tree and the dequantised coefficients, float32 with three axes, of a payload."""
     flat, start = as_3d(shape), HEADER + payload[9]
     if len(payload) < start:
         raise CorruptChunk(
-            f"the tree of a residual layer ends at byte {start}, got {len(payload)}; the chunk is cut short"
+            f"expected {start} bytes to the end of a residual layer's tree, got {len(payload)}: the chunk is cut short"
         )
-    steps, leaves = unpack_tree(flat, payload[HEADER:start])
-    bands = bands_table(flat, leaves)
-    q = coefficients.decode(payload[start:], bands, flat)
+    splits, leaves = unpack_packet_tree(flat, payload[HEADER:start])
+    bands = subbands_table(flat, leaves)
+    q = decode_coefficients(payload[start:], bands, flat)
     if q is None:
         raise CorruptChunk(
-            f"the coefficients of a residual layer go on past its end at {len(payload)}; the chunk is damaged"
+            f"expected levels to end with a residual layer's {len(payload)} bytes, got more: the chunk is damaged"
         )
     values = q.view(np.float32)
     restored(q, bands, residual_step(payload), payload[6:9], values)
-    return steps, values
+    return splits, values
 
 
-def _bytes_of(found: tuple[list[Step], FloatArray]) -> int:
+def _bytes_of(found: tuple[list[Split], FloatArray]) -> int:
     return found[1].nbytes
 
 

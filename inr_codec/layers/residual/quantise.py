@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.layers.residual.subbands import CELL_Y, CELL_Z, CELLS, NX, NY, NZ, OFFSET, STRIDE_Y, STRIDE_Z, Bands
-from inr_codec.layers.residual.wavelet import FloatArray, Step, norms
+from inr_codec.layers.residual.subbands import CELL_Y, CELL_Z, CELLS, NX, NY, NZ, OFFSET, STRIDE_Y, STRIDE_Z, Subbands
+from inr_codec.layers.residual.wavelet import FloatArray, Split, norms
 from inr_codec.runtime.kernels import inner, kernel
 
 Levels = npt.NDArray[np.int32]
@@ -14,22 +14,25 @@ LEAST_WEIGHT = np.float32(1e-3)
 _ZERO_POINT, _POINT_UNIT = 128, 256
 
 
-def weigh(values: FloatArray, bands: Bands, *, back: bool = False) -> None:
+def weigh(values: FloatArray, bands: Subbands, *, back: bool = False) -> None:
     """Multiply coefficients in place by the norms of what they give, so that one step suits all; `back`: divide."""
     for band in bands.order:
         box = values[tuple(slice(o, o + n) for o, n in zip(band.offset, band.size))]
-        for axis in (a for a in range(3) if band.levels[a]):
-            along = norms(values.shape[axis], band.levels[axis])[band.offset[axis] :][: band.size[axis]]
+        for axis in (a for a in range(3) if band.depth[a]):
+            along = norms(values.shape[axis], band.depth[axis])[band.offset[axis] :][: band.size[axis]]
             factor = (1 / along if back else along).reshape([-1 if a == axis else 1 for a in range(3)])
             box *= factor
 
 
-def restored(levels: Levels, bands: Bands, step: float, points: bytes, out: FloatArray) -> None:
-    """The coefficients of levels, `dequantise` and `weigh` back in one: out, which holds zeros where levels do, and may
-    be their own memory."""
+def restored(levels: Levels, bands: Subbands, step: float, points: bytes, out: FloatArray) -> None:
+    """out <- the coefficients of levels: `dequantise` and `weigh` back in one.
+
+    out: float32 of the levels' shape, which holds zeros where levels do, and may be their own memory. step: the
+    quantiser's. points: reconstruction points, one byte each.
+    """
     factors = []
     for band in bands.order:
-        for n, level, offset, size in zip(levels.shape, band.levels, band.offset, band.size, strict=True):
+        for n, level, offset, size in zip(levels.shape, band.depth, band.offset, band.size, strict=True):
             factors.append(1 / norms(n, level)[offset:][:size] if level else np.ones(size, np.float32))
     along, flat = np.concatenate(factors), levels.reshape(-1)
     _restored(flat, bands.table, along, np.float32(step), _offsets(points), out.reshape(-1))
@@ -37,6 +40,11 @@ def restored(levels: Levels, bands: Bands, step: float, points: bytes, out: Floa
 
 @kernel()
 def _restored(levels, table, factors, step, offsets, out):  # type: ignore[no-untyped-def]
+    """out (flat float32) <- values of levels (flat int32) times the factors of their subband along each axis.
+
+    table: that of `Subbands`. factors: float32, of each subband one after the other: nz, ny and nx of them. offsets:
+    float32 (POINTS,), what reconstruction points add to a magnitude.
+    """
     along_z = 0
     for b in range(table.shape[0]):
         band = table[b]
@@ -77,13 +85,14 @@ def _value(m: int, offsets: FloatArray, step: np.float32) -> np.float32:
 
 @kernel()
 def _dequantise(levels, step, offsets, out):  # type: ignore[no-untyped-def]
+    """out (flat float32) <- what levels (flat int32) stand for."""
     for i in range(levels.size):
         m = levels[i]
         out[i] = _value(m, offsets, step) if m != 0 else np.float32(0)
 
 
 def dequantise(levels: Levels, step: float, points: bytes) -> FloatArray:
-    """Weighted coefficients: sign x (magnitude + (point - 128) / 256) x step, zero for zero."""
+    """Weighted coefficients: sign x (magnitude + (point - 128) / 256) x quantiser step, zero for zero."""
     out = np.empty(levels.shape, np.float32)
     _dequantise(levels.reshape(-1), np.float32(step), _offsets(points), out.reshape(-1))
     return out
@@ -93,10 +102,10 @@ def _offsets(points: bytes) -> FloatArray:
     return ((np.frombuffer(points, np.uint8).astype(np.float32) - _ZERO_POINT) / _POINT_UNIT).astype(np.float32)
 
 
-def spread_weights(weights: FloatArray, steps: list[Step]) -> FloatArray:
-    """Mean weight of the values around each coefficient, in the layout of the coefficients that `steps` give."""
+def spread_weights(weights: FloatArray, splits: list[Split]) -> FloatArray:
+    """Mean weight of the values around each coefficient, in the layout of the coefficients that `splits` give."""
     out = weights.copy()
-    for axis, offset, size in steps:
+    for axis, offset, size in splits:
         box = np.moveaxis(out[tuple(slice(o, o + n) for o, n in zip(offset, size, strict=True))], axis, 0)
         inner = np.pad(box, [(1, 1), (0, 0), (0, 0)], mode="edge")
         smooth = (inner[:-2] + 2 * inner[1:-1] + inner[2:]) / 4
@@ -107,7 +116,10 @@ def spread_weights(weights: FloatArray, steps: list[Step]) -> FloatArray:
 
 @kernel()
 def _mark(values, table, before, step, live):  # type: ignore[no-untyped-def]
-    """Cells worth coding: those that were not zero before, or that hold a coefficient too large to drop."""
+    """live (uint8, of cells) <- 1 where coding pays: what was not zero before, or holds coefficients too large to drop.
+
+    values: flat float32. table: that of `Subbands`. before: flat int32, levels of an earlier pass; empty without one.
+    """
     threshold = step * np.float32(1.25 if before.size else 0.8)
     for b in range(table.shape[0]):
         band = table[b]
@@ -120,7 +132,7 @@ def _mark(values, table, before, step, live):  # type: ignore[no-untyped-def]
                         live[c + (x >> 2)] = 1
 
 
-def live_cells(values: FloatArray, bands: Bands, step: float, before: Levels | None) -> npt.NDArray[np.uint8]:
+def live_cells(values: FloatArray, bands: Subbands, step: float, before: Levels | None) -> npt.NDArray[np.uint8]:
     """1 for the cells worth coding; `before` are the levels of an earlier pass, without it the choice is rougher."""
     live = np.zeros(bands.cells, np.uint8)
     levels = np.zeros(0, np.int32) if before is None else before.reshape(-1)

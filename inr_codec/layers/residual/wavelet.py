@@ -1,8 +1,8 @@
 """CDF 9/7 wavelet of an array of any dimension, in place, by lifting in float32.
 
-A transform is a list of *steps* (axis, offset, size): split the box [offset, offset + size) of the array along one axis
+A transform is a list of *splits* (axis, offset, size): cut the box [offset, offset + size) of the array along one axis
 into its low half, ceil(n / 2) samples stored first, and its high half. For one line x of length n, with s = x[0::2] and
-d = x[1::2]:
+d = x[1::2], the four lifting steps are
 
     d[i] += a (s[i] + s[i+1])      s[i] += b (d[i-1] + d[i])
     d[i] += c (s[i] + s[i+1])      s[i] += e (d[i-1] + d[i])      s *= sqrt(2) / K,  d *= -K / sqrt(2)
@@ -22,8 +22,10 @@ from inr_codec.runtime.threads import parallel_map, threads
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-Step = tuple[int, tuple[int, ...], tuple[int, ...]]
-Box = tuple[tuple[int, int], ...]
+Split = tuple[int, tuple[int, ...], tuple[int, ...]]
+"""Axis, and offset and size of the box that is split along it."""
+Intervals = tuple[tuple[int, int], ...]
+"""(start, stop) of a box along each axis."""
 
 _A, _B = np.float32(-1.586134342059924), np.float32(-0.052980118572961)
 _C, _E = np.float32(0.882911075530934), np.float32(0.443506852043971)
@@ -36,6 +38,7 @@ _WIDTH = 64  # columns lifted at a time: their tile stays in the cache
 
 @kernel()
 def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+    """d[i] += k (s[i] + s[i + 1]) in a tile: low, s, is float32 (n_low, at least width), high, d, (n_high, ...)."""
     for i in range(n_high):
         j = min(i + 1, n_low - 1)
         for x in range(width):
@@ -44,6 +47,7 @@ def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
 
 @kernel()
 def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+    """s[i] += k (d[i - 1] + d[i]) in a tile."""
     for i in range(n_low):
         h, j = max(i - 1, 0), min(i, n_high - 1)
         for x in range(width):
@@ -90,7 +94,10 @@ def _lift(low, high, n_low, n_high, width, transpose):  # type: ignore[no-untype
 
 @kernel()
 def _forward_columns(flat, starts, stride, n, width, transpose):  # type: ignore[no-untyped-def]
-    """Split lines of n samples, `stride` apart, for the `width` neighbours of every start."""
+    """Split lines of n samples, `stride` apart, for the `width` neighbours of every start.
+
+    flat: float32, the array. starts: int64, where in it the first sample of each first line is.
+    """
     n_low, n_high = (n + 1) // 2, n // 2
     together = min(_WIDTH, width)
     low, high = np.empty((n_low, together), np.float32), np.empty((n_high, together), np.float32)
@@ -148,7 +155,7 @@ def _inverse_columns(flat, starts, stride, n, width, first, last):  # type: igno
 
 @kernel()
 def _forward_rows(flat, starts, n, transpose):  # type: ignore[no-untyped-def]
-    """Split contiguous lines of n samples."""
+    """Split contiguous lines of n samples; flat and starts: as for `_forward_columns`, a start for each line."""
     n_low, n_high = (n + 1) // 2, n // 2
     together = min(16, starts.size)
     low, high = np.empty((n_low, together), np.float32), np.empty((n_high, together), np.float32)
@@ -217,11 +224,11 @@ def _each(lift: Any, flat: FloatArray, starts: IntArray, samples: int, *rest: An
     parallel_map(lambda part: lift(flat, part, *rest), parts)
 
 
-def forward(values: FloatArray, steps: list[Step], *, transpose: bool = False) -> None:
+def forward(values: FloatArray, splits: list[Split], *, transpose: bool = False) -> None:
     """Transform a C-contiguous float32 array in place; `transpose`: apply the transpose of `inverse` instead."""
     flat = values.reshape(-1)
     last = values.ndim - 1
-    for axis, offset, size in steps:
+    for axis, offset, size in splits:
         starts = _starts(values.shape, axis, [np.arange(o, o + n) for o, n in zip(offset, size)])
         n, width = size[axis], size[last]
         if axis == last:
@@ -237,7 +244,7 @@ def _sources(first: int, stop: int, n: int) -> IntArray:
     return np.concatenate([np.arange(i0, min(i1, (n + 1) // 2)), (n + 1) // 2 + np.arange(i0, min(i1, n // 2))])
 
 
-def inverse(values: FloatArray, steps: list[Step], box: Box | None = None) -> None:
+def inverse(values: FloatArray, splits: list[Split], box: Intervals | None = None) -> None:
     """Invert `forward` in place.
 
     With `box` = (start, stop) per axis only that part of the result is right: the same values as without, for less
@@ -245,7 +252,7 @@ def inverse(values: FloatArray, steps: list[Step], box: Box | None = None) -> No
     """
     needed = [np.arange(*(box[a] if box else (0, n)), dtype=np.int64) for a, n in enumerate(values.shape)]
     plan = []
-    for axis, offset, size in steps:
+    for axis, offset, size in splits:
         inside = [k[(k >= o) & (k < o + n)] for k, o, n in zip(needed, offset, size)]
         if all(k.size for k in inside):
             plan.append((axis, offset[axis], size[axis], inside))
@@ -266,21 +273,21 @@ def inverse(values: FloatArray, steps: list[Step], box: Box | None = None) -> No
 
 
 @lru_cache(maxsize=256)
-def norms(n: int, levels: int) -> FloatArray:
-    """Euclidean norms of what unit coefficients give after `levels` >= 1 splits of the low part of a line of n samples.
+def norms(n: int, depth: int) -> FloatArray:
+    """Euclidean norms of what unit coefficients give after `depth` >= 1 splits of the low part of a line of n samples.
 
-    First those of the low part, ceil(n / 2^levels), then those of the last high part, ceil(n / 2^(levels - 1)) in all.
-    They are near 1, and up to 1.3 at the ends. A long line has those of a short one of the same n modulo 2^levels, its
+    First those of the low part, ceil(n / 2^depth), then those of the last high part, ceil(n / 2^(depth - 1)) in all.
+    They are near 1, and up to 1.3 at the ends. A long line has those of a short one of the same n modulo 2^depth, its
     middle repeated.
     """
-    m = min(n, (16 << levels) + n % (1 << levels))
+    m = min(n, (16 << depth) + n % (1 << depth))
     sizes = [m]
-    for _ in range(levels):
+    for _ in range(depth):
         sizes.append((sizes[-1] + 1) // 2)
     unit = np.eye(m, dtype=np.float32)
     inverse(unit, [(0, (0, 0), (k, m)) for k in sizes[:-1]])
     short = np.sqrt(np.square(unit, dtype=np.float64).sum(axis=0)).astype(np.float32)
-    repeats = (n - m) >> levels
+    repeats = (n - m) >> depth
     low, high = short[: sizes[-1]], short[sizes[-1] : sizes[-2]]
     out = np.concatenate([part for half in (low, high) for part in (half[:8], np.repeat(half[8:9], repeats), half[8:])])
     out.flags.writeable = False

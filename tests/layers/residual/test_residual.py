@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.residual import wavelet
 from inr_codec.layers.residual.encode import ResidualEncoder, encode_residual, move_share
-from inr_codec.layers.residual.packet_tree import choose_tree, mallat_tree, pack_tree, unpack_tree
+from inr_codec.layers.residual.packet_tree import choose_packet_tree, mallat_tree, pack_packet_tree, unpack_packet_tree
 from inr_codec.layers.residual.payload import decode_residual, residual_step
 from inr_codec.layers.residual.quantise import weigh
-from inr_codec.layers.residual.subbands import bands_table
+from inr_codec.layers.residual.subbands import subbands_table
 from tests.reference_decoder.residual import decode as plain_decode
 
 
@@ -64,9 +64,12 @@ def test_a_second_payload_of_nearly_the_same_size_is_better_than_the_first():
 @pytest.mark.parametrize("shape", [(64, 64, 64), (17, 33, 65), (1, 256, 256), (40, 100, 70), (1, 1, 1000), (3, 2, 2)])
 def test_rounds_converge(shape):
     """The share that a round moves times the largest eigenvalue of S'S stays below 2, of two trees."""
-    for tree in (pack_tree(shape, mallat_tree(shape)), pack_tree(shape, choose_tree(smooth(shape), 0.5, 0.1))):
-        steps, leaves = unpack_tree(shape, tree)
-        bands, vector = bands_table(shape, leaves), np.random.default_rng(1).standard_normal(shape, np.float32)
+    for tree in (
+        pack_packet_tree(shape, mallat_tree(shape)),
+        pack_packet_tree(shape, choose_packet_tree(smooth(shape), 0.5, 0.1)),
+    ):
+        steps, leaves = unpack_packet_tree(shape, tree)
+        bands, vector = subbands_table(shape, leaves), np.random.default_rng(1).standard_normal(shape, np.float32)
         for _ in range(40):
             vector /= np.linalg.norm(vector)
             weigh(vector, bands, back=True)

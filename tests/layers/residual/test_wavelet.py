@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inr_codec.layers.residual import wavelet
-from inr_codec.layers.residual.packet_tree import bands_of_tree, choose_tree, mallat_tree
+from inr_codec.layers.residual.packet_tree import choose_packet_tree, mallat_tree, subbands_of_tree
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 14), st.integers(1, 23))
 
@@ -34,9 +34,9 @@ def slow_split(line: np.ndarray) -> np.ndarray:
     return np.concatenate([x[0::2] * root / scale, x[1::2] * -scale / root])
 
 
-def tree_steps(shape: tuple[int, int, int], values: np.ndarray) -> list[wavelet.Step]:
+def tree_steps(shape: tuple[int, int, int], values: np.ndarray) -> list[wavelet.Split]:
     """The steps of a tree chosen for the values, which splits axes unevenly."""
-    return bands_of_tree(shape, choose_tree(values, 0.5, 0.1))[0]
+    return subbands_of_tree(shape, choose_packet_tree(values, 0.5, 0.1))[0]
 
 
 @settings(deadline=None, max_examples=40)
@@ -44,7 +44,7 @@ def tree_steps(shape: tuple[int, int, int], values: np.ndarray) -> list[wavelet.
 def test_perfect_reconstruction(shape, classical):
     """Inverse after forward gives the values back to float32 precision, for classical and for uneven trees."""
     values = noise(shape)
-    steps = bands_of_tree(shape, mallat_tree(shape))[0] if classical else tree_steps(shape, values)
+    steps = subbands_of_tree(shape, mallat_tree(shape))[0] if classical else tree_steps(shape, values)
     work = values.copy()
     wavelet.forward(work, steps)
     wavelet.inverse(work, steps)
