@@ -2,7 +2,7 @@
 them: looked up coefficient by coefficient."""
 
 import numpy as np
-from brute_bands import FACES, Coded, coarse, fine
+from brute_subbands import FACES, Coded, coarse, fine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -11,8 +11,8 @@ from inr_codec.layers.residual import neighbourhood
 from inr_codec.layers.residual import subbands as columns
 from inr_codec.layers.residual.contexts import cell_contexts, coefficient_contexts, sign_contexts
 from inr_codec.layers.residual.neighbourhood import LINES, SLOTS, know_band, know_cells, know_four, know_row
-from inr_codec.layers.residual.packet_tree import bands_of_tree, mallat_tree, unpack_tree
-from inr_codec.layers.residual.subbands import Bands, bands_table
+from inr_codec.layers.residual.packet_tree import mallat_tree, subbands_of_tree, unpack_packet_tree
+from inr_codec.layers.residual.subbands import Subbands, subbands_table
 
 PART = [0, *np.cumsum([64 * 40, 8 * 256, 64 * 256, 8 * 256, 64 * 256, 8 * 4096, 40 * 256, 8 * 40, 64 * 64]).tolist()]
 """First context of each list of a coefficient's, and the size of a part."""
@@ -53,7 +53,7 @@ def of_coefficient(table, b, magnitudes, signs, lines, z, y, x, weights, sign_we
     return contexts, mean, sign_contexts_, logit
 
 
-def random_levels(bands: Bands, seed: int) -> list[np.ndarray]:
+def random_levels(bands: Subbands, seed: int) -> list[np.ndarray]:
     """Of each band: mostly zeros, some small, few beyond what contexts tell apart."""
     rng = np.random.default_rng(seed)
     found = []
@@ -63,7 +63,7 @@ def random_levels(bands: Bands, seed: int) -> list[np.ndarray]:
     return found
 
 
-def memory(bands: Bands, coded: Coded) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def memory(bands: Subbands, coded: Coded) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Magnitudes, signs and cells as the coder keeps them, and its lines."""
     work = neighbourhood.new_work(bands)
     for b, row in enumerate(bands.table):
@@ -84,9 +84,10 @@ def cut(levels: list[np.ndarray], b: int, place: tuple[int, ...]) -> list[np.nda
     return kept
 
 
-def tree_of(shape: tuple[int, int, int], tree: bytes) -> Bands:
-    """Bands of any tree; of the usual one where there is none."""
-    return bands_table(shape, unpack_tree(shape, tree)[1] if tree else bands_of_tree(shape, mallat_tree(shape))[1])
+def tree_of(shape: tuple[int, int, int], tree: bytes) -> Subbands:
+    """Subbands of any tree; of the usual one where there is none."""
+    _, bands = unpack_packet_tree(shape, tree) if tree else subbands_of_tree(shape, mallat_tree(shape))
+    return subbands_table(shape, bands)
 
 
 CASES = given(

@@ -1,13 +1,13 @@
 """Table of the bands: order, kinds, parents and cousins are those of FORMAT.md, section 6.3, places do not overlap."""
 
 import numpy as np
-from brute_bands import ordered, parent_of, relatives
+from brute_subbands import ordered, parent_of, relatives
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inr_codec.layers.residual import subbands as columns
-from inr_codec.layers.residual.packet_tree import unpack_tree
-from inr_codec.layers.residual.subbands import PAD, bands_table
+from inr_codec.layers.residual.packet_tree import unpack_packet_tree
+from inr_codec.layers.residual.subbands import PAD, subbands_table
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 14), st.integers(1, 23))
 
@@ -16,7 +16,7 @@ SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 14), st.integers(1, 23))
 @given(SHAPES, st.binary(max_size=40))
 def test_rows_say_what_the_format_says(shape: tuple[int, int, int], tree: bytes) -> None:
     """Of the bands of any tree, by a search through all bands before each."""
-    bands = bands_table(shape, unpack_tree(shape, tree)[1])
+    bands = subbands_table(shape, unpack_packet_tree(shape, tree)[1])
     assert bands.order == ordered(bands.order)
     for i, row in enumerate(bands.table):
         level, orientation, cousins = relatives(bands.order, i)
@@ -33,7 +33,7 @@ def test_rows_say_what_the_format_says(shape: tuple[int, int, int], tree: bytes)
 @given(SHAPES, st.binary(max_size=40))
 def test_every_coefficient_has_a_place(shape: tuple[int, int, int], tree: bytes) -> None:
     """Offsets visit the array once, places of magnitudes and cells lie apart and `PAD` zeros or one around them."""
-    bands = bands_table(shape, unpack_tree(shape, tree)[1])
+    bands = subbands_table(shape, unpack_packet_tree(shape, tree)[1])
     visited = np.zeros(shape, int).reshape(-1)
     magnitudes, cells = np.zeros(bands.magnitudes, int), np.zeros(bands.cells, int)
     for row in bands.table:

@@ -1,4 +1,4 @@
-"""Bands of a residual layer looked at coefficient by coefficient: FORMAT.md, sections 6.3 and 6.4, word by word."""
+"""Subbands of a residual layer looked at coefficient by coefficient: FORMAT.md, sections 6.3 and 6.4, word by word."""
 
 import math
 from collections.abc import Sequence
@@ -10,35 +10,35 @@ Place = tuple[int, int, int]
 FACES = [(0, 0, -1), (0, 0, 1), (0, -1, 0), (0, 1, 0), (-1, 0, 0), (1, 0, 0)]
 
 
-class Band(Protocol):
+class Subband(Protocol):
     """A leaf of the tree."""
 
     size: Place
-    levels: Place
+    depth: Place
     high: Place
 
 
 def ordered(bands: Sequence[Any]) -> list[Any]:
     """By ascending (-sum of levels, levels, number of high axes, high flags)."""
-    return sorted(bands, key=lambda band: (-sum(band.levels), band.levels, sum(band.high), band.high))
+    return sorted(bands, key=lambda band: (-sum(band.depth), band.depth, sum(band.high), band.high))
 
 
-def relatives(bands: Sequence[Band], i: int) -> tuple[int, int, list[int]]:
+def relatives(bands: Sequence[Subband], i: int) -> tuple[int, int, list[int]]:
     """Level class and orientation of a band, and its cousins."""
-    split = [axis for axis in range(3) if any(band.levels[axis] for band in bands)]
-    taken = sorted(bands[i].levels[axis] for axis in split)
+    split = [axis for axis in range(3) if any(band.depth[axis] for band in bands)]
+    taken = sorted(bands[i].depth[axis] for axis in split)
     level = min(max(taken[len(taken) // 2] - 1, 0), 7) if taken else 0
     z, y, x = bands[i].high
     orientation = 4 * z + 2 * y + x
-    same = [k for k in range(i) if any(bands[k].high) and bands[k].levels == bands[i].levels]
+    same = [k for k in range(i) if any(bands[k].high) and bands[k].depth == bands[i].depth]
     return level, orientation, same if orientation else []
 
 
-def parent_of(bands: Sequence[Band], i: int) -> tuple[int, Place]:
+def parent_of(bands: Sequence[Subband], i: int) -> tuple[int, Place]:
     """The parent of a band and the shifts to it; -1 where there is none."""
     found = []
     for k in range(i if any(bands[i].high) else 0):
-        apart = tuple(a - b for a, b in zip(bands[k].levels, bands[i].levels, strict=True))
+        apart = tuple(a - b for a, b in zip(bands[k].depth, bands[i].depth, strict=True))
         if bands[k].high == bands[i].high and min(apart) >= -1 and any(apart):
             found.append((sum(map(abs, apart)), -k, apart))
     if not found:
@@ -50,7 +50,7 @@ def parent_of(bands: Sequence[Band], i: int) -> tuple[int, Place]:
 class Coded:
     """Levels of all bands, each an array of the band's size; what is not coded yet is 0 there."""
 
-    def __init__(self, bands: Sequence[Band], levels: list[np.ndarray], i: int) -> None:
+    def __init__(self, bands: Sequence[Subband], levels: list[np.ndarray], i: int) -> None:
         self.levels, self.i = levels, i
         self.level, self.orientation, self.cousins = relatives(bands, i)
         self.kind = 8 * self.level + self.orientation
