@@ -78,7 +78,9 @@ class _Version(argparse.Action):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="inr-codec", description="A neural codec for scientific volumes.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and exit"
+    )
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_volumes(verbs)
     _add_large(verbs)

@@ -1,4 +1,4 @@
-"""Fitting networks to blocks: one seam, several engines.
+"""Fitting networks to blocks: one call, several engines.
 
 `fused` runs numba kernels, one network per thread, and is the default; `torch` runs anywhere torch does, many networks
 as one batch; `triton` runs fused kernels on a GPU.

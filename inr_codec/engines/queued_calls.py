@@ -1,7 +1,7 @@
 """Calls from several threads, served together.
 
 While one call runs, others queue; the next one to run takes all of them along. An accelerator then sees the blocks of
-all chunks that are being encoded as one batch, and nobody waits for a call that is not there.
+all chunks that are being encoded as one batch, and no call waits for one that may never come.
 """
 
 import threading

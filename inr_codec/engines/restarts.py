@@ -1,4 +1,4 @@
-"""What every engine does around its steps: segments, the best state, divergence and restarts."""
+"""What all engines do around their steps: segments, the best state, divergence and restarts."""
 
 import math
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from inr_codec.engines.task import FitOutcome, FitTask
 
 SEGMENTS = 10
 DIVERGED = 3.0
-"""A segment whose loss is this many times the lowest so far has diverged (1, the variance of the targets, to begin)."""
+"""A segment has diverged whose loss is this many times the lowest so far (at first 1, the variance of the targets)."""
 MAX_RESTARTS = 4
 ASK_EVERY = 10**9
-"""Parameters times samples of a batch times steps after which a fit asks whether it is still wanted: half a second."""
+"""Parameters times samples after which a fit asks whether it is still wanted: half a second of one core."""
 
 Segment = Callable[[int], tuple[float, NDArray[np.float32]]]
 

@@ -1,4 +1,4 @@
-"""What an engine is given and what it gives back; both plain data, so that they can cross processes."""
+"""The tasks and outcomes of engines: plain data, which can cross processes."""
 
 from dataclasses import dataclass
 

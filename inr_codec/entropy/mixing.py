@@ -1,6 +1,6 @@
 """Logistic mixing of adaptive probabilities, in integers: the model behind every bit of the residual layer.
 
-A bit has n contexts. Each points to a counted probability p_i (see `entropy.adapt_counted`), whose logit, weakened
+A bit has n contexts. Each points to a counted probability p_i (see `range_coder.adapt_counted`), whose logit, weakened
 while it has seen few bits, is an input:
 
     s_i = stretch(p_i) c(n_i) / 256,  c(n) = 256 (n + 1/2) / (n + 2)      P = squash(sum of w_i s_i / 2^16)

@@ -1,1 +1,1 @@
-"""This process: its threads and its compiled kernels."""
+"""This process: its threads, its compiled kernels, what it remembers."""

@@ -1,4 +1,4 @@
-"""Compiling numba kernels: what a first call costs, and a cache that no upgrade can leave stale.
+"""Compiling numba kernels, and keeping them on disk so that no upgrade leaves a stale one.
 
 A `kernel` is called from Python: it has a wrapper for that, and is kept on disk. What only kernels call is `inner`: it
 is compiled into them, for less, and remains a plain function to Python.

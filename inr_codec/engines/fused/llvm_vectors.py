@@ -1,4 +1,4 @@
-"""Writing LLVM code in explicit vectors of float32, for the loops over tiles (tiles.py).
+"""Writing LLVM code in explicit vectors of float32, for the loops over tiles (`tiles`).
 
 Left to the compiler's own vectoriser, those loops load and store their sums at every term; written by hand, a block of
 sums stays in registers from its first term to its last, and there is much less code to compile. Python loops unroll

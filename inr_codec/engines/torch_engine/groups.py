@@ -1,4 +1,4 @@
-"""Fitting many networks as batches: who goes with whom, how much memory that takes, restarts.
+"""Fitting many networks as batches: which networks share one, how much memory that takes, restarts.
 
 Networks of like widths, from one chunk or from many, share a batch. The voxels that a network learns from depend only
 on its task, so its neighbours in the batch change its result by the order of floating-point sums at most.

@@ -30,7 +30,7 @@ PARAMETERS_AT_ONCE = 256
 
 @triton.jit
 def mix(x):
-    """torch_engine.mix."""
+    """`torch_engine.fit.mix`, in Triton."""
     x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
     x = ((x ^ (x >> 15)) * 0x735A2D97) & 0xFFFFFFFF
     return x ^ (x >> 15)

@@ -41,7 +41,7 @@ def precision(exact: bool) -> str:
 
 @triton.jit
 def sine_cosine(x, w0):
-    """sin(w0 x) and w0 cos(w0 x), as tiles.sine_cosine."""
+    """sin(w0 x) and w0 cos(w0 x), as `fused.tiles.sine_cosine`."""
     z = x * w0
     k = (z * 0.3183098861837907 + 12582912.0) - 12582912.0
     r = ((z - k * 3.140625) - k * 0.0009670257568359375) - k * 6.2771141529083252e-7

@@ -38,7 +38,7 @@ SIZES = {
     (24, 8): 0.887,
     (32, 16): 0.881,
 }
-"""Hidden layers, and the share of the squared error that they leave, on average over real volumes."""
+"""Hidden layers, and the share of the squared error that each leaves, on average over real volumes."""
 PROBE, PROBE_SCHEDULE = (4, 4), Schedule(1000, 512, 6e-3)
 PROBE_POWER, PROBE_MOST = 0.7, 1.3
 HEAD_BYTES = 8

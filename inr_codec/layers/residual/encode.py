@@ -32,7 +32,7 @@ FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay w
 
 @dataclass(frozen=True, slots=True)
 class EncodedResidual:
-    """A payload, the array that `decode_residual` gives for it and its quantiser step."""
+    """A payload, the array that it decodes to, and its quantiser step."""
 
     payload: bytes
     decoded: FloatArray

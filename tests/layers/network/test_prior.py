@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from inr_codec.cli.parser import main
 from inr_codec.config import Config
 from inr_codec.encoding.learn_prior import learn_prior
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedFormat
-from inr_codec.layers.network import prior as priors
+from inr_codec.layers.network.payload import pack_network, unpack_network
 from inr_codec.layers.network.prior import Prior, make_prior, read_prior
 from inr_codec.networks.shape import funnel_shape
+from inr_codec.stream.frame import Layer, LayerType, pack_stream, unpack_stream
 
 OPTIONS: dict[str, Any] = {"ratio": 20, "layers": "network", **FAST}
 
@@ -114,16 +116,20 @@ def test_a_prior_for_other_axes_changes_nothing(learnt: Prior) -> None:
     assert INRCodec(prior=learnt.text, **OPTIONS).encode(picture) == INRCodec(**OPTIONS).encode(picture)
 
 
-def test_a_prior_that_was_not_met_is_never_noise(learnt: Prior, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the prior: UnsupportedFormat; with one of that name that lacks the size: CorruptChunk."""
-    data = INRCodec(prior=learnt.text, **OPTIONS).encode(field(seed=0))
-    monkeypatch.setattr(priors, "_met", {})
-    with pytest.raises(UnsupportedFormat, match=r"prior=\.\.\."):
-        decode(data)
+def test_a_prior_that_was_not_met_is_never_noise(learnt: Prior) -> None:
+    """A stream that names a prior nobody has: UnsupportedFormat; one that lacks the size: CorruptChunk."""
+    header, layers = unpack_stream(INRCodec(prior=learnt.text, **OPTIONS).encode(field(seed=0)))
+    networks = unpack_network(layers[0].payload, header.shape)
     lacking = make_prior(3, 5, 35, 240, {200: np.zeros(funnel_shape(3, 200, 5, 35).parameters)})
-    monkeypatch.setattr(priors, "_met", {learnt.digest: lacking})
-    with pytest.raises(CorruptChunk, match="damaged"):
-        decode(data)
+    assert networks.prior == learnt.digest and networks.networks[0].size != 200
+    read_prior(lacking.text)
+    for digest, error, words in (
+        (b"nobody's", UnsupportedFormat, r"prior=\.\.\."),
+        (lacking.digest, CorruptChunk, "damaged"),
+    ):
+        payload = pack_network(replace(networks, prior=digest), header.shape)
+        with pytest.raises(error, match=words):
+            decode(pack_stream(header, [Layer(LayerType.NETWORK, payload), *layers[1:]]))
 
 
 def test_learning_says_what_it_lacks() -> None:
