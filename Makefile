@@ -29,7 +29,7 @@ help:
 	@echo "make bench  the papers' tables against other codecs, in 45 minutes on two cores; FULL=1: everything, many hours"
 	@echo "make fuzz   damage streams for SECONDS=$(SECONDS), guided by coverage where atheris is installed"
 	@echo "make soak   tests of threads, processes and memory with 64 threads and 10,000 cycles"
-	@echo "make format sort the imports and lay out the code"
+	@echo "make format sort the imports, lay out the code, write the tables of options"
 	@echo "make clean  remove $(VENV), caches and what the demo wrote"
 
 $(BIN)/python:
@@ -96,6 +96,7 @@ lint: $(VENV)/.test
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python docs/options.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo.zarr demo.png

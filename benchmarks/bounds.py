@@ -81,8 +81,7 @@ def lossless_tools(chunk: Array) -> dict[str, float]:
 
 def ours(chunk: Array, bound: float, effort: str) -> tuple[float, str]:
     """Our compression ratio, verified, and a remark on what it took."""
-    options = {"lossless": True} if bound == 0 else {"max_error": bound}
-    codec = INRCodec(effort=effort, **options)
+    codec = INRCodec(lossless=True) if bound == 0 else INRCodec(max_error=bound, effort=effort)
     begun = time.process_time()
     data = codec.encode(chunk)
     encoded = time.process_time()
@@ -107,8 +106,7 @@ def main() -> None:
     names = args.volumes or sorted(path.stem for path in args.folder.glob("*.npy"))
     chunks = {name: central_chunk(np.load(args.folder / f"{name}.npy")) for name in names}
     warm = np.random.default_rng(0).integers(0, 99, (16, 16, 16)).astype("u2")
-    for options in ({"lossless": True}, {"max_error": 20}):
-        codec = INRCodec(effort=args.effort, **options)
+    for codec in (INRCodec(lossless=True), INRCodec(max_error=20, effort=args.effort)):
         codec.decode(codec.encode(warm))
     for share in args.shares + [0.0] * (not args.no_lossless):
         print(f"\n## {f'bound {share:.1%} of the range' if share else 'lossless'}\n", flush=True)

@@ -1,4 +1,4 @@
-"""The code of the README runs as it is written."""
+"""The code of the README and the errors of docs/OPTIONS.md run as they are written."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ def test_readme_code_runs(tmp_path: Path) -> None:
 
 
 ROW = r"^\| `(.+?)` \| `(\w+(?:Error|Array|Chunk|Format))` \| (.+) \|$"
-ROWS = re.findall(ROW, (ROOT / "README.md").read_text(), re.MULTILINE)
+ROWS = re.findall(ROW, (ROOT / "docs" / "OPTIONS.md").read_text(), re.MULTILINE)
 
 
 def test_the_table_of_errors_is_there() -> None:
@@ -32,7 +32,7 @@ def test_the_table_of_errors_is_there() -> None:
 
 
 @pytest.mark.parametrize(("code", "error", "message"), ROWS, ids=[row[0] for row in ROWS])
-def test_readme_tells_errors_word_by_word(code: str, error: str, message: str) -> None:
+def test_the_page_of_options_tells_errors_word_by_word(code: str, error: str, message: str) -> None:
     """Every line of the table of errors, run as it is written."""
     data = INRCodec(ratio=100).encode(np.full((4, 5, 6), 7, "u2"))
     with pytest.raises((ValueError, TypeError)) as caught:
