@@ -147,8 +147,8 @@ class Failures:
         if not self.succeeded and self.failed >= HOPELESS:
             if isinstance(error, KilledWorker):
                 raise IncompleteArray(
-                    f"expected workers to survive their tasks, the first {self.failed} were killed with them: give them "
-                    "more memory (or --memory less) and run the same command again"
+                    f"expected workers to survive their tasks, the first {self.failed} were killed with them: give "
+                    "them more memory (or --memory less) and run the same command again"
                 ) from error
             raise error
         return error

@@ -29,10 +29,14 @@ def beyond(told: Inspection, config: Config) -> str | None:
     return None
 
 
-def too_large(told: Inspection, budget: int | None) -> bool:
-    """Whether a stream takes more bytes than it may. Lossless layers, and chunks too small for a ratio, may."""
-    counts = "lossless" not in told.layers and math.prod(told.shape) >= LEAST_VOXELS
-    return counts and budget is not None and told.bytes > max(budget, LEAST_BYTES)
+def counted_bytes(told: Inspection) -> int:
+    """Bytes of a stream of which a ratio is promised; 0 for lossless ones and chunks that are too small for it."""
+    return told.bytes if "lossless" not in told.layers and math.prod(told.shape) >= LEAST_VOXELS else 0
+
+
+def too_many(counted: int, budget: int, streams: int = 1) -> bool:
+    """Whether so many streams take more bytes than they may."""
+    return counted > max(budget, LEAST_BYTES * streams)
 
 
 def same_kind(told: Inspection, dtype: Any, chunks: tuple[int, ...]) -> bool:

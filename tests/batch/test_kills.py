@@ -82,14 +82,15 @@ def test_a_driver_without_workers_ends(tmp_path: Path, monkeypatch: pytest.Monke
     np.save(source, field((16, 32, 32), np.uint16))
     batch.prepare(source, target, SETTINGS, chunks=CHUNKS)
     batch.measure(target, batch.Here(1))
-    with pytest.raises(IncompleteArray, match="no") as raised, cluster.connected("local", workers=1) as one:
+    with cluster.connected("local", workers=1) as one:
+        assert one.keeper is not None
         monkeypatch.setattr(one.keeper, "look_after", lambda: None)
         for nanny in one.keeper.cluster.workers.values():  # nothing starts it again
             nanny.close_gracefully()
         for worker in workers_of(os.getpid()):
             worker.send_signal(signal.SIGKILL)
         begun = time.monotonic()
-        batch.encode(target, one)
-    assert "run the same command again" in str(raised.value)
-    assert time.monotonic() - begun < 60
+        with pytest.raises(IncompleteArray, match="run the same command again"):
+            batch.encode(target, one)
+        assert time.monotonic() - begun < 60
     assert batch.encode_array(source, target, SETTINGS, chunks=CHUNKS)["failed"] == 0
