@@ -163,21 +163,20 @@ def prepare(
     """
     plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk, mask)
     with alone(target):
-        if overwrite:
-            _delete_target(target)
-        plan = _prepare(plan, force)
+        began_anew = overwrite and _delete_target(target)
+        plan = _prepare(plan, force, began_anew)
         for level, place in pyramid.levels(plan):
             coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
-            _prepare(replace(coarser, separator=plan.separator), force)
+            _prepare(replace(coarser, separator=plan.separator), force, began_anew)
     return plan
 
 
-def _prepare(plan: Plan, force: bool) -> Plan:
-    """Write a plan of one array, or find that it is there."""
+def _prepare(plan: Plan, force: bool, began_anew: bool) -> Plan:
+    """Write a plan of one array, or find that it is there. began_anew: what was at its place has just been deleted."""
     folder = state_folder(plan.target)
-    text = folder.read(PLAN)
-    if text is None:
-        _check_free(plan)
+    if folder.size(PLAN) is None:
+        if not began_anew:
+            _check_free(plan)
     else:
         try:
             old = load_plan(plan.target)
@@ -314,11 +313,17 @@ def _check_free(plan: Plan) -> None:
         )
 
 
-def _delete_target(target: str) -> None:
-    """The store and its state folder go, if they are ours or zarr's; who is at work stays to be known."""
+def _delete_target(target: str) -> bool:
+    """The store and its state folder go, if they are ours or zarr's (True); who is at work stays to be known.
+
+    The plan goes first: from then on no task of it writes.
+    """
     state = open_folder(state_of(target))
-    if state.size(PLAN) is not None or _metadata_at(target):
+    ours = state.size(PLAN) is not None or _metadata_at(target)
+    state.delete(PLAN)
+    if ours:
         open_folder(target).delete("")
     for name in state.names(""):
         if name != owners.FOLDER:
             state.delete(name)
+    return ours

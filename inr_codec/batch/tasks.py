@@ -7,6 +7,7 @@ import errno
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -18,11 +19,13 @@ from inr_codec.batch.allocation import config_within
 from inr_codec.batch.journal import Journal, parsed, worker_name
 from inr_codec.batch.manifest import JOURNAL, MEASURES, described, measured
 from inr_codec.batch.plan import Plan
+from inr_codec.batch.promises import counted_bytes, too_many
 from inr_codec.batch.rate_curves import NOTHING, measure_chunk
 from inr_codec.batch.shards import SPOOL, pack_shard, spooled, unpack_shard, valid
 from inr_codec.batch.source import chunk_of, source_crc, values_of
 from inr_codec.batch.store import PLAN, array_folder, load_budget, load_plan, state_folder
 from inr_codec.batch.total import Total
+from inr_codec.decoding.inspection import inspect
 from inr_codec.encoding.encoder import encode
 from inr_codec.engines.joint_calls import Crowd
 from inr_codec.errors import ConfigError, CorruptChunk
@@ -103,6 +106,16 @@ class Work:
                 )
             self._seen = text
 
+    def is_within(self, n: int, stream: bytes) -> bool:
+        """Whether a valid stream of chunk n, of whichever run, takes no more than the budget of this one."""
+        return self.budget is None or not too_many(counted_bytes(inspect(stream)), int(self.budget[n]))
+
+    def flush(self, journal: Journal) -> None:
+        """Write the records that a journal has kept, unless they are of a plan that is gone."""
+        with suppress(PlanReplaced):
+            self.check_plan()
+            journal.flush()
+
     def labels(self, n: int) -> NDArray[Any] | None:
         """The mask of chunk n, padded with background; None where the plan has no mask."""
         plan = self.plan
@@ -177,14 +190,14 @@ def _encode_jobs(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int,
                 yield tally
         finally:  # an interrupt, or a driver that has seen enough: chunks that have not begun are left
             stop.set()
-            work.journal.flush()
+            work.flush(work.journal)
 
 
 def _missing(work: Work, job: int, tally: Tally) -> list[int]:
     """Chunks of a job that are to be encoded. Those that are stored and valid are recorded and count in `tally`."""
     plan, numbers = work.plan, work.plan.chunks_of_job(job)
     data = work.target.read(plan.key_of_job(job))
-    streams = _sound_streams(plan, job, data)
+    streams = {n: s for n, s in _sound_streams(plan, job, data).items() if work.is_within(n, s)}
     waiting = plan.shards is not None and work.state.names(f"{SPOOL}/{job}")
     if data is None or waiting or (plan.shards is not None and not streams):
         return [n for n in numbers if n not in streams]
@@ -313,7 +326,7 @@ def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time:
             yield from pool.map(measure, numbers)
         finally:
             stop.set()
-            work.measures.flush()
+            work.flush(work.measures)
 
 
 def error_text(error: Exception) -> str:

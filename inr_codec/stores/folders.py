@@ -4,6 +4,7 @@ A local key is written to a temporary file, flushed to the disk and renamed; els
 there as a whole or not at all.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from uuid import uuid4
 
 from inr_codec.errors import ConfigError
 
+TRIES = 5
+"""How often a folder is deleted while somebody still writes to it."""
 SCRATCH = "tmp"
 """Folder of temporary files, inside the root unless another one is given."""
 
@@ -85,7 +88,15 @@ class LocalFolder:
         path = Path(self.root, name)
         check_within(path.parent if name else path, self.root)
         if path.is_dir() and not (name and path.is_symlink()):
-            shutil.rmtree(path)
+            for left in reversed(range(TRIES)):
+                try:
+                    shutil.rmtree(path)
+                    return
+                except FileNotFoundError:
+                    return
+                except OSError as error:  # somebody has just written a key
+                    if error.errno != errno.ENOTEMPTY or not left:
+                        raise
         else:
             path.unlink(missing_ok=True)
 

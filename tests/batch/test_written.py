@@ -178,7 +178,9 @@ def test_a_forged_plan_changes_no_other_store(forged: str, made: Path, tmp_path:
         return {str(file): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
 
     before, file = state(), Path(f"{target}.batch", "plan.json")
-    changes = {name: str(tmp_path) + value if value == "/other.zarr" else value for name, value in FORGED[forged].items()}
+    changes = {
+        name: str(tmp_path) + value if value == "/other.zarr" else value for name, value in FORGED[forged].items()
+    }
     changes = {name: str(tmp_path / value) if name == "target" else value for name, value in changes.items()}
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
     for act in (lambda: batch.encode(target, batch.Here()), lambda: batch.finish(target), lambda: again(target)):
