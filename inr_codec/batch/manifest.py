@@ -120,13 +120,15 @@ class Ledger:
 
         wrong: why chunks that were written count as failed, by number.
         """
-        for n in range(self.plan.count):
-            if n in wrong:
-                record = described(self.plan, n, "failed", error=wrong[n])
-            else:
-                record = self._places.read(n) if self.state[n] > BEGUN else found(self.plan, n)
-            yield record | {"attempts": int(self.attempts[n])}
-        self._places.close()
+        try:
+            for n in range(self.plan.count):
+                if n in wrong:
+                    record = described(self.plan, n, "failed", error=wrong[n])
+                else:
+                    record = self._places.read(n) if self.state[n] > BEGUN else found(self.plan, n)
+                yield record | {"attempts": int(self.attempts[n])}
+        finally:
+            self._places.close()
 
 
 def _written(record: Record) -> Written:

@@ -132,9 +132,11 @@ def share_out(plan: Plan) -> bool:
     measured = measured_chunks(plan)
     if not measured.known.all() or plan.total_bytes is None:
         return False
-    curves = (Curve.from_json(measured.read(n)["curve"]) for n in range(plan.count))
-    save_budget(plan, allocate(curves, plan.total_bytes))
-    measured.close()
+    try:
+        curves = (Curve.from_json(measured.read(n)["curve"]) for n in range(plan.count))
+        save_budget(plan, allocate(curves, plan.total_bytes))
+    finally:
+        measured.close()
     return True
 
 

@@ -70,7 +70,7 @@ def test_another_dtype_or_shape_is_refused(name: str, change: Callable[..., Any]
     batch.prepare(source, target, SETTINGS, chunks=CHUNKS)
     write(tmp_path / name, change(values))
     for step in (batch.measure, batch.encode_array):
-        with pytest.raises(ConfigError, match="changed|begun with"):
+        with pytest.raises(ConfigError, match=r"changed|begun with"):
             step(target, batch.Here(1)) if step is batch.measure else step(source, target, SETTINGS, chunks=CHUNKS)
     assert not (Path(target) / "c").exists()
 
