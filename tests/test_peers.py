@@ -2,8 +2,6 @@
 
 import importlib
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import field
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import rates
-from peers import NetworkPeer, Peer, all_peers
-from peers.mosaic import mosaic, planes
-from peers.search import TOLERANCE, Search, Unreachable
+from benchmarks.paper import rates
+from benchmarks.peers import NetworkPeer, Peer, all_peers
+from benchmarks.peers.support.mosaic import mosaic, planes
+from benchmarks.peers.support.search import TOLERANCE, Search, Unreachable
 
 PEERS = [peer for peer in all_peers() if isinstance(peer, Peer)]
 NETWORKS = [peer for peer in all_peers() if isinstance(peer, NetworkPeer)]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.studies.sinco import sinco
 from inr_codec import INRCodec, decode
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "examples" / "sinco"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT / "examples" / "sinco")]
 
-import sinco  # noqa: E402
 import train  # noqa: E402
 
 

@@ -1,16 +1,12 @@
-"""Eq. 5 of the SCI paper as benchmarks/theory.py has it, against transforms and against the sum as it is printed."""
+"""Eq. 5 of the SCI paper as benchmarks/paper/theory.py has it, against transforms and the sum as it is printed."""
 
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import jv
 
-sys.path[:0] = [str(Path(__file__).parent.parent / "benchmarks")]
-
-import theory  # noqa: E402
+from benchmarks.paper import theory
 
 
 @pytest.mark.parametrize(("shape", "k"), [((64,), 1), ((64,), 6), ((16, 20), 4), ((6, 8, 10), 3)])

@@ -5,7 +5,6 @@ import sys
 import threading
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -308,9 +307,9 @@ def test_the_engine_learns():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_the_cuda_benchmark_says_what_it_needs():
+def test_the_cuda_benchmark_says_what_it_needs(pytestconfig):
     """Without CUDA it ends with one line that says so."""
-    script = Path(__file__).parents[1] / "benchmarks" / "cuda.py"
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.studies.speed.cuda"]
+    done = subprocess.run(command, cwd=pytestconfig.rootpath, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["expected a CUDA device, found none: run this where torch.cuda.is_available()"]

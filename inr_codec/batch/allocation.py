@@ -32,7 +32,8 @@ CONSTANT_BYTES = 32
 """A stream that holds one value, with the extent of its padding: what a chunk costs at least."""
 BITS = 3.0
 """Bits of a coefficient that is not zero, with its share of the zeros, beside log2(value / step). With these the error
-of the residual layer alone is met within 0.3 dB on average and 0.9 dB from chunk to chunk (benchmarks/BUDGET.md)."""
+of the residual layer alone is met within 0.3 dB on average and 0.9 dB from chunk to chunk
+(benchmarks/studies/allocation)."""
 LAYERS_BYTES = 48
 """Header and framing of the layers of any other stream."""
 LEAST_ERROR = 1e-9

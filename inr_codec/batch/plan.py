@@ -22,12 +22,12 @@ from inr_codec.errors import ConfigError
 
 VERSION = 1
 VOXELS_PER_SECOND = {"fast": 60e3, "default": 40e3, "best": 8e3}
-"""What one core encodes, roughly (benchmarks/SCALE.md)."""
+"""What one core encodes, roughly (benchmarks/studies/scale)."""
 BATCH_SECONDS = 60
 """Work of one task: long beside the milliseconds that a scheduler needs for it, short beside a worker's life."""
 MAX_BATCH = 4096
 BYTES_PER_CHUNK, BYTES_PER_VOXEL = 50e6, 300
-"""Memory that encoding takes for a chunk, and for each of its voxels (benchmarks/SCALE.md)."""
+"""Memory that encoding takes for a chunk, and for each of its voxels (benchmarks/studies/scale)."""
 GPU_NETWORKS = 1024
 """Networks that fill a GPU."""
 NETWORKS_PER_CHUNK = 8

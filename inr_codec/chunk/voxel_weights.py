@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from inr_codec.errors import ConfigError
 
 REGION = 16.0
-"""A voxel inside the region that a rule names counts as many times as one outside (benchmarks/REGION.md)."""
+"""A voxel inside the region that a rule names counts as many times as one outside (benchmarks/studies/region)."""
 BINS = 256
 
 

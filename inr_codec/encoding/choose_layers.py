@@ -29,22 +29,23 @@ NETWORK_BYTES_PER_VOXEL = {
     "default": (1 / 640, 1 / 320),
     "best": (1 / 640, 1 / 400, 1 / 320, 1 / 256),
 }
-"""What networks are worth: more than this is better spent on the residual (benchmarks/FIDELITY.md)."""
+"""What networks are worth: more than this is better spent on the residual (benchmarks/studies/fidelity)."""
 RESIDUAL_LEAST = 40
 RESIDUAL_EFFORT = {"fast": 1, "default": 1, "best": 2}
 FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
 """Bytes kept for the filter while the other layers are chosen."""
 CATCH_UP = 0.3, 2.0
 """Decibels that a long fit may gain on a short one: at least so many, and so many times the networks' share of all
-bytes more (FIDELITY.md)."""
+bytes more (benchmarks/studies/fidelity)."""
 PROMISING = -0.1
 """Decibels after a short fit from which on the second amount of networks was always better than the first."""
 SHORT_SHARE = 0.1
 """Steps of the short fit, as a share of the long one's."""
 LONG_FIT = 12000
-"""Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little (FIDELITY.md)."""
+"""Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little
+(benchmarks/studies/fidelity)."""
 STEEPER = 1.1
-"""Times the formula of `price_of_byte`, what a byte was measured to take off (FILTER.md)."""
+"""Times the formula of `price_of_byte`, what a byte was measured to take off (benchmarks/studies/filter)."""
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face."""
 

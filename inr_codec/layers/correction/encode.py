@@ -22,7 +22,7 @@ FIRST, RATIO = 3.0, 1.5
 HOPELESS = 1.25
 """A base that is so much worse than none ends the search."""
 SHORT, RICH = 200, 5 / 16
-"""Streams of fewer bytes, or of more bytes per voxel, are not improved upon by any base (benchmarks/BOUNDS.md)."""
+"""Streams of fewer bytes, or of more bytes per voxel, are not improved upon by any base (benchmarks/studies/bounds)."""
 EFFORT = {"fast": 1, "default": 4, "best": 8}
 """How many bases are tried."""
 MARGIN = 2.0**-20

@@ -40,13 +40,16 @@ FLOPS_PER_VOXEL = {"fast": 1.2e5, "default": 5e5, "best": 4e6}
 STEPS_RANGE = {"fast": (1000, 10000), "default": (3000, 32000), "best": (10000, 80000)}
 """Bounds of the number of steps of 256 voxels; of smaller batches in proportion more."""
 SMALL_NETWORK = 1000
-"""Networks with fewer parameters learn more from twice as many steps of half the batch (benchmarks/NETWORKS.md)."""
+"""Networks with fewer parameters learn more from twice as many steps of half the batch
+(benchmarks/studies/networks)."""
 PARAMETERS_PER_BLOCK = 1000
-"""A finer cut than the first level pays only when blocks keep about this many parameters (benchmarks/NETWORKS.md)."""
+"""A finer cut than the first level pays only when blocks keep about this many parameters
+(benchmarks/studies/networks)."""
 LEAST_PARAMETERS = 250
-"""What the blocks of the first level need; one network for a whole chunk does worse (benchmarks/NETWORKS.md)."""
+"""What the blocks of the first level need; one network for a whole chunk does worse (benchmarks/studies/networks)."""
 BITS = 4.7
-"""Of a parameter, on average: fewer bits for more parameters pay as long as freezing makes up (NETWORKS.md)."""
+"""Of a parameter, on average: fewer bits for more parameters pay as long as freezing makes up
+(benchmarks/studies/networks)."""
 BLOCK_BYTES = 7
 """Rough side information of a block: size, mean, std and a step for every tensor."""
 LAYER_BYTES = 4
@@ -56,10 +59,12 @@ FREQUENCIES = 12
 W0, PICTURE_W0 = 15.0, 30.0
 """Of sines; the second for one SIREN of a whole picture, which has more to show along an axis than a block."""
 PICTURE_SIDE = 128
-"""Smaller pictures are like blocks: 64 x 64 in 150 parameters lose 6 dB with the second (benchmarks/NETWORKS.md)."""
+"""Smaller pictures are like blocks: 64 x 64 in 150 parameters lose 6 dB with the second
+(benchmarks/studies/networks)."""
 SINE_RATE, NERF_RATE = 1.5e-3, 1e-2
 WIDE_SINES, WIDE_NERF = 1.35, 0.52
-"""Networks of P parameters take rates of at most these / sqrt(P) (sines: / w0 as well) (benchmarks/NETWORKS.md)."""
+"""Networks of P parameters take rates of at most these / sqrt(P) (sines: / w0 as well)
+(benchmarks/studies/networks)."""
 WIDE_BLOCKS = 0.9
 """The same for the blocks of a chunk, each by its own P: 3500 parameters of a sparse block diverge at 1.5e-3."""
 WHOLE_CHUNK = 4

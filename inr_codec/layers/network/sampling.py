@@ -6,7 +6,7 @@ so that the mean over a batch remains an unbiased estimate of the loss (importan
 
     p_i ~ w_i (1 - STRUCTURE + STRUCTURE |grad v|_i / mean |grad v|).
 
-benchmarks/NETWORKS.md has the table.
+benchmarks/studies/networks has the table.
 """
 
 from dataclasses import dataclass
