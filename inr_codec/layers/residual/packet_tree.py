@@ -28,6 +28,12 @@ from inr_codec.runtime.threads import parallel_map
 
 MAX_LEVEL, SMALLEST = 5, 2
 LEAF = 3
+DEAD, LIVE_ERROR = 0.8, 0.083
+"""The model by which trees are compared: a coefficient below so many steps becomes zero, any other leaves so many
+squared steps (1 / 12, as even errors do) (benchmarks/studies/constants)."""
+LIVE_BITS, OCTAVE_BITS, CELL_BITS = 1.5, 1.8, 1.0
+"""Bits of a coefficient that is not zero, for each octave of it above the step, and of a cell that has one
+(benchmarks/studies/constants)."""
 
 State = tuple[int, int]  # splits along an axis, 1 when the last one went to the high half
 Node = tuple[State, State, State]
@@ -45,7 +51,7 @@ class Band:
 
 @kernel()
 def _cost(values, wz, wy, wx, scale, lam):  # type: ignore[no-untyped-def]
-    """Distortion (squared steps) + lam x bits of a rough model: zeros below 0.8 steps, entropy of the map per cell."""
+    """Distortion (squared steps) + lam x bits of a rough model: zeros below DEAD steps, entropy of the map per cell."""
     nz, ny, nx = values.shape
     total = 0.0
     for z0 in range(0, nz, 4):
@@ -59,14 +65,14 @@ def _cost(values, wz, wy, wx, scale, lam):  # type: ignore[no-untyped-def]
                         for x in range(x0, min(x0 + 4, nx)):
                             v = np.float64(abs(values[z, y, x]) * w * wx[x])
                             count += 1
-                            if v < 0.8:
+                            if v < DEAD:
                                 error += v * v
                             else:
                                 live += 1
-                                error += 0.083
-                                bits += 1.5 + 1.8 * math.log2(v)
+                                error += LIVE_ERROR
+                                bits += LIVE_BITS + OCTAVE_BITS * math.log2(v)
                 if live > 0:
-                    bits += 1.0 + live * math.log2(count / live)
+                    bits += CELL_BITS + live * math.log2(count / live)
                     if live < count:
                         bits += (count - live) * math.log2(count / (count - live))
                 total += error + lam * bits
