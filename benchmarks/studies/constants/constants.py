@@ -117,14 +117,14 @@ def residual(chunk: Array, ratio: float, seed: int) -> float:
 
 def filtered(chunk: Array, ratio: float, seed: int) -> float:
     """dB that a filter takes off a residual layer, less what its bytes would take off there."""
-    unit, decoded, step, price = _below(chunk.tobytes(), chunk.dtype.str, chunk.shape, ratio)
+    unit, decoded, step, price = below(chunk.tobytes(), chunk.dtype.str, chunk.shape, ratio)
     before = unit.squared_error(decoded)
     found = encode_filter(unit, decoded, step, int(FILTER_SHARE * chunk.nbytes / ratio), price, seed=seed)
     return 0.0 if found is None else 10 * math.log10(before / (found[1] * (1 + price * len(found[0]))))
 
 
 @cache
-def _below(
+def below(
     data: bytes, dtype: str, shape: tuple[int, ...], ratio: float
 ) -> tuple[UnitChunk, NDArray[np.float32], float, float]:
     """What a filter is put on: the chunk, what its residual layer decodes to, the step, the price of a byte."""
@@ -262,22 +262,26 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         name: crop(volume, (arguments.side,) * 3)
         for name, volume in volumes(arguments.volumes, arguments.names).items()
     }
-    cells = [(name, k, SEED) for name in chunks for k in range(2)]
     for title in arguments.measures:
         score, rates, unit, constants = MEASURES[title]
         if arguments.constants:
             constants = [constant for constant in constants if constant.name in arguments.constants]
+        cells = [(name, rate) for name in chunks for rate in rates]
 
-        def scores(seed: int, score: Score = score, rates: Sequence[float] = rates) -> tuple[list[float], float]:
+        def scores(
+            seed: int, score: Score = score, cells: list[tuple[str, float]] = cells
+        ) -> tuple[list[float], float]:
+            score(chunks[cells[0][0]], cells[0][1], seed)  # compiles
             begun = time.process_time()
-            found = [score(chunks[name], rates[k], seed + s) for name, k, s in cells]
+            found = [score(chunks[name], rate, seed) for name, rate in cells]
             return found, time.process_time() - begun
 
         if not constants:
             continue
-        scores(SEED)  # compiles, and fills what is kept
+        for name, rate in cells if title == "filter" else []:
+            score(chunks[name], rate, SEED)  # makes and keeps what it is put on
         own, seconds = scores(SEED)
-        kept = {"measure": title, "unit": unit, "cells": [f"{name} {rates[k]:g}" for name, k, _ in cells]}
+        kept = {"measure": title, "unit": unit, "cells": [f"{name} {rate:g}" for name, rate in cells]}
         if title in ("filter", "networks", "diverging", "layers"):
             other, _ = scores(SEED + 1)
             gains = [b - a for a, b in zip(own, other)]
@@ -285,8 +289,6 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         for constant in constants:
             for text, value in constant.tried().items():
                 with constant.replaced(value):
-                    if constant.kernel:
-                        scores(SEED)
                     found, spent = scores(SEED)
                 yield kept | {
                     "constant": f"{constant.module}.{constant.name}", "own": _told(constant.own()), "value": text,
