@@ -31,23 +31,26 @@ NETWORK_BYTES_PER_VOXEL = {
 }
 """What networks are worth: more than this is better spent on the residual (benchmarks/studies/fidelity)."""
 RESIDUAL_LEAST = 40
+"""Bytes from which on a residual layer is tried (benchmarks/studies/constants)."""
 RESIDUAL_EFFORT = {"fast": 1, "default": 1, "best": 2}
 FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
-"""Bytes kept for the filter while the other layers are chosen."""
+"""Bytes kept for the filter while the other layers are chosen: a share of all, at least and at most so many
+(benchmarks/studies/filter: 300 bytes at least lost 0.02 dB; benchmarks/studies/constants)."""
 CATCH_UP = 0.3, 2.0
 """Decibels that a long fit may gain on a short one: at least so many, and so many times the networks' share of all
 bytes more (benchmarks/studies/fidelity)."""
 PROMISING = -0.1
-"""Decibels after a short fit from which on the second amount of networks was always better than the first."""
+"""Decibels after a short fit from which on the second amount of networks was always better than the first
+(benchmarks/studies/fidelity)."""
 SHORT_SHARE = 0.1
-"""Steps of the short fit, as a share of the long one's."""
+"""Steps of the short fit, as a share of the long one's (benchmarks/studies/fidelity)."""
 LONG_FIT = 12000
 """Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little
 (benchmarks/studies/fidelity)."""
 STEEPER = 1.1
 """Times the formula of `price_of_byte`, what a byte was measured to take off (benchmarks/studies/filter)."""
 DEBLOCK_RESERVE = 8
-"""Bytes kept back for a deblocking layer, beside one bit per face."""
+"""Bytes kept back for a deblocking layer, beside one bit per face (benchmarks/studies/constants)."""
 
 
 @dataclass(frozen=True, slots=True)

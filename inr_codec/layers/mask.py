@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inr_codec.errors import CorruptChunk
 from inr_codec.stream.byteio import ByteReader, ByteWriter
 
+# Format, frozen (FORMAT.md section 8).
 MAX_PATTERNS = 255
 
 

@@ -40,13 +40,16 @@ if TYPE_CHECKING:
 FREEZE_SHARE = 0.05
 """Steps of one round of freezing, as a share of the fit's."""
 FREEZE_RATE = 0.2
+"""Its first rate, as a share of the fit's (both: benchmarks/studies/constants)."""
 LEAST_MASS = 1e-3
+"""What the voxels of a block count together at least, so that sensitivities stay above 0: a
+guard, as a voxel counts about 1."""
 REGULARISED_STEPS = {"fast": 60, "default": 300, "best": 1500}
 """Steps under a structural regulariser, after the fit without it."""
 REGULARISED_RATE = 0.5
-"""Their first rate, as a share of the fit's."""
+"""Their first rate, as a share of the fit's. Chosen with the steps (benchmarks/studies/sinco), not varied alone."""
 REGULARISED_ROUND, REGULARISED_ROUND_RATE = 0.15, 0.4
-"""Steps and rate of one round of freezing under the regulariser, as shares of those."""
+"""Steps and rate of one round of freezing under the regulariser, as shares of those. Not varied alone."""
 Fit = Callable[[Sequence[FitTask]], list[FitOutcome]]
 
 

@@ -51,22 +51,27 @@ BITS = 4.7
 """Of a parameter, on average: fewer bits for more parameters pay as long as freezing makes up
 (benchmarks/studies/networks)."""
 BLOCK_BYTES = 7
-"""Rough side information of a block: size, mean, std and a step for every tensor."""
+"""Rough side information of a block: size, mean, std and a step for every tensor (benchmarks/studies/constants)."""
 LAYER_BYTES = 4
+"""Of a layer: the fields before its blocks (FORMAT.md section 4)."""
 MAX_BLOCKS = 64
+"""Where nothing else is asked for: blocks of PARAMETERS_PER_BLOCK in a stream of some 38 kB."""
 FREQUENCIES = 12
-"""Octaves of NeRF networks (L_f of SINCO)."""
+"""Octaves of NeRF networks (L_f of SINCO; benchmarks/studies/networks)."""
 W0, PICTURE_W0 = 15.0, 30.0
-"""Of sines; the second for one SIREN of a whole picture, which has more to show along an axis than a block."""
+"""Of sines; the second for one SIREN of a whole picture, which has more to show along an axis than a block
+(benchmarks/studies/networks)."""
 PICTURE_SIDE = 128
 """Smaller pictures are like blocks: 64 x 64 in 150 parameters lose 6 dB with the second
 (benchmarks/studies/networks)."""
 SINE_RATE, NERF_RATE = 1.5e-3, 1e-2
+"""First rates of fits (benchmarks/studies/networks)."""
 WIDE_SINES, WIDE_NERF = 1.35, 0.52
 """Networks of P parameters take rates of at most these / sqrt(P) (sines: / w0 as well)
 (benchmarks/studies/networks)."""
 WIDE_BLOCKS = 0.9
-"""The same for the blocks of a chunk, each by its own P: 3500 parameters of a sparse block diverge at 1.5e-3."""
+"""The same for the blocks of a chunk, each by its own P: 3500 parameters of a sparse block diverge at 1.5e-3
+(benchmarks/studies/networks)."""
 WHOLE_CHUNK = 4
 """Networks that hold a whole chunk each get as many times the effort's fewest steps."""
 

@@ -26,6 +26,7 @@ from inr_codec.layers.residual.wavelet import FloatArray, Step
 from inr_codec.runtime.kernels import kernel
 from inr_codec.runtime.threads import parallel_map
 
+# Format, frozen (FORMAT.md section 6.2).
 MAX_LEVEL, SMALLEST = 5, 2
 LEAF = 3
 DEAD, LIVE_ERROR = 0.8, 0.083
@@ -240,5 +241,8 @@ def unpack_tree(shape: tuple[int, int, int], data: bytes) -> tuple[list[Step], l
 
 
 def _model() -> list[int]:
-    """Starting probabilities of the tree's bits: leaf given (high axes, last split axis), axis given (axis, last)."""
+    """Starting probabilities of the tree's bits: leaf given (high axes, last split axis), axis given (axis, last).
+
+    Format, frozen (FORMAT.md section 6.2).
+    """
     return [20000] * 4 + [26000] * 4 + [36000] * 4 + [50000] * 4 + [32768] * 16

@@ -24,6 +24,7 @@ from inr_codec.runtime.threads import begin
 REMEMBERED = 8
 """Payloads whose coefficients are kept for the next part that is read: at most 4 LARGE bytes each."""
 LARGE = 1 << 22
+# Format, frozen (FORMAT.md section 6.1).
 HEADER = 10
 Unpack = Callable[[], tuple[list[Step], FloatArray]]
 
