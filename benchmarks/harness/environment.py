@@ -19,11 +19,15 @@ OF_IMAGECODECS = ("libjpeg_turbo", "openjpeg", "libjxl", "zfp", "sz3", "sperr")
 
 
 def environment() -> dict:
-    """Processor, cores, memory, Python, versions of libraries and of the codecs inside them, commit, date (UTC)."""
+    """Processor, cores, memory, Python, versions of libraries and of the codecs inside them, commit, date (UTC).
+
+    load: processes that ran or waited for a core in the last minute, others' too.
+    """
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "load": round(os.getloadavg()[0], 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},

@@ -36,7 +36,6 @@ from inr_codec.layers.residual.encode import ResidualEncoder, move_share
 
 SEED = 0
 RATIOS = (64, 256)
-NETWORK_RATIOS = (256, 1024)
 HOT_RATE = 6e-3
 """A learning rate at which fits diverge now and then."""
 SHARES = (0.005, 0.02)
@@ -111,7 +110,7 @@ def diverging(chunk: Array, ratio: float, seed: int) -> float:
 def residual(chunk: Array, ratio: float, seed: int) -> float:
     """PSNR of the residual layer alone, whose passes go on from others of little effort, as the encoder's do."""
     encoder = ResidualEncoder(chunk.astype(np.float32))
-    encoder.encode(int(chunk.nbytes / ratio), 0)
+    encoder.encode(int((1 - FILTER_SHARE) * chunk.nbytes / ratio), 0)
     return metrics.psnr(chunk, encoder.encode(int(chunk.nbytes / ratio), 1).decoded)
 
 
@@ -200,7 +199,7 @@ MEASURES: dict[str, tuple[Score, Sequence[float], str, list[Constant]]] = {
         }),
         Constant("layers.filter.encode", "DAMPING", values(0.001, 0.1)),
     ]),
-    "networks": (networks, NETWORK_RATIOS, "dB", [
+    "networks": (networks, RATIOS, "dB", [
         Constant("layers.network.encode", "FREEZE_SHARE"),
         Constant("layers.network.encode", "FREEZE_RATE"),
         Constant("layers.network.encode", "LEAST_MASS", values(1e-5, 0.1)),
@@ -217,7 +216,7 @@ MEASURES: dict[str, tuple[Score, Sequence[float], str, list[Constant]]] = {
         Constant("engines.restarts", "SEGMENTS", values(5, 20)),
         Constant("engines.restarts", "DIVERGED", values(1.5, 6.0)),
     ]),
-    "diverging": (diverging, NETWORK_RATIOS, "dB", [
+    "diverging": (diverging, RATIOS, "dB", [
         Constant("engines.restarts", "SEGMENTS", values(5, 20)),
         Constant("engines.restarts", "DIVERGED", values(1.5, 6.0)),
         Constant("engines.restarts", "MAX_RESTARTS", values(0, 2, 8)),
@@ -302,7 +301,7 @@ def _told(value: Any) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A table for each measure: mean gain, the worst and the best cell, seconds against those of the own value."""
+    """A table for each measure: mean and median gain, worst and best cell, seconds over those of the own value."""
     parts = []
     for title in dict.fromkeys(row["measure"] for row in rows):
         lines = []
@@ -311,10 +310,11 @@ def table(rows: Sequence[Row]) -> str:
             gains, unit = row["gains"], row["unit"]
             digits = 3 if unit == "dB" else 2
             lines.append([
-                row["constant"].removeprefix("layers."), row["own"], row["value"], f"{np.mean(gains):+.{digits}f}",
+                row["constant"].removeprefix("layers."), row["own"], row["value"],
+                *(f"{found:+.{digits}f}" for found in (np.mean(gains), np.median(gains))),
                 f"{min(gains):+.{digits}f} to {max(gains):+.{digits}f}", f"{row['seconds']:.2f}",
             ])  # fmt: skip
-        head = ["constant", "own", "tried", f"gain, {some[0]['unit']}", "cells", "seconds, times"]
+        head = ["constant", "own", "tried", f"gain, {some[0]['unit']}", "median", "cells", "seconds, times"]
         parts.append(f"### {title}\n\n{', '.join(some[0]['cells'])}\n\n{markdown(head, lines)}")
     return "\n\n".join(parts)
 
