@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q $(PIP_ARGS) -c constraints.txt
 
 SECONDS ?= 1200
-# options of benchmarks/bench.py: FULL=1, or BENCH="--only report", BENCH=--smoke, BENCH="--volumes FOLDER"
+# options of benchmarks/run.py: FULL=1, or BENCH="--only report", BENCH=--smoke, BENCH="--volumes FOLDER"
 BENCH ?= $(if $(FULL),--full)
 # what runs with .[io] alone: no torch, no dask
 FEW_TESTS := $(patsubst %,tests/promises/test_%.py,codec errors golden serializer stream zarr) tests/batch/test_verify.py
@@ -82,7 +82,7 @@ $(VENV)-newest/.test:
 	$(VENV)-newest/bin/python -m pip --disable-pip-version-check freeze | grep -iE '^(numpy|numba|numcodecs|zarr)=='
 
 bench: $(VENV)/.bench
-	$(BIN)/python benchmarks/bench.py $(BENCH)
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 # atheris has no wheel for every platform: without it the same entry is fed by plain mutation
 fuzz: $(VENV)/.test

@@ -35,7 +35,7 @@ def nuclei() -> np.ndarray:
 def write(path: str, volume: np.ndarray) -> zarr.Array:
     """The volume as the array ``nuclei`` of a zarr group, encoded at 100 times: this is all there is to it."""
     zarr.open_group(path, mode="w", zarr_format=2)
-    array = zarr.open(
+    array = zarr.open_array(
         f"{path}/nuclei",
         mode="w",
         shape=volume.shape,

@@ -1,8 +1,8 @@
 """Codecs that inr_codec is compared with: one file each, all through `Peer`.
 
-A conventional peer codes a chunk at a level of its own (quality, error bound, rate) and `search.Search` finds the level
-that meets a ratio. A network peer is told how many bytes it may take and how many seconds it may fit. What a peer's
-`encode` gives is everything that decoding needs, except the shape and the dtype, which an array's metadata hold.
+A conventional peer codes a chunk at a level of its own (quality, error bound, rate) and `support.search.Search` finds
+the level that meets a ratio. A network peer is told how many bytes it may take and how many seconds it may fit. What a
+peer's `encode` gives is everything that decoding needs, except the shape and the dtype, which an array's metadata hold.
 """
 
 import importlib
@@ -78,4 +78,4 @@ def missing(module: str) -> str:
 
 def all_peers() -> list[Peer | NetworkPeer]:
     """Every peer, installed or not, in the order of MODULES."""
-    return [peer for name in MODULES for peer in importlib.import_module(f"peers.{name}").PEERS]
+    return [peer for name in MODULES for peer in importlib.import_module(f"benchmarks.peers.{name}").PEERS]

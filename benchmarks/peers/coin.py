@@ -1,6 +1,7 @@
 """COIN (Dupont et al. 2021): a SIREN whose weights are stored in 16 bits."""
 
-from peers import NetworkPeer, coordinate
+from benchmarks.peers import NetworkPeer
+from benchmarks.peers.support import coordinate
 
 fit, decode = coordinate.coder("siren", "<f2")
 PEERS = [

@@ -6,6 +6,7 @@ which decoders must have, are not counted, as learned codecs are always reported
 """
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peers import Peer, mosaic, scaling
+from benchmarks.harness.data import VARIABLE, central_chunk, volumes
+from benchmarks.peers import Peer
+from benchmarks.peers.support import mosaic, scaling
 
 WEIGHTS = [0.02 / 2.5**k for k in range(9)]
 """Lambda of lambda 255^2 MSE + bits per pixel."""
@@ -104,11 +107,9 @@ def _train(weight: float) -> None:
 
 def _crops(rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
     """Crops of planes, in the unit of their volume's range, from what lies above, below or beside the central chunk."""
-    import volumes
-
     stacks = []
-    for volume in [np.load(path) for path in sorted(volumes.FOLDER.glob("*.npy"))]:
-        coded, low, high = volumes.central_chunk(volume).shape, float(volume.min()), float(volume.max())
+    for volume in volumes().values():
+        coded, low, high = central_chunk(volume).shape, float(volume.min()), float(volume.max())
         for axis, (whole, part) in enumerate(zip(volume.shape, coded)):
             before = (whole - part) // 2
             for piece in (slice(0, before), slice(before + part, whole)):
@@ -116,7 +117,8 @@ def _crops(rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
                 if stack.size and min(stack.shape[1:]) >= CROP:
                     stacks.append(((stack - low) / (high - low)).astype(np.float32))
     if not stacks:
-        raise FileNotFoundError(f"volumes to train on expected in {volumes.FOLDER}, found none that are large enough")
+        where = os.environ[VARIABLE]
+        raise FileNotFoundError(f"volumes to train on expected in {where}, found none that are larger than a chunk")
     while True:
         stack = stacks[rng.integers(len(stacks))]
         z, y, x = (rng.integers(n) for n in (len(stack), stack.shape[1] - CROP + 1, stack.shape[2] - CROP + 1))

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from peers import Peer, scaling, video
+from benchmarks.peers import Peer
+from benchmarks.peers.support import scaling, video
 
 
 def options(quality: float) -> dict[str, str]:

@@ -6,7 +6,8 @@ The standard's quantisation tables, which no option of imagecodecs replaces.
 import numpy as np
 from numpy.typing import NDArray
 
-from peers import Peer, mosaic, scaling
+from benchmarks.peers import Peer
+from benchmarks.peers.support import mosaic, scaling
 
 
 def _peer(bits: int, guess: int) -> Peer:

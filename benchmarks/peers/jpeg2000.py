@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from peers import Peer, mosaic, scaling
+from benchmarks.peers import Peer
+from benchmarks.peers.support import mosaic, scaling
 
 BITS = 16
 

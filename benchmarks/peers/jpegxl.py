@@ -6,7 +6,8 @@ Efforts 8 and 9 search longer for what looks alike, at seven times the time and 
 import numpy as np
 from numpy.typing import NDArray
 
-from peers import Peer, mosaic, scaling
+from benchmarks.peers import Peer
+from benchmarks.peers.support import mosaic, scaling
 
 BITS = 16
 

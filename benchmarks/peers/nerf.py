@@ -1,6 +1,7 @@
 """NeRF's network (Mildenhall et al. 2020): ReLU on 12 octaves of the coordinates, weights of 16 bits."""
 
-from peers import NetworkPeer, coordinate
+from benchmarks.peers import NetworkPeer
+from benchmarks.peers.support import coordinate
 
 fit, decode = coordinate.coder("nerf", "<f2")
 PEERS = [

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peers import NetworkPeer
-from peers.search import Unreachable
+from benchmarks.peers import NetworkPeer
+from benchmarks.peers.support.search import Unreachable
 
 SECONDS = {"default": 20.0, "tiny": 0.7}
 BATCH = 8

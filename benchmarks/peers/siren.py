@@ -1,6 +1,7 @@
 """SIREN (Sitzmann et al. 2020): sines, one network for the chunk, weights of 32 bits."""
 
-from peers import NetworkPeer, coordinate
+from benchmarks.peers import NetworkPeer
+from benchmarks.peers.support import coordinate
 
 fit, decode = coordinate.coder("siren", "<f4")
 PEERS = [

@@ -4,7 +4,8 @@ filter, which smooths planes that later ones are predicted from.
 
 import numpy as np
 
-from peers import Peer, scaling, video
+from benchmarks.peers import Peer
+from benchmarks.peers.support import scaling, video
 
 
 def options(quality: float) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from peers import Peer
+from benchmarks.peers import Peer
 
 
 def encode(chunk: NDArray, octaves: float) -> bytes:

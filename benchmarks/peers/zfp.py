@@ -7,7 +7,7 @@ Values are coded about the chunk's mean: blocks of a 256th of the tolerance cost
 import numpy as np
 from numpy.typing import NDArray
 
-from peers import Peer
+from benchmarks.peers import Peer
 
 
 def encode(chunk: NDArray, octaves: float) -> bytes:

@@ -1,4 +1,4 @@
-"""Slices of the nuclei volume of examples/demo.py with masks, for train.py and benchmarks/sinco.py.
+"""Slices of the nuclei volume of examples/demo.py with masks, for train.py and benchmarks/studies/sinco.
 
     python examples/sinco/nuclei.py nuclei.npz
 

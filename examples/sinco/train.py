@@ -74,7 +74,7 @@ def predict(network: torch.nn.Module, images: np.ndarray) -> np.ndarray:
 def dice(found: np.ndarray, truth: np.ndarray) -> float:
     """Dice of what is not background, over all slices together."""
     both = np.count_nonzero((found > 0) & (truth > 0))
-    return 2 * both / max(np.count_nonzero(found) + np.count_nonzero(truth), 1)
+    return 2 * int(both) / max(int(np.count_nonzero(found)) + int(np.count_nonzero(truth)), 1)
 
 
 def train(
@@ -83,7 +83,8 @@ def train(
     """A trained network, in evaluation mode."""
     torch.manual_seed(seed)
     classes = int(labels.max()) + 1
-    network = UNet(1 if classes == 2 else classes, width, levels).to(memory_format=torch.channels_last)
+    network = UNet(1 if classes == 2 else classes, width, levels)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), rate)
     batches = math.ceil(len(images) / BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * batches)
@@ -102,7 +103,8 @@ def train(
             total += loss.item() / batches
         if epoch % 5 == 4 or epoch == epochs - 1:
             print(f"epoch {epoch + 1:3d}  loss {total:.4f}  {time.monotonic() - begin:.0f} s", flush=True)
-    return network.eval().to(memory_format=torch.contiguous_format)
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return network.eval()
 
 
 def save(network: UNet, levels: int, path: Path) -> None:

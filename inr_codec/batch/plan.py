@@ -26,7 +26,7 @@ BATCH_SECONDS = 60
 """Seconds of work in one task: long against a scheduler's milliseconds, short against a worker's life."""
 MAX_BATCH = 4096
 BYTES_PER_CHUNK, BYTES_PER_VOXEL = 50e6, 300
-"""Bytes of memory that encoding takes for a chunk, and for each of its voxels (benchmarks/SCALE.md)."""
+"""Bytes of memory that encoding takes for a chunk, and for each of its voxels (benchmarks/studies/scale)."""
 GPU_NETWORKS = 1024
 """Networks that fill a GPU."""
 NETWORKS_PER_CHUNK = 8

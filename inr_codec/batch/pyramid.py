@@ -2,7 +2,7 @@
 
 Every level of the source is encoded as an array of its own, at the same ratio: an overview of the target is then read
 as cheaply as one of the source. What that costs, and what evaluating the finest level on a coarser grid gives instead,
-is in benchmarks/PYRAMID.md. Sides of all levels stay, so that their coordinate transformations stay true.
+is in benchmarks/studies/pyramid. Sides of all levels stay, so that their coordinate transformations stay true.
 """
 
 from copy import deepcopy

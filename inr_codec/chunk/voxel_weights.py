@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from inr_codec.errors import ConfigError
 
 REGION = 16.0
-"""How many times as much a voxel counts inside the region that a rule names (benchmarks/REGION.md)."""
+"""How many times as much a voxel counts inside the region that a rule names (benchmarks/studies/region)."""
 BINS = 256
 
 

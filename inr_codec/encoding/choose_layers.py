@@ -27,22 +27,26 @@ FRAME = 4
 """Bytes that the frame of one layer takes at most: its type and its length."""
 
 RESIDUAL_LEAST = 40
+"""Bytes from which on a residual layer is tried (benchmarks/studies/constants)."""
 FILTER_SHARE, FILTER_LEAST, FILTER_MOST = 0.05, 120, 900
-"""Bytes kept for the filter while the other layers are chosen."""
+"""Bytes kept for the filter while the other layers are chosen: a share of all, at least and at most so many
+(benchmarks/studies/filter: 300 bytes at least lost 0.02 dB; benchmarks/studies/constants)."""
 CATCH_UP = 0.3, 2.0
 """Decibels by which networks may be behind after a short fit: the first number, and the second times their share of
-all bytes. A long fit may still catch up so much (FIDELITY.md)."""
+all bytes. A long fit may still catch up so much (benchmarks/studies/fidelity)."""
 PROMISING = -0.1
 """Gain after a short fit, in dB, above which the second amount of networks was always better than the first
-(FIDELITY.md)."""
+(benchmarks/studies/fidelity)."""
 SHORT_SHARE = 0.1
-"""Steps of the short fit, as a share of the long one's."""
+"""Steps of the short fit, as a share of the long one's (benchmarks/studies/fidelity)."""
 LONG_FIT = 12000
-"""Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little (FIDELITY.md)."""
+"""Fits of fewer steps are not tried in short first: a tenth of the fast effort's tells too little
+(benchmarks/studies/fidelity)."""
 STEEPER = 1.1
-"""A byte was measured to lower the error so many times as much as the formula of `price_of_byte` says (FILTER.md)."""
+"""A byte was measured to lower the error so many times as much as the formula of `price_of_byte` says
+(benchmarks/studies/filter)."""
 DEBLOCK_RESERVE = 8
-"""Bytes kept back for a deblocking layer, beside one bit per face."""
+"""Bytes kept back for a deblocking layer, beside one bit per face (benchmarks/studies/constants)."""
 
 
 @dataclass(frozen=True, slots=True)

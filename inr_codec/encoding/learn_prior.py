@@ -26,11 +26,12 @@ from inr_codec.networks.shape import funnel_shape
 from inr_codec.networks.start import StartSequence, initial_parameters
 
 ROUNDS, STEPS, BLOCKS, RATE = 60, 1000, 8, 0.5
-"""Rounds, optimiser steps of a fit, fits of a round, and how far the first round moves."""
+"""Rounds, optimiser steps of a fit, fits of a round, and how far the first round moves
+(benchmarks/studies/networks, which took 150 rounds)."""
 LADDER = 1.2
-"""Ratio of one network size to the next."""
+"""Ratio of one network size to the next. Not varied."""
 SPREAD = 3.0
-"""The sizes go from the average one / SPREAD to the average one * SPREAD."""
+"""The sizes go from the average one / SPREAD to the average one * SPREAD. Not varied."""
 
 
 def learn_prior(

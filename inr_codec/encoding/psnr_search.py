@@ -8,19 +8,21 @@ from inr_codec.layers.residual.encode import ResidualEncoder
 from inr_codec.stream.frame import Reached
 
 ENOUGH = 0.25
-"""dB above the target at which the search ends."""
+"""dB above the target at which the search ends (benchmarks/studies/constants)."""
 AIM = 0.1
-"""dB above the target that each guess aims at."""
+"""dB above the target that each guess aims at (benchmarks/studies/constants)."""
 TRIES = 8
-"""Encodings of one search, at most."""
+"""Encodings of one search, at most (benchmarks/studies/constants)."""
 DECIBELS_PER_OCTAVE = 2.5
-"""What a stream of twice the bytes gains, in dB, as long as no two are known."""
+"""What a stream of twice the bytes gains, in dB, as long as no two are known (benchmarks/studies/filter)."""
+FIRST_STEP = 2.5
+"""Step of the first residual layer, in units of the error that is wanted (benchmarks/studies/constants)."""
 
 
 def first_guess(chunk: UnitChunk, wanted: float) -> int:
     """Bytes with which the residual layer alone reaches about that PSNR: its error is a fixed share of its step."""
     encoder = ResidualEncoder(chunk.unit)
-    step = 2.5 * 10 ** (-wanted / 20)
+    step = FIRST_STEP * 10 ** (-wanted / 20)
     size = 0
     for _ in range(3):
         coded = encoder.encode_at_step(step)

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from inr_codec.engines.task import FitOutcome, FitTask
 
 SEGMENTS = 10
+"""Parts of a fit after which its state is looked at (benchmarks/studies/constants)."""
 DIVERGED = 3.0
-"""A segment has diverged whose loss is this many times the lowest so far (at first 1, the variance of the targets)."""
+"""A segment has diverged whose loss is this many times the lowest so far, at first 1, the variance of the targets
+(benchmarks/studies/constants)."""
 MAX_RESTARTS = 4
+"""Each at half the rate of the one before: the last has a sixteenth (benchmarks/studies/constants)."""
 ASK_EVERY = 10**9
 """Parameters times samples after which a fit asks whether it is still wanted: half a second of one core."""
 

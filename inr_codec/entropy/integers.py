@@ -21,6 +21,7 @@ from inr_codec.entropy.range_coder import (
 )
 from inr_codec.runtime.kernels import inner, kernel
 
+# Format, frozen (FORMAT.md section 3.1).
 HALF = 1 << 15  # probability of a plain bit
 CLASSES = 40
 PLAIN = 24  # exponents up to 2^24

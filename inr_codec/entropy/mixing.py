@@ -23,6 +23,7 @@ from inr_codec.entropy.range_coder import (
 )
 from inr_codec.runtime.kernels import inner
 
+# Format, frozen (FORMAT.md section 6.4).
 COUNT_LIMIT = 400
 INDEX = (1 << 32) - 1
 """Anding a place of a table with it spares the kernel the test for a negative one."""

@@ -23,6 +23,7 @@ State = npt.NDArray[np.int64] | list[int]
 Written = npt.NDArray[np.uint8] | bytearray
 Read = npt.NDArray[np.uint8] | bytes
 
+# Format, frozen (FORMAT.md section 3), but for COST_BITS.
 STATE_SIZE = 4
 HALF = 1 << 15
 STRETCH_LIMIT = 2839

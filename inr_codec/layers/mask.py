@@ -19,6 +19,7 @@ from inr_codec.layers.kind import AskedValues, CoverKind
 from inr_codec.stream.byteio import ByteReader, ByteWriter
 from inr_codec.stream.frame import Header, Layer, LayerType
 
+# Format, frozen (FORMAT.md section 8).
 MAX_PATTERNS = 255
 AT_ONCE = 1 << 21  # voxels that are covered at a time
 

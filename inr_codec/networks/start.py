@@ -35,8 +35,8 @@ def initial_parameters(shape: NetworkShape, w0: float, rng: np.random.Generator 
     Sine networks (Sitzmann et al. 2020, sec. 3.2), biases and last layer included: W_1 ~ U(-1/n, 1/n),
     W_k ~ U(-sqrt(6/n)/w0, sqrt(6/n)/w0), b_k ~ U(-1/sqrt(n), 1/sqrt(n)). NeRF networks (He et al. 2015):
     W_k ~ U(-sqrt(6/n), sqrt(6/n)), b_k = 0, but weights of octave l of the coordinate in proportion to 2^(-l/2), with
-    the same sum of squares (benchmarks/NETWORKS.md). The last bias is 0: targets are standardised, so the fit starts at
-    their mean.
+    the same sum of squares (benchmarks/studies/networks). The last bias is 0: targets are standardised, so the fit
+    starts at their mean.
     """
     parts: list[NDArray[np.float64]] = []
     for k, (n, m) in enumerate(shape.layers):

@@ -11,6 +11,7 @@ from inr_codec.chunk.intensity import DTYPES, Intensity
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
 from inr_codec.stream.byteio import ByteReader, ByteWriter
 
+# Format, frozen (FORMAT.md section 1).
 MAGIC = b"INR"
 VERSION = 1
 MAX_VOXELS = 2**31 - 1

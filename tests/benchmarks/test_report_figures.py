@@ -1,4 +1,4 @@
-"""The figures of README.md and benchmarks/REPORT.md are those of benchmarks/results/*.json."""
+"""The figures of README.md and benchmarks/report/README.md are those of benchmarks/results/*.json."""
 
 import grid
 import pytest
@@ -31,10 +31,10 @@ def test_readme_shows_what_was_measured() -> None:
 @measured
 def test_report_shows_what_was_measured() -> None:
     """Generated again, it is the same; the pictures that it shows are there and small."""
-    text = (BENCHMARKS / "REPORT.md").read_text()
+    text = (BENCHMARKS / "report" / "README.md").read_text()
     assert text == report.report_text(grid.load(BENCHMARKS / "results"))
     for picture in report.pictures_of(text):
-        assert 0 < (BENCHMARKS / picture).stat().st_size <= 300_000
+        assert 0 < (BENCHMARKS / "report" / picture).stat().st_size <= 300_000
 
 
 def test_readme_has_its_markers() -> None:

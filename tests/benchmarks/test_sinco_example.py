@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sinco
 import torch
 import train
 
+from benchmarks.studies.sinco import sinco
 from inr_codec import INRCodec, decode
 
 

@@ -1,4 +1,4 @@
-"""Eq. 5 of the SCI paper as benchmarks/theory.py has it, against transforms and against the sum as it is printed."""
+"""Eq. 5 of the SCI paper as benchmarks/paper/theory.py has it, against transforms and the sum as it is printed."""
 
 import itertools
 

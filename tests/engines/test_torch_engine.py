@@ -312,7 +312,7 @@ def test_the_engine_learns():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_the_cuda_benchmark_says_what_it_needs():
+def test_the_cuda_benchmark_says_what_it_needs(pytestconfig):
     """Without CUDA it ends with one line that says so."""
     script = ROOT / "benchmarks" / "cuda.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

@@ -19,15 +19,16 @@ from inr_codec.layers.residual.encode import ResidualEncoder
 from inr_codec.stream.frame import Layer, LayerType
 
 FIRST, RATIO = 3.0, 1.5
-"""Quantiser step of a residual layer over the bound: the first that is tried, and the next ones over the one before."""
+"""Quantiser step of a residual layer over the bound: the first that is tried, and the next ones over the one before
+(benchmarks/studies/constants)."""
 HOPELESS = 1.25
-"""A base that is so much worse than none ends the search."""
+"""A base that is so much worse than none ends the search (benchmarks/studies/constants)."""
 SHORT, RICH = 200, 5 / 16
-"""Streams of fewer bytes, or of more bytes per voxel, are not improved upon by any base (benchmarks/BOUNDS.md)."""
+"""Streams of fewer bytes, or of more bytes per voxel, are not improved upon by any base (benchmarks/studies/bounds)."""
 MARGIN = 2.0**-20
-"""Share of the bound that is kept for roundings of floats."""
+"""Share of the bound that is kept for roundings of floats: far above those of float64, far below any use."""
 SPARSE = 2
-"""A table of values pays where the lattice has so many times more of them."""
+"""A table of values pays where the lattice has so many times more of them (benchmarks/studies/constants)."""
 
 
 Found = tuple[Lattice, Levels]

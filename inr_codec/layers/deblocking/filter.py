@@ -28,7 +28,8 @@ from inr_codec.layers.network.blocks import Block
 from inr_codec.runtime.kernels import kernel
 
 STRENGTHS = (1.0, 2.0, 4.0, 8.0)
-"""What the strength can be, in multiples of the root mean square error of the chunk before the filter."""
+"""What the strength can be, in multiples of the root mean square error of the chunk before the filter
+(format, frozen: FORMAT.md section 5)."""
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]

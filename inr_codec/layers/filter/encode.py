@@ -40,15 +40,22 @@ SIZES = {
 }
 """Hidden layers, and the share of the squared error that each leaves, on average over real volumes."""
 PROBE, PROBE_SCHEDULE = (4, 4), Schedule(1000, 512, 6e-3)
+"""The short fit that tells how much a filter takes off this chunk (benchmarks/studies/constants)."""
 PROBE_POWER, PROBE_MOST = 0.7, 1.3
-HEAD_BYTES = 8
-PARAMETER_BYTES = 0.57  # expected, for choosing among the sizes
-SMALLEST = 4096  # voxels
-SAMPLE_VOXELS = 1 << 16  # on which quantised filters are compared
+"""How what the sizes take off goes with what the probe took off, see `_sizes` (benchmarks/studies/filter)."""
+HEAD_BYTES, PARAMETER_BYTES = 8, 0.57
+"""Expected bytes of a filter and of each of its parameters, for choosing among the sizes
+(benchmarks/studies/constants)."""
+SMALLEST = 4096
+"""Chunks of fewer voxels (16^3) get no filter. Not measured."""
+SAMPLE_VOXELS = 1 << 16
+"""Voxels on which quantised filters are compared (benchmarks/studies/constants)."""
 FLOOR = 0.01
+"""Of the eigenvalues that whitening divides by, as a share of the largest one (benchmarks/studies/constants)."""
 FIRST_WEIGHTS, LAST_WEIGHTS = 0.5, 0.05
+"""Weights of the first and the last layer that a fit starts with, times the usual (benchmarks/studies/constants)."""
 ROUNDING = tuple(10 ** (-k / 4) for k in range(4, 15))
-"""Errors of rounding that are tried, as fractions of the squared error."""
+"""Errors of rounding that are tried, as fractions of the squared error (benchmarks/studies/constants)."""
 JACOBIAN_VOXELS = 8192
 
 

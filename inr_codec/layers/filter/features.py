@@ -27,6 +27,7 @@ from inr_codec.engines.fused.tiles import TILE
 from inr_codec.runtime.kernels import kernel
 from inr_codec.runtime.threads import parallel_map, threads
 
+# Format, frozen (FORMAT.md section 7.2).
 REACH = 3
 """How far along each axis the features of a voxel depend on other voxels."""
 SLAB = 1 << 18  # voxels of a slab, about

@@ -29,6 +29,7 @@ from inr_codec.stream.frame import Header, Layer, LayerType
 
 __all__ = ["REACH", "FilterLayer", "apply_filter", "filter_values", "gather_features", "pack_filter", "unpack_filter"]
 
+# Format, frozen (FORMAT.md section 7).
 W0 = 5.0
 SCALE_UNIT = 8  # scale = 2^(-scale_code / 8)
 WIDTH_UNIT = 4  # width = 2^(-width_code / 4)

@@ -9,6 +9,8 @@ from inr_codec.layers.filter.payload import (
 from inr_codec.networks.shape import NetworkShape
 
 DAMPING = 0.01
+"""Added to the curvature's diagonal, as a share of its mean, as Frantar et al. (2022) do
+(benchmarks/studies/constants)."""
 
 
 Array = NDArray[np.float32]

@@ -40,11 +40,16 @@ if TYPE_CHECKING:
 FREEZE_SHARE = 0.05
 """One round of freezing takes 5 % of the steps of the main fit."""
 FREEZE_RATE = 0.2
+"""Its first rate, as a share of the fit's (both: benchmarks/studies/constants)."""
 LEAST_MASS = 1e-3
+"""What the voxels of a block count together at least, so that sensitivities stay above 0: a guard, as a voxel counts
+about 1."""
 REGULARISED_RATE = 0.5
-"""Initial rate under the regulariser, as a share of the main fit's."""
+"""Initial rate under the regulariser, as a share of the main fit's. Chosen with the steps (benchmarks/studies/sinco),
+not varied alone."""
 REGULARISED_ROUND, REGULARISED_ROUND_RATE = 0.15, 0.4
-"""Steps and rate of one round of freezing under the regulariser, as shares of the regularised fit's."""
+"""Steps and rate of one round of freezing under the regulariser, as shares of the regularised fit's. Not varied
+alone."""
 Fit = Callable[[Sequence[FitTask]], list[FitOutcome]]
 
 

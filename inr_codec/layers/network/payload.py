@@ -29,6 +29,7 @@ from inr_codec.runtime.threads import parallel_map
 from inr_codec.stream.byteio import ByteReader, ByteWriter
 from inr_codec.stream.frame import Header, Layer, LayerType
 
+# Format, frozen (FORMAT.md section 4).
 FLAT_UNIT = 1 / 65535  # of the mean of a block without a network
 MEAN_UNIT = 0.25  # of the mean of a block with one, in units of its std
 TREE, SIZE, FLAT, MEAN, STD, FIRST_STEP = range(6)

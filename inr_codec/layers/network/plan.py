@@ -31,29 +31,35 @@ from inr_codec.networks.start import StartSequence, initial_parameters
 from inr_codec.stream.frame import FREE_WORK, WORK_PER_BYTE
 
 SMALL_NETWORK = 1000
-"""Networks with fewer parameters learn more from twice as many steps of half the batch (benchmarks/NETWORKS.md)."""
+"""Networks with fewer parameters learn more from twice as many steps of half the batch
+(benchmarks/studies/networks)."""
 PARAMETERS_PER_BLOCK = 1000
-"""A finer cut than the first level pays only when blocks keep about this many parameters (benchmarks/NETWORKS.md)."""
+"""A finer cut than the first level pays only when blocks keep about this many parameters
+(benchmarks/studies/networks)."""
 LEAST_PARAMETERS = 250
 """Parameters of a block from which on the first cut pays: one network for a whole chunk does worse
-(benchmarks/NETWORKS.md)."""
+(benchmarks/studies/networks)."""
 BITS = 4.7
-"""Of a stored parameter, on average: fewer bits for more parameters pay as long as freezing makes up (NETWORKS.md)."""
+"""Of a stored parameter, on average: fewer bits for more parameters pay as long as freezing makes up
+(benchmarks/studies/networks)."""
 BLOCK_BYTES = 7
-"""Rough side information of a block: size, mean, std and a step for every tensor."""
+"""Rough side information of a block: size, mean, std and a step for every tensor (benchmarks/studies/constants)."""
 LAYER_BYTES = 4
+"""Of a layer: the fields before its blocks (FORMAT.md section 4)."""
 MAX_BLOCKS = 64
+"""Where nothing else is asked for: blocks of PARAMETERS_PER_BLOCK in a stream of some 38 kB."""
 FREQUENCIES = 12
-"""Octaves of NeRF networks (L_f of SINCO)."""
+"""Octaves of NeRF networks (L_f of SINCO; benchmarks/studies/networks)."""
 W0, PICTURE_W0 = 15.0, 30.0
 """Frequency factor of the sines; the second for one SIREN of a whole picture, with more cycles along an axis."""
 PICTURE_SIDE = 128
 """Longest side from which on a picture takes PICTURE_W0: 64 x 64 voxels in 150 parameters lose 6 dB by it
-(benchmarks/NETWORKS.md)."""
+(benchmarks/studies/networks)."""
 SINE_RATE, NERF_RATE = 1.5e-3, 1e-2
+"""First rates of fits (benchmarks/studies/networks)."""
 WIDE_SINES, WIDE_NERF = 1.35, 0.52
 """Limits of the learning rate of P parameters: WIDE_SINES / (w0 sqrt(P)), WIDE_NERF / sqrt(P)
-(benchmarks/NETWORKS.md)."""
+(benchmarks/studies/networks)."""
 WIDE_BLOCKS = 0.9
 """The limit of the sines for each of several blocks, by its own P: sparse blocks of 3500 diverge at 1.5e-3."""
 WHOLE_CHUNK = 4

@@ -27,8 +27,9 @@ from inr_codec.layers.network.plan import (
 )
 
 PROBE_SHARE = 0.1
-"""Steps of a probe fit, as a share of the real one's."""
+"""Steps of a probe fit, as a share of the real one's (benchmarks/studies/constants)."""
 PROBE_PARAMETERS = 0.35
+"""Its parameters, as a share of the real one's on average (benchmarks/studies/constants)."""
 
 
 def measured_weights(plan: NetworkPlan, live: list[int], config: Config) -> list[float]:

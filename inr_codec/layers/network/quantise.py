@@ -17,9 +17,12 @@ from inr_codec.networks.position import coordinates
 from inr_codec.runtime.threads import parallel_map
 
 SAMPLES = 8192
+"""Voxels of a block at which sensitivities are measured (benchmarks/studies/constants)."""
 NUDGE = 1e-3
+"""By how much parameters are moved for it, as a share of their size (benchmarks/studies/constants)."""
 ROUNDS = (0.3, 0.55, 0.75, 0.88, 0.95)
-"""Share of the parameters that is on its grid after each round of freezing; the rest follows at the end."""
+"""Share of the parameters that is on its grid after each round of freezing; the rest follows at the end
+(benchmarks/studies/constants)."""
 
 
 def sensitivities(task: FitTask, parameters: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ so that the mean over a batch remains an unbiased estimate of the loss (importan
 
     p_i ~ w_i (1 - STRUCTURE + STRUCTURE |grad v|_i / mean |grad v|).
 
-benchmarks/NETWORKS.md has the table.
+benchmarks/studies/networks has the table.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 STRUCTURE = 0.5
+"""Share of the picks that follow the slope (benchmarks/studies/networks)."""
 PASSES = 2
-"""Picks for each voxel that counts: with one, every second voxel of a flat region would never be seen."""
+"""Picks for each voxel that counts: with one, every second voxel of a flat region would never be seen
+(benchmarks/studies/networks)."""
 
 
 @dataclass(frozen=True, slots=True)

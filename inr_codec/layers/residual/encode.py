@@ -23,11 +23,38 @@ from inr_codec.layers.residual.subbands import Subbands, subbands_table
 from inr_codec.layers.residual.wavelet import FloatArray, Split
 from inr_codec.runtime.kernels import kernel
 
-LAMBDA = 0.1  # distortion in squared quantiser steps that one bit is worth
-TRIALS = (1.0, 0.75, 1.35)  # of the first guess: steps that trees are chosen for, all but the first at effort 2 and up
-ROUNDS = 2, 12, 18  # by effort
-NEAR = 1.4  # ratio of two budgets up to which the passes for one go on from where those for the other ended
-FINEST = 2.0**-17  # of the largest value: least step, so that magnitudes stay within what the coder holds
+# Measured in benchmarks/studies/residual (LAMBDA, TRIALS, ROUNDS, NEAR, LEAP, MOVE); all others of this block were
+# varied one at a time in benchmarks/studies/constants.
+LAMBDA = 0.1
+"""Distortion in squared quantiser steps that one bit is worth."""
+TRIALS = (1.0, 0.75, 1.35)
+"""Steps that trees are chosen for, times the first guess: all but the first at effort 2 and up."""
+ROUNDS = 2, 12, 18
+"""By effort."""
+SETTLE = 6
+"""Passes after the rounds, in which only the step follows the budget."""
+NEAR = 1.4
+"""Ratio of two budgets up to which the passes for one go on from where those for the other ended."""
+LEAP, NEAR_LEAP = 2.0, 0.125
+"""Octaves by which a pass may change the step: of passes from the start, and of those that go on from others."""
+ENOUGH = 0.996
+"""Share of the budget that ends the passes once the rounds are over."""
+WIDEN = 1.1
+"""Factor of the step from pass to pass where the passes that were meant to settle are over."""
+GOAL = -0.002
+"""log2 of bytes over budget that a step aims at: a little less than the budget."""
+SLOPE, SLOPES = 0.8, (0.3, 8.0)
+"""Octaves of the step for an octave of bytes, before two passes tell, and the range of what two passes may tell."""
+INSIDE = 0.1, 0.9
+"""Where a secant may end between two known steps, as a share of the way."""
+LIVE_BITS, LIVE_STEPS = 4.8, 0.75
+"""First guess of a step: so many bits for each coefficient that is at least so many steps large."""
+MOVE, MOST_MOVE = 1.5, 0.3
+"""How far a round may move: the first over the largest eigenvalue of S'S (2 diverges), at most the second."""
+FINEST = 2.0**-17
+"""Least step, as a share of the largest value: magnitudes stay within what the coder holds (FORMAT.md section 6.4)."""
+COARSEST_START = 2.0**-12
+"""Least first guess of a step, as a share of the largest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +146,9 @@ class ResidualEncoder:
         other. Then only the step settles. With an infinite budget it stays. The best pass within the budget counts.
         """
         best: _Pass | None = None
-        values, before, leap = transform.values, None, 2.0
+        values, before, leap = transform.values, None, LEAP
         if transform.moved is not None and _near(budget, transform.budget):
-            values, before, step, leap = transform.moved, transform.before, transform.step, 0.125
+            values, before, step, leap = transform.moved, transform.before, transform.step, NEAR_LEAP
         share, known = move_share(self._flat, transform.tree), list[tuple[float, float]]()
         for i in range(rounds + 3 * settle):
             if i >= rounds + settle and best is not None:
@@ -137,7 +164,7 @@ class ResidualEncoder:
             if len(data) <= budget and (best is None or squares < best.squares):
                 best = _Pass(data, points, step, decoded, squares)
             if len(data) <= budget and (
-                (i >= rounds and len(data) >= 0.996 * budget) or step < self._peak * 2 * FINEST
+                (i >= rounds and len(data) >= ENOUGH * budget) or step < self._peak * 2 * FINEST
             ):
                 break
             if i < rounds:
@@ -148,7 +175,7 @@ class ResidualEncoder:
                 known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
                 step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:], leap)
             if i >= rounds + settle - 1:
-                step *= 1.1
+                step *= WIDEN
         if best is not None and math.isfinite(budget):
             transform.moved, transform.before, transform.step, transform.budget = values, before, best.step, budget
         return best
@@ -182,7 +209,8 @@ class ResidualEncoder:
             trees = set[bytes]()
             for tried in self._candidates(effort):
                 budget = max(n_bytes - HEADER - len(tried.tree), 1)
-                coded = None if tried.tree in trees else self._passes(tried, self._first, budget, ROUNDS[effort], 6)
+                known = tried.tree in trees
+                coded = None if known else self._passes(tried, self._first, budget, ROUNDS[effort], SETTLE)
                 trees.add(tried.tree)
                 if coded is not None and (result is None or coded.squares < result.squares):
                     transform, result = tried, coded
@@ -201,17 +229,16 @@ class ResidualEncoder:
             yield self._choose(self._first * factor)
 
     def _first_step(self, n_bytes: int) -> float:
-        """About 4.8 bits are spent on a coefficient that is not zero, most of them above 0.8 steps."""
+        """About LIVE_BITS bits are spent on a coefficient that is not zero, most of them above LIVE_STEPS steps."""
         values = np.abs(self._transform_by(mallat_tree(self._flat)).values).ravel()
-        count = min(max(int(n_bytes * 8 / 4.8), 1), values.size - 1)
-        return max(
-            float(np.partition(values, values.size - 1 - count)[values.size - 1 - count]) / 0.75, self._peak * 2.0**-12
-        )
+        count = min(max(int(n_bytes * 8 / LIVE_BITS), 1), values.size - 1)
+        least_live = float(np.partition(values, values.size - 1 - count)[values.size - 1 - count])
+        return max(least_live / LIVE_STEPS, self._peak * COARSEST_START)
 
 
 @lru_cache(maxsize=256)
 def move_share(shape: tuple[int, int, int], tree: bytes) -> np.float32:
-    """How far a round may move: 1.5 over the largest eigenvalue of S'S (2 diverges), found by power iteration.
+    """How far a round may move: MOVE over the largest eigenvalue of S'S, found by power iteration.
 
     It is that of a small array whose sides are the same modulo 2^5, as splits are local.
     """
@@ -227,7 +254,7 @@ def move_share(shape: tuple[int, int, int], tree: bytes) -> np.float32:
         wavelet.forward(vector, splits, transpose=True)
         weigh(vector, bands, back=True)
         norm = float(np.linalg.norm(vector))
-    return np.float32(min(0.3, 1.5 / norm))
+    return np.float32(min(MOST_MOVE, MOVE / norm))
 
 
 def _near(one: float, other: float) -> bool:
@@ -239,16 +266,15 @@ def _next_step(known: list[tuple[float, float]], leap: float) -> float:
 
     Without a bracket it differs from the last one by at most `leap`.
     """
-    goal = -0.002
     over, under = [k for k in known if k[1] > 0], [k for k in known if k[1] <= 0]
     if over and under and max(over)[0] < min(under)[0]:
         (a, more), (b, less) = max(over), min(under)
-        return a + (b - a) * min(max((more - goal) / (more - less), 0.1), 0.9)
+        return a + (b - a) * min(max((more - GOAL) / (more - less), INSIDE[0]), INSIDE[1])
     step, excess = known[-1]
-    slope = 0.8
+    slope = SLOPE
     if len(known) > 1 and abs(known[-2][1] - excess) > 1e-4:
-        slope = min(max((known[-2][0] - step) / (excess - known[-2][1]), 0.3), 8.0)
-    return step + max(-leap, min(leap, slope * (excess - goal)))
+        slope = min(max((known[-2][0] - step) / (excess - known[-2][1]), SLOPES[0]), SLOPES[1])
+    return step + max(-leap, min(leap, slope * (excess - GOAL)))
 
 
 def encode_residual(residual: FloatArray, n_bytes: int, *, effort: int = 1) -> bytes:

@@ -27,9 +27,17 @@ from inr_codec.layers.residual.wavelet import FloatArray, Split
 from inr_codec.runtime.kernels import kernel
 from inr_codec.runtime.threads import parallel_map
 
+# Format, frozen (FORMAT.md section 6.2).
 MAX_DEPTH, SMALLEST = 5, 2
 LEAF = 3
-SPLIT_BITS = 2.0  # what the rough model of a tree's cost charges for a split
+SPLIT_BITS = 2.0
+"""What the rough model of a tree's cost charges for a split (benchmarks/studies/constants)."""
+DEAD, LIVE_ERROR = 0.8, 0.083
+"""The model by which trees are compared: a coefficient below so many steps becomes zero, any other leaves so many
+squared steps (1 / 12, as even errors do) (benchmarks/studies/constants)."""
+LIVE_BITS, OCTAVE_BITS, CELL_BITS = 1.5, 1.8, 1.0
+"""Bits of a coefficient that is not zero, for each octave of it above the step, and of a cell that has one
+(benchmarks/studies/constants)."""
 
 State = tuple[int, int]  # splits along an axis, 1 when the last one went to the high half
 Node = tuple[State, State, State]
@@ -50,7 +58,7 @@ def _cost(values, wz, wy, wx, scale, lam):  # type: ignore[no-untyped-def]
     """Distortion (in squared quantiser steps) + lam x bits of a rough model of one subband.
 
     values: float32 (nz, ny, nx), coefficients; wz, wy, wx: float32, their norms along each axis. scale: 1 / step. A
-    coefficient below 0.8 steps is zero and costs its share of the entropy of its cell's map of zeros.
+    coefficient below DEAD steps is zero and costs its share of the entropy of its cell's map of zeros.
     """
     nz, ny, nx = values.shape
     total = 0.0
@@ -65,14 +73,14 @@ def _cost(values, wz, wy, wx, scale, lam):  # type: ignore[no-untyped-def]
                         for x in range(x0, min(x0 + 4, nx)):
                             v = np.float64(abs(values[z, y, x]) * w * wx[x])
                             count += 1
-                            if v < 0.8:
+                            if v < DEAD:
                                 error += v * v
                             else:
                                 live += 1
-                                error += 0.083
-                                bits += 1.5 + 1.8 * math.log2(v)
+                                error += LIVE_ERROR
+                                bits += LIVE_BITS + OCTAVE_BITS * math.log2(v)
                 if live > 0:
-                    bits += 1.0 + live * math.log2(count / live)
+                    bits += CELL_BITS + live * math.log2(count / live)
                     if live < count:
                         bits += (count - live) * math.log2(count / (count - live))
                 total += error + lam * bits
@@ -243,5 +251,8 @@ def unpack_packet_tree(shape: tuple[int, int, int], data: bytes) -> tuple[list[S
 
 
 def _model() -> list[int]:
-    """Starting probabilities of the tree's bits: leaf given (high axes, last split axis), axis given (axis, last)."""
+    """Starting probabilities of the tree's bits: leaf given (high axes, last split axis), axis given (axis, last).
+
+    Format, frozen (FORMAT.md section 6.2).
+    """
     return [20000] * 4 + [26000] * 4 + [36000] * 4 + [50000] * 4 + [32768] * 16

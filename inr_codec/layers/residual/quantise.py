@@ -9,8 +9,12 @@ from inr_codec.runtime.kernels import inner, kernel
 
 Levels = npt.NDArray[np.int32]
 
-POINTS = 3  # reconstruction points: of magnitude 1, of 2, of more
+POINTS = 3  # reconstruction points: of magnitude 1, of 2, of more (FORMAT.md section 6.5)
 LEAST_WEIGHT = np.float32(1e-3)
+"""Of a coefficient: where nothing counts, bits cost a thousand times as much as where voxels count 1."""
+FRESH, REVIVED = 0.8, 1.25
+"""Steps from which on a coefficient makes its cell worth coding: in the first pass, and in later ones where the cell
+was zero before (benchmarks/studies/constants)."""
 _ZERO_POINT, _POINT_UNIT = 128, 256
 
 
@@ -120,7 +124,7 @@ def _mark(values, table, before, step, live):  # type: ignore[no-untyped-def]
 
     values: flat float32. table: that of `Subbands`. before: flat int32, levels of an earlier pass; empty without one.
     """
-    threshold = step * np.float32(1.25 if before.size else 0.8)
+    threshold = step * np.float32(REVIVED if before.size else FRESH)
     for b in range(table.shape[0]):
         band = table[b]
         for z in range(band[NZ]):
