@@ -14,7 +14,14 @@ Names are loaded when first used: importing the package costs next to nothing, r
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from inr_codec.errors import ConfigError, CorruptChunk, InrCodecError, UnsupportedArray, UnsupportedFormat
+from inr_codec.errors import (
+    ConfigError,
+    CorruptChunk,
+    InrCodecError,
+    LimitExceeded,
+    UnsupportedArray,
+    UnsupportedFormat,
+)
 
 if TYPE_CHECKING:
     from inr_codec import metrics
@@ -34,6 +41,7 @@ __all__ = [
     "INRSerializer",
     "InrCodecError",
     "Inspection",
+    "LimitExceeded",
     "UnsupportedArray",
     "UnsupportedFormat",
     "__version__",

@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numba import njit
 
 from inr_codec.entropy import mixing
 from inr_codec.entropy.range_coder import STATE_SIZE, decoder_init, encoder_finish, encoder_init
+from inr_codec.runtime.kernels import kernel
 
 BASE, ENTRIES = 3, 12
 LIMIT = 2839
@@ -48,7 +48,7 @@ def learn_bit(counted: list[int], weights: list[int], contexts: list[int], extra
         counted[c] = learnt << 10 | min(n + 1, 400)
 
 
-@njit
+@kernel()
 def write(tables, contexts, weights, extra, bits, buffer):  # type: ignore[no-untyped-def]
     """Code bits; the weights after each, the number of bytes."""
     state, n = np.zeros(STATE_SIZE, np.int64), contexts.shape[1]
@@ -61,7 +61,7 @@ def write(tables, contexts, weights, extra, bits, buffer):  # type: ignore[no-un
     return learnt, encoder_finish(state, buffer)
 
 
-@njit
+@kernel()
 def read(tables, contexts, weights, extra, buffer, count):  # type: ignore[no-untyped-def]
     """The bits again."""
     state, n, bits = np.zeros(STATE_SIZE, np.int64), contexts.shape[1], np.zeros(count, np.int64)

@@ -3,18 +3,18 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 
 from inr_codec.entropy.mixing import new_tables
 from inr_codec.entropy.range_coder import STATE_SIZE, decoder_init, encoder_finish, encoder_init
 from inr_codec.layers.correction.error_coder import BINS, CONTEXTS, DECISIONS, PART, PLACES, code_error, new_mixers
+from inr_codec.runtime.kernels import kernel
 
 MOST = 2**31 - 1
 """Levels lie below 2^31, so errors do not go beyond."""
 MOST_SHIFT = 24
 
 
-@njit
+@kernel()
 def write(errors, around, shifts, contexts, tables, mixers, buffer):  # type: ignore[no-untyped-def]
     """Code errors; the number of bytes."""
     state, inputs = np.zeros(STATE_SIZE, np.int64), np.full(CONTEXTS + 1, 64)
@@ -24,7 +24,7 @@ def write(errors, around, shifts, contexts, tables, mixers, buffer):  # type: ig
     return encoder_finish(state, buffer)
 
 
-@njit
+@kernel()
 def read(buffer, around, shifts, contexts, tables, mixers):  # type: ignore[no-untyped-def]
     """The errors again."""
     state, inputs = np.zeros(STATE_SIZE, np.int64), np.full(CONTEXTS + 1, 64)

@@ -5,7 +5,6 @@ import numpy as np
 from brute_subbands import FACES, Coded, coarse, fine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 
 from inr_codec.layers.residual import neighbourhood
 from inr_codec.layers.residual import subbands as columns
@@ -13,6 +12,7 @@ from inr_codec.layers.residual.contexts import cell_contexts, coefficient_contex
 from inr_codec.layers.residual.neighbourhood import LINES, SLOTS, know_band, know_cells, know_four, know_row
 from inr_codec.layers.residual.packet_tree import mallat_tree, subbands_of_tree, unpack_packet_tree
 from inr_codec.layers.residual.subbands import Subbands, subbands_table
+from inr_codec.runtime.kernels import kernel
 
 PART = [0, *np.cumsum([64 * 40, 8 * 256, 64 * 256, 8 * 256, 64 * 256, 8 * 4096, 40 * 256, 8 * 40, 64 * 64]).tolist()]
 """First context of each list of a coefficient's, and the size of a part."""
@@ -24,7 +24,7 @@ SIGNS_BEFORE += [(-1, 0, -1), (-1, 0, 1), (-1, -1, 0), (-1, 1, 0)]
 """(z, y, x) of the features 0 .. 11 of a sign."""
 
 
-@njit
+@kernel()
 def of_cell(table, b, magnitudes, cells, lines, z, y, x):  # type: ignore[no-untyped-def]
     """Contexts of the bit of a cell."""
     contexts = np.zeros(3, np.int64)
@@ -33,7 +33,7 @@ def of_cell(table, b, magnitudes, cells, lines, z, y, x):  # type: ignore[no-unt
     return contexts
 
 
-@njit
+@kernel()
 def of_coefficient(table, b, magnitudes, signs, lines, z, y, x, weights, sign_weights, corner):  # type: ignore[no-untyped-def]
     """Contexts of the magnitude of a coefficient and of its sign, the two predictions."""
     contexts, sign_contexts_ = np.zeros(9, np.int64), np.zeros(4, np.int64)
