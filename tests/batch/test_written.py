@@ -15,6 +15,7 @@ from samples import FAST, field
 import inr_codec
 from inr_codec import INRCodec, batch
 from inr_codec.batch import manifest, store
+from inr_codec.batch.shards import pack_shard, unpack_shard
 from inr_codec.errors import ConfigError, IncompleteArray
 from inr_codec.stores.folders import LocalFolder, open_folder
 
@@ -138,6 +139,24 @@ def test_a_shard_loses_nothing_to_a_chunk_that_fails(made: Path, tmp_path: Path)
     assert left == [None, *others]
     again(target)
     assert keys(target)[key] == before
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["another", "none"])
+def test_a_sound_shard_with_other_streams_is_noticed(lost: bool, made: Path, tmp_path: Path) -> None:
+    """A sound stream of elsewhere in a sound shard, and a shard that lacks one, are not those that were written."""
+    target = copy(made, "shards", str(tmp_path / "a.zarr"))
+    plan, before = store.load_plan(target), keys(target)
+    key = plan.key_of_job(0)
+    streams = unpack_shard(plan, 0, before[key])
+    if lost:
+        del streams[0]
+    else:
+        streams[0] = INRCodec(ratio=30, **FAST).encode(field(CHUNKS, np.uint16, seed=5))
+    open_folder(target).write(key, pack_shard(plan, streams))
+    with pytest.raises(IncompleteArray, match="1 failed"):
+        batch.finish(target)
+    again(target)
+    assert keys(target) == before
 
 
 def test_a_moved_store_goes_on_at_its_new_place(made: Path, tmp_path: Path) -> None:
