@@ -7,34 +7,41 @@ Beside the store `small.zarr` lies the folder `small.zarr.batch` with the plan, 
 end, the manifest.
 """
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from inr_codec.batch import pyramid, run
+from inr_codec.batch import owners, pyramid, run
+from inr_codec.batch.audit import Check
 from inr_codec.batch.manifest import MEASURES
 from inr_codec.batch.plan import Index, Plan, clipped
-from inr_codec.batch.run import Executor, Here
+from inr_codec.batch.run import Executor, Here, Part
+from inr_codec.batch.source import marked
 from inr_codec.batch.store import (
     BUDGET,
     PLAN,
+    absolute,
     create_target,
+    described_array,
     finest_level,
     load_plan,
-    open_source,
     open_volume,
     split_target,
     state_folder,
     state_of,
+    tell_settings,
 )
 from inr_codec.config import make_config
 from inr_codec.errors import ConfigError, IncompleteArray
 from inr_codec.stores.folders import is_url, open_folder
 
-Part = tuple[int, int]
+LOG = logging.getLogger(__name__)
 GEOMETRY = ("shape", "dtype", "chunks", "shards", "zarr_format", "array")
 
 
@@ -47,6 +54,7 @@ def encode_array(
     gpus: bool = False,
     workers: int | None = None,
     memory: float | None = None,
+    check: Check = "bytes",
     shown: bool | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -54,19 +62,42 @@ def encode_array(
 
     settings: options of INRCodec; ratio and bpv hold for the whole array unless per_chunk=True. client: of
     distributed; None works in this process on `workers` threads. gpus: tasks ask for the workers' resource GPU. memory:
-    bytes that a task may take (default: half of what its process has). options: those of `prepare`. Returns the summary
-    of the manifest; IncompleteArray where chunks have failed.
+    bytes that a task may take (default: half of what its process has). check: how what is stored is compared with what
+    was written, before and after: "bytes" reads all of it, "sizes" finds only what is gone or cut. options: those of
+    `prepare`. Returns the summary of the manifest; IncompleteArray where chunks have failed, ConfigError where another
+    process works on the target.
     """
-    prepare(source, target, settings, **options)
     if client is None:
         executor: Executor = Here(workers, memory)
     else:
         from inr_codec.batch.cluster import Cluster
 
         executor = Cluster(client, gpus=gpus, memory=memory)
-    measure(target, executor, shown=shown)
-    encode(target, executor, shown=shown)
-    return finish(target)
+    with alone(target):
+        prepare(source, target, settings, **options)
+        measure(target, executor, shown=shown)
+        encode(target, executor, check=check, shown=shown)
+        return finish(target, check=check, shown=shown)
+
+
+@contextmanager
+def alone(target: str) -> Iterator[None]:
+    """Keep all other processes from a target; ConfigError where some are at work, or its folder does not exist."""
+    root = os.path.dirname(absolute(split_target(target)[0]))
+    if not is_url(target) and not os.path.isdir(root):
+        raise FileNotFoundError(f"expected a folder to write to, found none at {root!r}: create it first")
+    with owners.alone(target):
+        yield
+
+
+@contextmanager
+def _at_work(target: str, part: Part) -> Iterator[None]:
+    """Work on a part of the plan of a target beside others that have other parts of it."""
+    plan = load_plan(target)
+    with owners.working(target, plan.id, part):
+        if load_plan(target).id != plan.id:
+            raise ConfigError(f"expected one plan of {target!r}, it was planned again just now: run it again")
+        yield
 
 
 def targets_of(target: str) -> list[str]:
@@ -76,22 +107,29 @@ def targets_of(target: str) -> list[str]:
 
 def measure(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> None:
     """Pass 1 for a part of the chunks of a target, all levels; see `run.measure`."""
-    for one in targets_of(target):
-        run.measure(one, executor, part=part, shown=shown)
+    with _at_work(target, part):
+        for one in targets_of(target):
+            run.measure(one, executor, part=part, shown=shown)
 
 
-def encode(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> int:
+def encode(
+    target: str, executor: Executor, *, part: Part = (1, 1), check: Check = "bytes", shown: bool | None = None
+) -> int:
     """Pass 2 for a part of the jobs of a target, all levels; how many chunks failed. See `run.encode`."""
-    return sum(run.encode(one, executor, part=part, shown=shown) for one in targets_of(target))
+    with _at_work(target, part):
+        return sum(run.encode(one, executor, part=part, check=check, shown=shown) for one in targets_of(target))
 
 
-def finish(target: str) -> dict[str, Any]:
+def finish(target: str, *, check: Check = "bytes", shown: bool | None = None) -> dict[str, Any]:
     """Write the manifests of all levels and the metadata of an OME-Zarr group; the summary of the (finest) array.
 
-    IncompleteArray, after all of that, where chunks have failed or were never encoded.
+    IncompleteArray, after all of that, where chunks have failed, were never encoded or are not stored as they were
+    written; see `run.finish`.
     """
-    summaries = {one: run.finish(one) for one in targets_of(target)}
-    pyramid.write(load_plan(target))
+    load_plan(target)
+    with alone(target):
+        summaries = {one: run.finish(one, check=check, shown=shown) for one in targets_of(target)}
+        pyramid.write(load_plan(target))
     for one, summary in summaries.items():
         if summary["failed"]:
             first = summary["first_failed"][0]
@@ -124,24 +162,27 @@ def prepare(
     on with the new ones and keeps the chunks that are written, `overwrite` begins anew.
     """
     plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk, mask)
-    if overwrite:
-        _delete_target(target)
-    plan = _prepare(plan, force)
-    for level, place in pyramid.levels(plan):
-        coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
-        _prepare(replace(coarser, separator=plan.separator), force)
+    with alone(target):
+        began_anew = overwrite and _delete_target(target)
+        plan = _prepare(plan, force, began_anew)
+        for level, place in pyramid.levels(plan):
+            coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
+            _prepare(replace(coarser, separator=plan.separator), force, began_anew)
     return plan
 
 
-def _prepare(plan: Plan, force: bool) -> Plan:
-    """Write a plan of one array, or find that it is there."""
+def _prepare(plan: Plan, force: bool, began_anew: bool) -> Plan:
+    """Write a plan of one array, or find that it is there. began_anew: what was at its place has just been deleted."""
     folder = state_folder(plan.target)
-    text = folder.read(PLAN)
-    if text is None:
-        _check_free(plan)
+    if folder.size(PLAN) is None:
+        if not began_anew:
+            _check_free(plan)
     else:
-        old = Plan.from_json(text)
-        if old.recipe_hash == plan.recipe_hash:
+        try:
+            old = load_plan(plan.target)
+        except ConfigError as error:
+            return _repair(plan, error)
+        if old.recipe_hash == plan.recipe_hash and not (force and old.marks != plan.marks):
             create_target(old)
             return old
         changed = [
@@ -154,11 +195,25 @@ def _prepare(plan: Plan, force: bool) -> Plan:
                 f"expected the settings that {plan.target!r} was begun with, got others: {', '.join(changed)}; give "
                 "the same ones, --force to go on with these where only source and settings differ, or --overwrite"
             )
-        if old.source != plan.source:
+        if old.source != plan.source or old.marks != plan.marks:
             folder.delete(MEASURES)
         folder.delete(BUDGET)
     folder.write(PLAN, plan.to_json().encode())
     create_target(plan)
+    tell_settings(plan)
+    return plan
+
+
+def _repair(plan: Plan, error: ConfigError) -> Plan:
+    """Write a plan again that is damaged, where the array beside it is the one that it would make.
+
+    Whether its source is the one of the chunks that are written is asked before the next pass: marks are left out.
+    """
+    if described_array(plan) != described_array(plan, stored=True):
+        raise error
+    LOG.warning("%r: the plan beside it is damaged (%s), it is made again", plan.target, error)
+    plan = replace(plan, marks={})
+    state_folder(plan.target).write(PLAN, plan.to_json().encode())
     return plan
 
 
@@ -172,14 +227,11 @@ def make_plan(
     per_chunk: bool,
     mask: str | None = None,
 ) -> Plan:
-    """The plan for a source, of which only the metadata are read."""
-    source, target = _absolute(source), target if is_url(target) else target.rstrip("/")
-    if f"{_real(source)}/".startswith(f"{_real(target)}/"):
-        raise ConfigError(
-            f"expected a source outside of the target, got {source!r} for {target!r}: choose another target"
-        )
+    """The plan for a source, of which the metadata are read, the times of its files and a few chunks."""
+    source, target = absolute(source), target.rstrip("/") if is_url(target) else absolute(target)
     level = finest_level(source)
     group = None if level is None else source
+    _check_outside(target, source, group, mask)
     volume = open_volume(source if level is None else f"{source}/{level}")
     array = volume.array
     shape = tuple(map(int, array.shape))
@@ -200,7 +252,7 @@ def make_plan(
         raise ConfigError(
             f"expected segmentation to be a file for every worker, got {type(network)!r}: save it with torch.export"
         )
-    return Plan(
+    plan = Plan(
         source=source if level is None else f"{source}/{level}",
         source_group=group,
         target=target,
@@ -214,24 +266,32 @@ def make_plan(
         per_chunk=per_chunk,
         separator=getattr(getattr(array, "metadata", None), "dimension_separator", "." if level is None else "/"),
         segmentation=None if network is None else str(network),
-        mask=None if mask is None else _absolute(mask),
+        mask=None if mask is None else absolute(mask),
         axes=volume.axes,
         attributes=volume.attributes if level is None else {},
     )
+    return marked(plan)
+
+
+def _check_outside(target: str, source: str, group: str | None, mask: str | None) -> None:
+    """ConfigError where writing or deleting the target could touch what is read."""
+    place = f"{_real(target)}/"
+    inside = [path for path in (source, mask) if path is not None and f"{_real(path)}/".startswith(place)]
+    if inside or (group is not None and place.startswith(f"{_real(group)}/")):
+        raise ConfigError(
+            f"expected a source outside of the target, got {(inside or [source])[0]!r} for {target!r}: choose another "
+            "target"
+        )
 
 
 def _check_mask(mask: str, shape: Index, settings: dict[str, Any]) -> None:
     if settings.get("segmentation") is None:
         raise ConfigError(f"expected segmentation with a mask, got the mask {mask!r} alone: add --segmentation FILE")
-    found = tuple(map(int, open_source(mask).shape))
+    found = tuple(map(int, open_volume(mask).array.shape))
     if found != shape:
         raise ConfigError(
             f"expected a mask of the source's shape {shape!r}, got {found!r} in {mask!r}: crop one of them"
         )
-
-
-def _absolute(path: str) -> str:
-    return path if is_url(path) else os.path.abspath(path)
 
 
 def _real(path: str) -> str:
@@ -251,14 +311,19 @@ def _check_free(plan: Plan) -> None:
             f"expected a new path, found something at {plan.target!r} without a plan beside it: choose another or "
             "--overwrite it"
         )
-    root = os.path.dirname(_absolute(split_target(plan.target)[0]))
-    if not is_url(plan.target) and not os.path.isdir(root):
-        raise FileNotFoundError(f"expected a folder to write to, found none at {root!r}: create it first")
 
 
-def _delete_target(target: str) -> None:
-    """The store and its state folder go, if they are ours or zarr's."""
+def _delete_target(target: str) -> bool:
+    """The store and its state folder go, if they are ours or zarr's (True); who is at work stays to be known.
+
+    The plan goes first: from then on no task of it writes.
+    """
     state = open_folder(state_of(target))
-    if state.size(PLAN) is not None or _metadata_at(target):
+    ours = state.size(PLAN) is not None or _metadata_at(target)
+    state.delete(PLAN)
+    if ours:
         open_folder(target).delete("")
-    state.delete("")
+    for name in state.names(""):
+        if name != owners.FOLDER:
+            state.delete(name)
+    return ours

@@ -129,6 +129,24 @@ def _start_predictors(weights, kind, started):
     started[kind] = 1
 
 
+@inner()
+def _code_cells(table, b, live, state, buffer, tables, mixer, magnitudes, known_cells, lines, keys, inputs):
+    """Write or read, without `live`, which cells of a band hold something. mixer: int64, its mixing weights."""
+    band = table[b]
+    inputs[_CELL_INPUTS] = 64
+    for z in range((band[NZ] + 3) >> 2):
+        for y in range((band[NY] + 3) >> 2):
+            know_cells(table, b, magnitudes, lines, z, y)
+            for x in range((band[NX] + 3) >> 2):
+                c = cell_contexts(table, b, known_cells, lines, keys, z, y, x)
+                if live is None:
+                    bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, None)
+                else:
+                    bit = np.int64(live[c])
+                    bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, bit)
+                known_cells[c] = bit
+
+
 @kernel()
 def _code(table, values, scale, lam, importance, live, levels, state, buffer, tables, weights, work):
     """Write or read all bands; returns the bytes written, or those missing, at most, for what was read.
@@ -156,18 +174,7 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
         n_signs = know_band(table, b, slots)
         first = _CELL_MIXERS + level * (_CELL_INPUTS + 1)
         mixer = weights[first : first + _CELL_INPUTS + 1]
-        inputs[_CELL_INPUTS] = 64
-        for z in range((band[NZ] + 3) >> 2):
-            for y in range((band[NY] + 3) >> 2):
-                know_cells(table, b, magnitudes, lines, z, y)
-                for x in range((nx + 3) >> 2):
-                    c = cell_contexts(table, b, known_cells, lines, keys, z, y, x)
-                    if values is None:
-                        bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, None)
-                    else:
-                        bit = np.int64(live[c])
-                        bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, bit)
-                    known_cells[c] = bit
+        _code_cells(table, b, live, state, buffer, tables, mixer, magnitudes, known_cells, lines, keys, inputs)
         inputs[_INPUTS] = 64
         first = _MAGNITUDES + kind * FEATURES
         predictor = weights[first : first + FEATURES]
