@@ -162,3 +162,14 @@ def test_a_constant_has_no_layers_but_a_mask() -> None:
         for read in (decode, inspect):
             with pytest.raises(CorruptChunk, match="no layers but a mask"):
                 read(data)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-300])
+def test_what_the_caller_asks_of_numpy_does_not_matter(scale: float) -> None:
+    """Values that underflow are encoded and read where numpy is to raise, and the caller's setting stays."""
+    values = np.linspace(0, scale, 1000).reshape(10, 10, 10)
+    with np.errstate(all="raise"):
+        for options in ({"ratio": 9}, {"lossless": True}):
+            data = INRCodec(**options).encode(values)
+            assert decode(data).shape == inspect(data).shape == values.shape
+        assert np.geterr()["under"] == "raise"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from places import ROOT
 
 from inr_codec.runtime.kernels import inner, kernel
@@ -70,3 +71,31 @@ def test_inner_functions_are_plain_python_outside_of_kernels() -> None:
 
     assert run(-7) == halves(-7) == -4
     assert not hasattr(halves, "py_func")
+
+
+def test_a_full_disk_under_the_cache_does_not_matter(tmp_path: Path) -> None:
+    """Files that can be made but not written to (as on a full disk): a kernel is compiled for the process and works."""
+    script = """
+import resource, signal
+import numpy as np
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+from inr_codec.chunk.intensity import Intensity, restore
+print(restore(np.array([0.5], "f4"), Intensity(0.0, 4.0), np.dtype("u1")))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)}
+    read, write = os.pipe()  # a pipe is no file: the limit does not count there
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    os.close(write)
+    assert done.returncode == 0, done.stderr
+    assert os.read(read, 100) == b"[2]\n"
+    os.close(read)
+
+
+def test_no_writable_folder_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where numba finds none for its cache a kernel is compiled all the same."""
+    from numba.core import caching
+
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+    assert kernel()(lambda x: x + 1)(2) == 3
