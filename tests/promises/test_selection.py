@@ -12,7 +12,7 @@ from samples import FAST, field, voxels_evaluated
 
 import inr_codec
 from inr_codec import INRCodec, decode
-from inr_codec.chunk.selection import split_selection
+from inr_codec.chunk.selection import outer, plain, split_selection
 from inr_codec.errors import ConfigError
 
 SHAPE = (9, 14, 11)
@@ -60,9 +60,10 @@ boolean = st.one_of(hnp.arrays(bool, SHAPE), st.tuples(hnp.arrays(bool, SHAPE[:2
 def test_a_split_selection_is_the_selection(selection: Any) -> None:
     """chunk[selection] == chunk[outer product][rest], and the product is sorted, distinct and no larger than due."""
     chunk = np.arange(np.prod(SHAPE)).reshape(SHAPE)
-    indices, rest = split_selection(selection, SHAPE)
-    expected = chunk[selection]
+    axes, rest = split_selection(selection, SHAPE)
+    indices, expected = plain(axes), chunk[selection]
     assert np.array_equal(chunk[np.ix_(*indices)][rest], expected)
+    assert np.array_equal(chunk[outer(axes, (0,) * chunk.ndim)], chunk[np.ix_(*indices)])
     for axis, (index, n) in enumerate(zip(indices, SHAPE, strict=True)):
         assert (np.diff(index) > 0).all()
         assert index.size == 0 or (index[0] >= 0 and index[-1] < n)
