@@ -27,7 +27,7 @@ from inr_codec.layers.residual.packet_tree import bands_of_tree, mallat_tree
 from inr_codec.runtime.kernels import kernel
 
 HALVINGS = 15
-"""Quantiser steps of a curve: from the largest coefficient down to 2^-14 of it."""
+"""Quantiser steps of a curve: from the largest coefficient down to 2^-14 of it (benchmarks/studies/allocation)."""
 CONSTANT_BYTES = 32
 """A stream that holds one value, with the extent of its padding: what a chunk costs at least."""
 BITS = 3.0
@@ -35,7 +35,7 @@ BITS = 3.0
 of the residual layer alone is met within 0.3 dB on average and 0.9 dB from chunk to chunk
 (benchmarks/studies/allocation)."""
 LAYERS_BYTES = 48
-"""Header and framing of the layers of any other stream."""
+"""Header and framing of the layers of any other stream (benchmarks/studies/allocation)."""
 LEAST_ERROR = 1e-9
 """Squared error that counts as none, as a share of that of the chunk's mean: the errors of a curve stay above it."""
 FLAT = 1e-12

@@ -29,7 +29,8 @@ from inr_codec.runtime.threads import threads
 from inr_codec.stores.attributes import describe
 
 MEASURE_SPEEDUP = 100
-"""Measuring a chunk is so many times faster than encoding it, at least."""
+"""Measuring a chunk is so many times faster than encoding it, at least
+(benchmarks/studies/allocation)."""
 
 SHARE = 4
 """Tasks for each that can run at a time, at least."""

@@ -73,7 +73,8 @@ WIDE_BLOCKS = 0.9
 """The same for the blocks of a chunk, each by its own P: 3500 parameters of a sparse block diverge at 1.5e-3
 (benchmarks/studies/networks)."""
 WHOLE_CHUNK = 4
-"""Networks that hold a whole chunk each get as many times the effort's fewest steps."""
+"""Networks that hold a whole chunk each get as many times the effort's fewest steps
+(benchmarks/studies/networks)."""
 
 
 @dataclass(frozen=True, slots=True)
