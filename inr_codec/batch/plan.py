@@ -28,7 +28,7 @@ MAX_BATCH = 4096
 BYTES_PER_CHUNK, BYTES_PER_VOXEL = 50e6, 300
 """Bytes of memory that encoding takes for a chunk, and for each of its voxels (benchmarks/studies/scale)."""
 GPU_NETWORKS = 1024
-"""Networks that fill a GPU."""
+"""Networks that fill a GPU. A guess, not measured."""
 NETWORKS_PER_CHUNK = 8
 """Blocks that are fitted at a time for one chunk, roughly."""
 

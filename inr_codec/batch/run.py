@@ -34,7 +34,8 @@ from inr_codec.stores.attributes import describe
 from inr_codec.stores.folders import SCRATCH
 
 MEASURE_SPEEDUP = 100
-"""How many times faster a chunk is measured than encoded, at least."""
+"""Measuring a chunk is so many times faster than encoding it, at least
+(benchmarks/studies/allocation)."""
 
 SHARE = 4
 """Tasks for each slot, at least: with fewer, workers would be idle at the end."""

@@ -63,7 +63,8 @@ WIDE_SINES, WIDE_NERF = 1.35, 0.52
 WIDE_BLOCKS = 0.9
 """The limit of the sines for each of several blocks, by its own P: sparse blocks of 3500 diverge at 1.5e-3."""
 WHOLE_CHUNK = 4
-"""Factor on the effort's fewest steps for networks that hold a whole chunk each."""
+"""Networks that hold a whole chunk each get as many times the effort's fewest steps
+(benchmarks/studies/networks)."""
 
 
 @dataclass(frozen=True, slots=True)
