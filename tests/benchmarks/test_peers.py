@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rates
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peers import NetworkPeer, Peer, all_peers
-from peers.mosaic import mosaic, planes
-from peers.search import TOLERANCE, Search, Unreachable
 from samples import field
+
+from benchmarks.paper import rates
+from benchmarks.peers import NetworkPeer, Peer, all_peers
+from benchmarks.peers.support.mosaic import mosaic, planes
+from benchmarks.peers.support.search import TOLERANCE, Search, Unreachable
 
 PEERS = [peer for peer in all_peers() if isinstance(peer, Peer)]
 NETWORKS = [peer for peer in all_peers() if isinstance(peer, NetworkPeer)]

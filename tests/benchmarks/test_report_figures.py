@@ -1,9 +1,10 @@
 """The figures of README.md and benchmarks/report/README.md are those of benchmarks/results/*.json."""
 
-import grid
 import pytest
-import report
 from places import ROOT
+
+from benchmarks.report import grid
+from benchmarks.report import pages as report
 
 BENCHMARKS = ROOT / "benchmarks"
 measured = pytest.mark.skipif(

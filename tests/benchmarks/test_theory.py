@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-import theory
 from scipy.special import jv
+
+from benchmarks.paper import theory
 
 
 @pytest.mark.parametrize(("shape", "k"), [((64,), 1), ((64,), 6), ((16, 20), 4), ((6, 8, 10), 3)])

@@ -198,7 +198,7 @@ MEASURES: dict[str, tuple[Score, Sequence[float], str, list[Constant]]] = {
             "half as many": tuple(10 ** (-k / 2) for k in range(2, 8)),
             "twice as many": tuple(10 ** (-k / 8) for k in range(8, 29)),
         }),
-        Constant("layers.filter.encode", "DAMPING", values(0.001, 0.1)),
+        Constant("layers.filter.rounding", "DAMPING", values(0.001, 0.1)),
     ]),
     "networks": (networks, RATIOS, "dB", [
         Constant("layers.network.encode", "FREEZE_SHARE"),
@@ -223,9 +223,6 @@ MEASURES: dict[str, tuple[Score, Sequence[float], str, list[Constant]]] = {
         Constant("engines.restarts", "MAX_RESTARTS", values(0, 2, 8)),
     ]),
     "layers": (layers, RATIOS, "dB", [
-        Constant("encoding.choose_layers", "NETWORK_BYTES_PER_VOXEL", {
-            "1/1280, 1/640": {"default": (1 / 1280, 1 / 640)}, "1/320, 1/160": {"default": (1 / 320, 1 / 160)},
-        }),
         Constant("encoding.choose_layers", "RESIDUAL_LEAST"),
         Constant("encoding.choose_layers", "FILTER_SHARE"),
         Constant("encoding.choose_layers", "FILTER_LEAST"),
