@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from inr_codec.batch import pyramid, run
+from inr_codec.batch.clearing import check_continued, check_target, clear, plan_at, undone
 from inr_codec.batch.manifest import MEASURES
 from inr_codec.batch.plan import Index, Plan, clipped
 from inr_codec.batch.run import Executor, Here
@@ -26,13 +27,12 @@ from inr_codec.batch.store import (
     load_plan,
     open_source,
     open_volume,
-    split_target,
     state_folder,
-    state_of,
 )
 from inr_codec.config import make_config
 from inr_codec.errors import ConfigError, IncompleteArray
-from inr_codec.stores.folders import is_url, open_folder
+from inr_codec.stores.folders import is_url
+from inr_codec.targets import check_apart, check_array_target, local_path
 
 Part = tuple[int, int]
 GEOMETRY = ("shape", "dtype", "chunks", "shards", "zarr_format", "array")
@@ -57,13 +57,13 @@ def encode_array(
     bytes that a task may take (default: half of what its process has). options: those of `prepare`. Returns the summary
     of the manifest; IncompleteArray where chunks have failed.
     """
-    prepare(source, target, settings, **options)
     if client is None:
         executor: Executor = Here(workers, memory)
     else:
         from inr_codec.batch.cluster import Cluster
 
         executor = Cluster(client, gpus=gpus, memory=memory)
+    prepare(source, target, settings, **options)
     measure(target, executor, shown=shown)
     encode(target, executor, shown=shown)
     return finish(target)
@@ -114,6 +114,7 @@ def prepare(
     mask: str | None = None,
     overwrite: bool = False,
     force: bool = False,
+    write: bool = True,
 ) -> Plan:
     """The plan of a target, written beside it, and its empty array; the plan that is there if it is the same.
 
@@ -121,45 +122,58 @@ def prepare(
     (in its zarr format, unless `zarr_format` is given; else 3). mask: labels that the settings' segmentation network
     should find (in the finest level), opened as the source is and of its shape; that network's file and the mask must
     be where every worker can read them. Raises ConfigError where the target was begun with other settings: `force` goes
-    on with the new ones and keeps the chunks that are written, `overwrite` begins anew.
+    on with the new ones and keeps the chunks that are written, `overwrite` begins anew. What `overwrite` may delete is
+    in `clearing`; FileExistsError where there is anything else. Where this raises, nothing is left behind.
+    write: without it, all of this is checked, and nothing is written or deleted.
     """
     plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk, mask)
-    if overwrite:
-        _delete_target(target)
-    plan = _prepare(plan, force)
+    check_target(plan, overwrite)
+    plans = [plan]
     for level, place in pyramid.levels(plan):
         coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
-        _prepare(replace(coarser, separator=plan.separator), force)
+        plans.append(replace(coarser, separator=plan.separator))
+    if not overwrite:
+        plans = [_continued(one, force) for one in plans]
+    if not write:
+        return plans[0]
+    if overwrite:
+        clear(plan.target)
+    with undone(plan.target):
+        for one in plans:
+            _write(one)
+    return plans[0]
+
+
+def _continued(plan: Plan, force: bool) -> Plan:
+    """The plan that is there already if it is the same, or this one; ConfigError where it is another."""
+    old = plan_at(plan.target)
+    if old is None:
+        check_array_target(plan.target)
+        return plan
+    check_continued(old)
+    if old.recipe_hash == plan.recipe_hash:
+        return old
+    changed = [name for name in (*GEOMETRY, "source", "per_chunk", "mask") if getattr(old, name) != getattr(plan, name)]
+    if old.config != plan.config:
+        changed.append(f"settings (they were {old.config.to_dict()!r})")
+    if not force or set(changed) & set(GEOMETRY):
+        raise ConfigError(
+            f"expected the settings that {plan.target!r} was begun with, got others: {', '.join(changed)}; give "
+            "the same ones, --force to go on with these where only source and settings differ, or --overwrite"
+        )
     return plan
 
 
-def _prepare(plan: Plan, force: bool) -> Plan:
-    """Write a plan of one array, or find that it is there."""
-    folder = state_folder(plan.target)
-    text = folder.read(PLAN)
-    if text is None:
-        _check_free(plan)
-    else:
-        old = Plan.from_json(text)
-        if old.recipe_hash == plan.recipe_hash:
-            create_target(old)
-            return old
-        changed = [
-            name for name in (*GEOMETRY, "source", "per_chunk", "mask") if getattr(old, name) != getattr(plan, name)
-        ]
-        if old.config != plan.config:
-            changed.append(f"settings (they were {old.config.to_dict()!r})")
-        if not force or set(changed) & set(GEOMETRY):
-            raise ConfigError(
-                f"expected the settings that {plan.target!r} was begun with, got others: {', '.join(changed)}; give "
-                "the same ones, --force to go on with these where only source and settings differ, or --overwrite"
-            )
-        if old.source != plan.source:
+def _write(plan: Plan) -> None:
+    """Write the plan of one array, unless it is there, and the empty array."""
+    old = plan_at(plan.target)
+    if old is None or old.recipe_hash != plan.recipe_hash:
+        folder = state_folder(plan.target)
+        if old is not None and old.source != plan.source:
             folder.delete(MEASURES)
         folder.delete(BUDGET)
-    folder.write(PLAN, plan.to_json().encode())
+        folder.write(PLAN, plan.to_json().encode())
     create_target(plan)
-    return plan
 
 
 def make_plan(
@@ -173,11 +187,9 @@ def make_plan(
     mask: str | None = None,
 ) -> Plan:
     """The plan for a source, of which only the metadata are read."""
-    source, target = _absolute(source), target if is_url(target) else target.rstrip("/")
-    if f"{_real(source)}/".startswith(f"{_real(target)}/"):
-        raise ConfigError(
-            f"expected a source outside of the target, got {source!r} for {target!r}: choose another target"
-        )
+    source, target = _absolute(source), local_path(target)
+    target = target if is_url(target) else target.rstrip("/")
+    check_apart(target, (source,))
     level = finest_level(source)
     group = None if level is None else source
     volume = open_volume(source if level is None else f"{source}/{level}")
@@ -231,34 +243,5 @@ def _check_mask(mask: str, shape: Index, settings: dict[str, Any]) -> None:
 
 
 def _absolute(path: str) -> str:
+    path = local_path(path)
     return path if is_url(path) else os.path.abspath(path)
-
-
-def _real(path: str) -> str:
-    return path.rstrip("/") if is_url(path) else os.path.realpath(path)
-
-
-def _metadata_at(path: str) -> bool:
-    folder = open_folder(path)
-    return any(folder.size(name) is not None for name in ("zarr.json", ".zarray", ".zgroup"))
-
-
-def _check_free(plan: Plan) -> None:
-    """A target without a plan is not ours to write to."""
-    folder = open_folder(plan.target)
-    if _metadata_at(plan.target) or (not is_url(plan.target) and os.path.exists(folder.root)):
-        raise FileExistsError(
-            f"expected a new path, found something at {plan.target!r} without a plan beside it: choose another or "
-            "--overwrite it"
-        )
-    root = os.path.dirname(_absolute(split_target(plan.target)[0]))
-    if not is_url(plan.target) and not os.path.isdir(root):
-        raise FileNotFoundError(f"expected a folder to write to, found none at {root!r}: create it first")
-
-
-def _delete_target(target: str) -> None:
-    """The store and its state folder go, if they are ours or zarr's."""
-    state = open_folder(state_of(target))
-    if state.size(PLAN) is not None or _metadata_at(target):
-        open_folder(target).delete("")
-    state.delete("")

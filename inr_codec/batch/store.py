@@ -35,10 +35,14 @@ def state_folder(target: str) -> Folder:
     return open_folder(state_of(target))
 
 
+def array_path(plan: Plan) -> str:
+    """The path or URL of the array of a plan."""
+    return "/".join(filter(None, (plan.target.rstrip("/"), plan.array)))
+
+
 def array_folder(plan: Plan) -> Folder:
     """The folder of the array's keys; temporary files of local ones go to the state folder."""
-    root = "/".join(filter(None, (plan.target.rstrip("/"), plan.array)))
-    return open_folder(root, f"{state_of(plan.target)}/{SCRATCH}")
+    return open_folder(array_path(plan), f"{state_of(plan.target)}/{SCRATCH}")
 
 
 def load_plan(target: str) -> Plan:
@@ -106,7 +110,7 @@ def create_target(plan: Plan) -> None:
     """The empty array of a plan, and the groups that it lies in; what is there already stays."""
     import zarr
 
-    root, inner = split_target("/".join(filter(None, (plan.target.rstrip("/"), plan.array))))
+    root, inner = split_target(array_path(plan))
     if inner and open_folder(root).size("zarr.json") is None and open_folder(root).size(".zgroup") is None:
         zarr.open_group(root, mode="a", zarr_format=plan.zarr_format)
     if array_folder(plan).size("zarr.json") is None and array_folder(plan).size(".zarray") is None:
@@ -117,7 +121,7 @@ def written_array(plan: Plan) -> Any:
     """The target of a plan, to be changed."""
     import zarr
 
-    return zarr.open_array("/".join(filter(None, (plan.target.rstrip("/"), plan.array))), mode="r+")
+    return zarr.open_array(array_path(plan), mode="r+")
 
 
 def new_array(plan: Plan, path: str) -> Any:

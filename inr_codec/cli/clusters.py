@@ -39,18 +39,18 @@ def measure(target: str, *, part: tuple[int, int], progress: bool, **where: Any)
 
 def run(target: str, *, part: tuple[int, int], progress: bool, **where: Any) -> None:
     """Encode a part; a run that is not one of several measures first. IncompleteArray where chunks failed."""
-    failed = _run(target, part, progress, **where)
+    with _executor(**where) as executor:
+        failed = _run(target, executor, part, progress)
     if failed:
         raise IncompleteArray(
             f"expected to encode every chunk of this part of {target!r}, {failed:,} failed: inr-codec finish says which"
         )
 
 
-def _run(target: str, part: tuple[int, int], progress: bool, **where: Any) -> int:
-    with _executor(**where) as executor:
-        if part[1] == 1:
-            batch.measure(target, executor, shown=progress or None)
-        return batch.encode(target, executor, part=part, shown=progress or None)
+def _run(target: str, executor: Executor, part: tuple[int, int], progress: bool) -> int:
+    if part[1] == 1:
+        batch.measure(target, executor, shown=progress or None)
+    return batch.encode(target, executor, part=part, shown=progress or None)
 
 
 def finish(target: str) -> None:
@@ -67,8 +67,11 @@ def finish(target: str) -> None:
 
 def encode(source: str, target: str, *, progress: bool, where: dict[str, Any], **options: Any) -> None:
     """Plan, measure, run and finish on one cluster; the same command continues what was interrupted."""
-    batch.prepare(source, target, options.pop("settings"), **options)
-    _run(target, (1, 1), progress, **where)
+    settings = options.pop("settings")
+    batch.prepare(source, target, settings, **options, write=False)
+    with _executor(**where) as executor:
+        batch.prepare(source, target, settings, **options)
+        _run(target, executor, (1, 1), progress)
     finish(target)
 
 

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from itertools import product
 from math import ceil, prod
 from pathlib import Path
@@ -13,14 +14,17 @@ import numpy as np
 
 from inr_codec import inspect as inspect_stream
 from inr_codec import io, metrics
+from inr_codec.batch.clearing import drop_group, forget, plan_at
 from inr_codec.batch.plan import Plan, default_chunks
-from inr_codec.batch.store import new_array
+from inr_codec.batch.store import new_array, state_of
 from inr_codec.config import Config
 from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.runtime.threads import threads
 from inr_codec.stores.attributes import record
 from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
+from inr_codec.stores.folders import is_url
+from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path
 
 LISTED_CHUNKS = 10
 
@@ -37,6 +41,15 @@ def encode(
     progress: bool,
 ) -> None:
     """Write a volume as a zarr array of INRCodec(**settings) chunks; names and spacing of the axes go along."""
+    source, target = local_path(source), _local(target)
+    sources = [source, *(value for name in ("segmentation", "mask") if isinstance(value := settings.get(name), str))]
+    check_array_name(target)
+    check_array_target(target, sources, overwrite=overwrite)
+    if plan_at(target) is not None and not overwrite:
+        raise FileExistsError(
+            f"expected a new path, found the plan of an array that was begun with --scheduler in {state_of(target)!r}: "
+            "choose another, go on with --scheduler, or --overwrite it"
+        )
     volume = io.load(source)
     array = volume.array
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
@@ -44,25 +57,25 @@ def encode(
     if len(chunks) != len(shape) or 0 in shape:
         raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
     chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
-    _need_group(Path(target).parent, zarr_format)
-    with io.finished(target, overwrite=overwrite) as part:
-        plan = Plan(
-            source=source,
-            target=target,
-            array="",
-            shape=shape,
-            dtype=dtype.str,
-            chunks=chunks,
-            shards=None,
-            zarr_format=zarr_format,
-            settings=settings,
-            axes=volume.axes,
-            attributes=volume.attributes,
-        )
+    plan = Plan(
+        source=source,
+        target=target,
+        array="",
+        shape=shape,
+        dtype=dtype.str,
+        chunks=chunks,
+        shards=None,
+        zarr_format=zarr_format,
+        settings=settings,
+        axes=volume.axes,
+        attributes=volume.attributes,
+    )
+    with _group(Path(target).parent, zarr_format), io.finished(target, overwrite=overwrite) as part:
         encoded = new_array(plan, str(part))
         work = _copy("encoding", array, encoded, chunks, workers, progress)
         record(encoded, settings)
         stored = sum(len(stream) for _, stream in stored_streams(encoded))
+    forget(target)
     whole = prod(shape) * dtype.itemsize
     ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"
     print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {work}")
@@ -82,6 +95,7 @@ def prior(
     """Learn a prior from chunks spread over a volume, and write its text."""
     from inr_codec.encoding.learn_prior import learn_prior
 
+    check_file_target(target, (source,), overwrite=True, kind="prior")
     array = io.load(source).array
     chunks = chunks or default_chunks(tuple(array.shape))
     if len(chunks) != len(array.shape):
@@ -99,7 +113,8 @@ def prior(
 
     learnt = learn_prior(taken, Config(ratio=ratio, layers=layers), rounds=rounds, on_size=on_size)
     bar[0].close()
-    Path(target).write_text(learnt.text, encoding="ascii")
+    with io.finished(target, overwrite=True) as part:
+        part.write_text(learnt.text, encoding="ascii")
     size = f"{len(learnt.text):,} characters"
     print(f"{target}: starts of {len(learnt.starts)} network sizes, {size}, {learnt.digest.hex()}")
 
@@ -114,6 +129,11 @@ def read_text(path: str) -> str:
 
 def decode(source: str, target: str, *, workers: int | None, overwrite: bool, progress: bool) -> None:
     """Write an array as npy, tif, nii, nrrd or lossless zarr, whatever the suffix of the target says."""
+    source, target = local_path(source), _local(target)
+    if target.lower().endswith(tuple(KINDS)):
+        check_file_target(target, (source,), overwrite=overwrite)
+    else:
+        check_array_target(target, (source,), overwrite=overwrite)
     volume = io.load(source)
     array, shape = volume.array, tuple(volume.array.shape)
     chunks = tuple(getattr(array, "chunks", shape))
@@ -157,6 +177,8 @@ def inspect(source: str, *, every_chunk: bool) -> None:
 
 def compare(original: str, decoded: str, *, png: str | None) -> None:
     """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
+    if png is not None:
+        check_file_target(png, (original, decoded), overwrite=True, kind="picture")
     first, second = io.load(original).array, io.load(decoded).array
     if tuple(first.shape) != tuple(second.shape):
         raise ConfigError(f"expected volumes of one shape, got {first.shape!r} and {second.shape!r}: compare others")
@@ -177,18 +199,36 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
     if png is not None:
         from inr_codec.picture import save_comparison
 
-        save_comparison(png, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks)
+        with io.finished(png, overwrite=True) as part:
+            save_comparison(part, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks)
         rows["picture"] = png
     for name, value in rows.items():
         print(f"{name:<26} {value}")
 
 
-def _need_group(folder: Path, zarr_format: Literal[2, 3]) -> None:
-    """A new zarr group where an array is to go into one, GROUP.zarr/ARRAY, and there is none yet."""
-    if folder.suffix == ".zarr" and not folder.exists():
+@contextmanager
+def _group(folder: Path, zarr_format: Literal[2, 3]) -> Iterator[None]:
+    """A new zarr group where an array is to go into one, GROUP.zarr/ARRAY, and there is none; it goes if that fails."""
+    new = folder.suffix == ".zarr" and not folder.exists()
+    if new:
         import zarr
 
         zarr.open_group(str(folder), mode="w-", zarr_format=zarr_format)
+    try:
+        yield
+    except BaseException:
+        if new:
+            drop_group(str(folder))
+        raise
+
+
+def _local(target: str) -> str:
+    """The path of a target on this machine; ConfigError for any other."""
+    if is_url(path := local_path(target)):
+        raise ConfigError(
+            f"expected a target on this machine, got {target!r}: encode writes to URLs with --scheduler local"
+        )
+    return path.rstrip("/") or path
 
 
 def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers: int | None, progress: bool) -> str:

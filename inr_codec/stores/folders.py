@@ -30,7 +30,7 @@ class Folder(Protocol):
         """Bytes of a key; None where there is none."""
 
     def names(self, prefix: str) -> list[str]:
-        """Keys directly in a folder below this one, in order of their names."""
+        """Keys directly in a folder below this one ("": in this one), in order of their names."""
 
     def delete(self, name: str) -> None:
         """Delete a key, or a folder and all that is in it; no error where there is none."""
@@ -74,12 +74,12 @@ class LocalFolder:
     def names(self, prefix: str) -> list[str]:
         """See Folder."""
         path = Path(self.root, prefix)
-        return sorted(f"{prefix}/{entry.name}" for entry in path.iterdir()) if path.is_dir() else []
+        return sorted(_below(prefix, entry.name) for entry in path.iterdir()) if path.is_dir() else []
 
     def delete(self, name: str) -> None:
         """See Folder."""
         path = Path(self.root, name)
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
@@ -122,12 +122,16 @@ class RemoteFolder:
             found = self._files.ls(self._at(prefix), detail=False)
         except FileNotFoundError:
             return []
-        return sorted(f"{prefix}/{PurePosixPath(name).name}" for name in found)
+        return sorted(_below(prefix, PurePosixPath(name).name) for name in found)
 
     def delete(self, name: str) -> None:
         """See Folder."""
         if self._files.exists(self._at(name)):
             self._files.rm(self._at(name), recursive=True)
+
+
+def _below(prefix: str, name: str) -> str:
+    return f"{prefix}/{name}" if prefix else name
 
 
 def is_url(path: str) -> bool:
