@@ -23,7 +23,11 @@ from inr_codec.targets import check_replaced
 
 SUFFIXES = (".npy", ".tif", ".tiff", ".nii", ".nii.gz", ".nrrd")
 PROVENANCE = tuple(
-    f"lossy_compression_{name}" for name in ("algorithm", "implementation", "recipe", "least_psnr", "max_error")
+    f"lossy_compression_{name}"
+    for name in (
+        *("algorithm", "implementation", "reader", "recipe", "generations", "source"),
+        *("psnr", "psnr_scope", "least_psnr", "least_psnr_scope", "max_error", "max_error_scope"),
+    )
 )
 """Attributes that `stores.attributes` writes, and that a decoded copy keeps."""
 ATTRIBUTES = ("spacing", "unit", "affine", "scale_factor", "add_offset", *PROVENANCE)

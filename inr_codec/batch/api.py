@@ -1,6 +1,6 @@
 """The steps of encoding a large array, each a function that can be called again.
 
-    encode_array("brain.zarr", "small.zarr", {"ratio": 100}, client=client)
+    encode_array("raw.zarr", "small.zarr", {"ratio": 100}, client=client)
 
 is `prepare`, `measure`, `encode` and `finish`, which the command line has as `plan`, `measure`, `run` and `finish`.
 Beside the store `small.zarr` lies the folder `small.zarr.batch` with the plan, the records of all chunks and, at the
@@ -8,6 +8,7 @@ end, the manifest.
 """
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from inr_codec.batch.run import Executor, Here
 from inr_codec.batch.store import (
     BUDGET,
     PLAN,
+    check_voxels,
     create_target,
     finest_level,
     load_plan,
@@ -30,8 +32,9 @@ from inr_codec.batch.store import (
     state_folder,
 )
 from inr_codec.config import make_config
-from inr_codec.errors import ConfigError, IncompleteArray
+from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray
 from inr_codec.stores.folders import is_url
+from inr_codec.stores.losses import of_source
 from inr_codec.targets import check_apart, check_array_target, local_path
 
 Part = tuple[int, int]
@@ -129,9 +132,11 @@ def prepare(
     plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk, mask)
     check_target(plan, overwrite)
     plans = [plan]
-    for level, place in pyramid.levels(plan):
-        coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
-        plans.append(replace(coarser, separator=plan.separator))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GenerationLoss)  # the finest level has told
+        for level, place in pyramid.levels(plan):
+            coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
+            plans.append(replace(coarser, separator=plan.separator))
     if not overwrite:
         plans = [_continued(one, force) for one in plans]
     if not write:
@@ -195,8 +200,7 @@ def make_plan(
     volume = open_volume(source if level is None else f"{source}/{level}")
     array = volume.array
     shape = tuple(map(int, array.shape))
-    if np.dtype(array.dtype).kind not in "biufc":
-        raise ConfigError(f"expected an array of numbers, got {array.dtype!r}: encode it with xarray or zarr itself")
+    check_voxels(array, source)
     if level is not None and zarr_format is None:
         zarr_format = array.metadata.zarr_format
     sides, outer = clipped(shape, chunks, shards)
@@ -228,7 +232,12 @@ def make_plan(
         segmentation=None if network is None else str(network),
         mask=None if mask is None else _absolute(mask),
         axes=volume.axes,
-        attributes=volume.attributes if level is None else {},
+        attributes=of_source(
+            source if level is None else f"{source}/{level}",
+            array,
+            volume.attributes if level is None else {},
+            lossless=bool(given.lossless),
+        ),
     )
 
 

@@ -21,13 +21,13 @@ from inr_codec import io
 from inr_codec.batch.journal import Record
 from inr_codec.batch.manifest import measured, read_manifest
 from inr_codec.batch.store import PLAN, load_plan, state_folder
-from inr_codec.batch.total import Total, mean_square
 from inr_codec.batch.verify import arrays_of
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
 from inr_codec.picture import new_figure
 from inr_codec.progress import duration
 from inr_codec.stores.encoded_chunks import codec_of, streams_of_key
 from inr_codec.stores.folders import open_folder
+from inr_codec.stores.total import Total, mean_square
 from inr_codec.targets import PAGE_MARK, check_file_target
 
 LISTED = 200

@@ -11,8 +11,10 @@ from inr_codec.codec import INRCodec
 from inr_codec.errors import ConfigError
 from inr_codec.runtime.caches import kept
 from inr_codec.stores.folders import SCRATCH, Folder, LocalFolder, is_url, open_folder
+from inr_codec.targets import local_path, place_of
 
 PLAN, BUDGET = "plan.json", "budget.npy"
+METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -81,24 +83,62 @@ def open_source(path: str) -> Any:
 
 
 def open_volume(path: str) -> io.Volume:
-    """An array with the names of its axes and its attributes."""
+    """An array with the names of its axes and its attributes. ConfigError for what cannot be opened."""
+    path = local_path(path)
     if not is_url(path):
-        return io.load(path)
+        try:
+            return io.load(path)
+        except FileNotFoundError:
+            if Path(path).is_dir() and not any(Path(path, name).exists() for name in METADATA):
+                raise ConfigError(
+                    f"expected a volume, found a folder that is no zarr array or group at {path!r}: name a file, or "
+                    "make one of its slices first (dcm2niix writes NIfTI from DICOM)"
+                ) from None
+            raise
     import zarr
 
-    array: Any = zarr.open_array(path, mode="r")
+    place_of(path)
+    try:
+        array: Any = zarr.open_array(path, mode="r")
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"expected a zarr array behind {path!r}, got {type(error).__name__} ({said}): check the address and access"
+        ) from error
     axes = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     known = {name: array.attrs[name] for name in io.ATTRIBUTES if name in array.attrs}
     return io.Volume(array, tuple(axes) if axes and all(axes) else None, known)
 
 
+def check_voxels(array: Any, path: str, kinds: str = "biufc") -> None:
+    """ConfigError for an array without voxels, or of anything but one value a voxel of these kinds of dtype."""
+    dtype, shape = array.dtype, tuple(array.shape)
+    fields = getattr(dtype, "names", None)
+    if fields:
+        raise ConfigError(
+            f"expected one number a voxel in {path!r}, got the fields {', '.join(fields)}: encode each as a volume of "
+            "its own, or as one more axis"
+        )
+    if getattr(dtype, "kind", "O") not in kinds:
+        real = "" if "c" in kinds else "real "
+        raise ConfigError(f"expected an array of {real}numbers in {path!r}, got {dtype!r}: convert it, or name another")
+    if not shape or 0 in shape:
+        raise ConfigError(f"expected voxels along 1 axis or more in {path!r}, got the shape {shape!r}: name another")
+
+
 def finest_level(path: str) -> str | None:
     """Path of the finest level in an OME-Zarr group (0.4 and 0.5); None for anything else."""
-    if not is_url(path) and not Path(path).is_dir():
+    if not is_url(path) and not any(Path(path, name).exists() for name in METADATA):
         return None
     import zarr
 
-    node = zarr.open(path, mode="r")
+    try:
+        node = zarr.open(path, mode="r")
+    except Exception as error:
+        raise ConfigError(
+            f"expected a zarr array or group at {path!r}, got {type(error).__name__} ({' '.join(str(error).split())}): "
+            "check the address and access"
+        ) from error
     if not isinstance(node, zarr.Group):
         return None
     attributes: dict[str, Any] = dict(node.attrs)

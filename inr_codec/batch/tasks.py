@@ -21,12 +21,12 @@ from inr_codec.batch.plan import Plan
 from inr_codec.batch.rate_curves import NOTHING, measure_chunk
 from inr_codec.batch.shards import SPOOL, pack_shard, spooled, unpack_shard, valid
 from inr_codec.batch.store import array_folder, load_budget, load_plan, open_source, state_folder
-from inr_codec.batch.total import Total
 from inr_codec.encoding.encoder import encode
 from inr_codec.engines.joint_calls import Crowd
 from inr_codec.errors import ConfigError, CorruptChunk
 from inr_codec.runtime.caches import kept
 from inr_codec.stores.folders import Folder
+from inr_codec.stores.total import Total
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -197,7 +197,8 @@ def _encode_chunk(work: Work, job: int, n: int, stop: threading.Event) -> dict[s
             config = plan.config if allowed is None else config_within(plan.config, chunk.nbytes, allowed)
             stream = encode(chunk, config, None, work.labels(n))
             folder.write(key, stream)
-            record = described(plan, n, "done", **common, **measured(stream, chunk))
+            inside = tuple(slice(0, part.stop - part.start) for part in plan.region_of(n))  # without padding
+            record = described(plan, n, "done", **common, **measured(stream, chunk[inside]))
         record["seconds"] = round(perf_counter() - begun, 3)
         _note(work.journal, record)
         return record

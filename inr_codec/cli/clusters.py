@@ -58,10 +58,10 @@ def finish(target: str) -> None:
     made = load_plan(target)
     done = batch.finish(target)
     ratio = f"{compression_ratio(done['nbytes'], done['bytes']):.1f} times smaller" if done["bytes"] else "empty"
-    score = "" if done["psnr"] is None else f", PSNR {done['psnr']:.2f} dB"
+    work = f"{made.count:,} chunks ({done['empty']:,} empty) in {duration(done['seconds'])} of work"
     print(
-        f"{target}: {done['nbytes']:,} bytes in {done['bytes']:,}, {ratio}{score}, {made.count:,} chunks "
-        f"({done['empty']:,} empty) in {duration(done['seconds'])} of work"
+        f"{target}: {done['nbytes']:,} bytes in {done['bytes']:,}, {ratio}, PSNR {done['fidelity']} "
+        f"(peak = max - min of the array), {work}"
     )
 
 
