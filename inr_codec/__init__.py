@@ -20,6 +20,7 @@ from inr_codec.errors import (
     CorruptChunk,
     GenerationLoss,
     InrCodecError,
+    LimitExceeded,
     UnsupportedArray,
     UnsupportedFormat,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "INRSerializer",
     "InrCodecError",
     "Inspection",
+    "LimitExceeded",
     "UnsupportedArray",
     "UnsupportedFormat",
     "__version__",

@@ -1,11 +1,11 @@
 """Settings of the encoder (the recipe): what may be asked for, what is checked, what is filled in."""
 
 import difflib
-import math
+import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from inr_codec.content_names import Reference, mask_reference, network_reference
+from inr_codec.content_names import Reference, mask_reference, network_reference, stored_reference
 from inr_codec.efforts import Effort
 from inr_codec.errors import ConfigError
 from inr_codec.options import Unread, about, check_use, check_values, explain, given, options_of, table
@@ -259,13 +259,16 @@ def make_config(options: dict[str, Any], owner: str = "inr_codec", *, stored: bo
     """A Config from keyword options; ConfigError for an unknown one, naming the known one that is nearest to it.
 
     Options that would do nothing are refused, unless they are those of a stored recipe: what another release wrote
-    stays readable.
+    stays readable. In such a recipe networks and masks are names of contents, never paths.
     """
     for name in options:
         if name not in OPTIONS:
             near = difflib.get_close_matches(name, OPTIONS, 1)
             advice = f"did you mean {near[0]}=?" if near else "leave it out, or install a release that knows it"
             raise ConfigError(f"expected an option of {owner}, got {name}={options[name]!r:.40}: {advice}")
+    if stored:
+        named = {name: options[name] for name in ("segmentation", "mask") if options.get(name) is not None}
+        options = options | {name: stored_reference(name, value) for name, value in named.items()}
     config = Config(**options)
     if not stored:
         check_use(config, config.resolved())
@@ -273,7 +276,7 @@ def make_config(options: dict[str, Any], owner: str = "inr_codec", *, stored: bo
 
 
 def _check_weights(weights: Any) -> None:
-    number = isinstance(weights, (int, float)) and not isinstance(weights, bool) and math.isfinite(weights)
+    number = isinstance(weights, (int, float)) and not isinstance(weights, bool) and abs(weights) <= sys.float_info.max
     if weights is not None and not number and not (isinstance(weights, str) and weights in ("foreground", "array")):
         raise ConfigError(
             "expected weights to be an array, 'foreground' or a number (the least intensity of the region), got "

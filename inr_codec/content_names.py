@@ -1,9 +1,9 @@
 """What an encoding is given beside the data, named by its content: segmentation networks and masks.
 
 A stored configuration holds the name alone, "sha256:" and 64 hexadecimal digits: it means the same on every machine,
-and no configuration can make a process open a file or run what is in it. Whoever wants to encode with a configuration
-that was read from a store gives the network again: with `segmentation=`, or for processes that only see the store (Dask
-workers) as a file that the environment variable INR_CODEC_SEGMENTATION names.
+and no configuration can make a process open a file or run what is in it (`stored_reference` refuses all else). Whoever
+wants to encode with a configuration that was read from a store gives the network again: with `segmentation=`, or for
+processes that only see the store (Dask workers) as a file that the environment variable INR_CODEC_SEGMENTATION names.
 
 Loading a program of TorchScript or torch.export runs what its author wrote: give only files that you trust.
 """
@@ -76,6 +76,21 @@ def mask_reference(given: Any) -> Reference:
         return Reference(given)
     labels = as_labels(given)
     return Reference(_name(repr(labels.shape).encode() + labels.tobytes()), labels)
+
+
+def stored_reference(option: str, given: Any) -> Reference:
+    """A reference from a stored configuration, which holds names alone: nothing in it is taken for a path or an array.
+
+    ConfigError for anything else.
+    """
+    if isinstance(given, Reference):
+        return given
+    if isinstance(given, str) and NAME.fullmatch(given):
+        return Reference(given)
+    raise ConfigError(
+        f"expected {option} in stored settings to be the name 'sha256:...', got {given!r:.80}: nothing that metadata "
+        f"names is opened; give what it should be to INRCodec({option}=...), or leave {option} out"
+    )
 
 
 def as_labels(given: Any) -> "NDArray[np.int64]":

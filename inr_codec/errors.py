@@ -21,6 +21,10 @@ class UnsupportedFormat(InrCodecError):
     """A stream of a format version that this library does not read."""
 
 
+class LimitExceeded(InrCodecError):
+    """A chunk that is larger than `decode(limit=)` or the environment variable INR_CODEC_LIMIT allows."""
+
+
 class IncompleteArray(InrCodecError):
     """A large array of which chunks are missing: what is written stays, and the same command continues."""
 

@@ -4,7 +4,6 @@
 and know no option by name.
 """
 
-import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import Field, dataclass, fields
@@ -91,17 +90,16 @@ def check_values(config: Any) -> None:
         if limits is not None:
             _check_number(found.name, value, *limits, whole=kind_of(found.type) is int)
         elif choices and value not in choices:
-            raise ConfigError(
-                f"expected {found.name} to be one of {', '.join(map(repr, choices))}, got {value!r}: choose one of them"
-            )
+            named = ", ".join(map(repr, choices))
+            raise ConfigError(f"expected {found.name} to be one of {named}, got {value!r:.80}: choose one of them")
 
 
 def _check_number(name: str, value: Any, low: float, high: float, *, whole: bool) -> None:
     kinds = (int,) if whole else (int, float)
-    good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+    good = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high  # NaN is not
     if not good:
         kind = "a whole number" if whole else "a number"
-        raise ConfigError(f"expected {name} to be {kind} between {low:g} and {high:g}, got {value!r}: change it")
+        raise ConfigError(f"expected {name} to be {kind} between {low:g} and {high:g}, got {value!r:.80}: change it")
 
 
 def check_use(config: Any, resolved: Any) -> None:

@@ -1,43 +1,51 @@
 """The steps of encoding a large array, each a function that can be called again.
 
-    encode_array("raw.zarr", "small.zarr", {"ratio": 100}, client=client)
+    encode_array("brain.zarr", "small.zarr", {"ratio": 100}, client=client)
 
 is `prepare`, `measure`, `encode` and `finish`, which the command line has as `plan`, `measure`, `run` and `finish`.
 Beside the store `small.zarr` lies the folder `small.zarr.batch` with the plan, the records of all chunks and, at the
 end, the manifest.
 """
 
+import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from inr_codec.batch import pyramid, run
-from inr_codec.batch.clearing import check_continued, check_target, clear, plan_at, undone
+from inr_codec.batch import owners, pyramid, run
+from inr_codec.batch.audit import Check
+from inr_codec.batch.clearing import check_continued, check_target, clear, undone
 from inr_codec.batch.manifest import MEASURES
 from inr_codec.batch.plan import Index, Plan, clipped
-from inr_codec.batch.run import Executor, Here
+from inr_codec.batch.run import Executor, Here, Part
+from inr_codec.batch.source import marked
 from inr_codec.batch.store import (
     BUDGET,
     PLAN,
+    absolute,
     check_voxels,
     create_target,
+    described_array,
     finest_level,
     load_plan,
-    open_source,
     open_volume,
+    split_target,
     state_folder,
+    tell_settings,
 )
 from inr_codec.config import make_config
 from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray
 from inr_codec.stores.folders import is_url
 from inr_codec.stores.losses import of_source
-from inr_codec.targets import check_apart, check_array_target, local_path
+from inr_codec.targets import check_apart, check_array_target
 
-Part = tuple[int, int]
+LOG = logging.getLogger(__name__)
 GEOMETRY = ("shape", "dtype", "chunks", "shards", "zarr_format", "array")
 
 
@@ -50,6 +58,7 @@ def encode_array(
     gpus: bool = False,
     workers: int | None = None,
     memory: float | None = None,
+    check: Check = "bytes",
     shown: bool | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -57,8 +66,10 @@ def encode_array(
 
     settings: options of INRCodec; ratio and bpv hold for the whole array unless per_chunk=True. client: of
     distributed; None works in this process on `workers` threads. gpus: tasks ask for the workers' resource GPU. memory:
-    bytes that a task may take (default: half of what its process has). options: those of `prepare`. Returns the summary
-    of the manifest; IncompleteArray where chunks have failed.
+    bytes that a task may take (default: half of what its process has). check: how what is stored is compared with what
+    was written, before and after: "bytes" reads all of it, "sizes" finds only what is gone or cut. options: those of
+    `prepare`. Returns the summary of the manifest; IncompleteArray where chunks have failed, ConfigError where another
+    process works on the target.
     """
     if client is None:
         executor: Executor = Here(workers, memory)
@@ -66,10 +77,32 @@ def encode_array(
         from inr_codec.batch.cluster import Cluster
 
         executor = Cluster(client, gpus=gpus, memory=memory)
-    prepare(source, target, settings, **options)
-    measure(target, executor, shown=shown)
-    encode(target, executor, shown=shown)
-    return finish(target)
+    target = prepare(source, target, settings, **options, write=False).target
+    with alone(target):
+        prepare(source, target, settings, **options)
+        measure(target, executor, shown=shown)
+        encode(target, executor, check=check, shown=shown)
+        return finish(target, check=check, shown=shown)
+
+
+@contextmanager
+def alone(target: str) -> Iterator[None]:
+    """Keep all other processes from a target; ConfigError where some are at work, or its folder does not exist."""
+    root = os.path.dirname(absolute(split_target(target)[0]))
+    if not is_url(target) and not os.path.isdir(root):
+        raise FileNotFoundError(f"expected a folder to write to, found none at {root!r}: create it first")
+    with owners.alone(target):
+        yield
+
+
+@contextmanager
+def _at_work(target: str, part: Part) -> Iterator[None]:
+    """Work on a part of the plan of a target beside others that have other parts of it."""
+    plan = load_plan(target)
+    with owners.working(target, plan.id, part):
+        if load_plan(target).id != plan.id:
+            raise ConfigError(f"expected one plan of {target!r}, it was planned again just now: run it again")
+        yield
 
 
 def targets_of(target: str) -> list[str]:
@@ -79,22 +112,29 @@ def targets_of(target: str) -> list[str]:
 
 def measure(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> None:
     """Pass 1 for a part of the chunks of a target, all levels; see `run.measure`."""
-    for one in targets_of(target):
-        run.measure(one, executor, part=part, shown=shown)
+    with _at_work(target, part):
+        for one in targets_of(target):
+            run.measure(one, executor, part=part, shown=shown)
 
 
-def encode(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> int:
+def encode(
+    target: str, executor: Executor, *, part: Part = (1, 1), check: Check = "bytes", shown: bool | None = None
+) -> int:
     """Pass 2 for a part of the jobs of a target, all levels; how many chunks failed. See `run.encode`."""
-    return sum(run.encode(one, executor, part=part, shown=shown) for one in targets_of(target))
+    with _at_work(target, part):
+        return sum(run.encode(one, executor, part=part, check=check, shown=shown) for one in targets_of(target))
 
 
-def finish(target: str) -> dict[str, Any]:
+def finish(target: str, *, check: Check = "bytes", shown: bool | None = None) -> dict[str, Any]:
     """Write the manifests of all levels and the metadata of an OME-Zarr group; the summary of the (finest) array.
 
-    IncompleteArray, after all of that, where chunks have failed or were never encoded.
+    IncompleteArray, after all of that, where chunks have failed, were never encoded or are not stored as they were
+    written; see `run.finish`.
     """
-    summaries = {one: run.finish(one) for one in targets_of(target)}
-    pyramid.write(load_plan(target))
+    load_plan(target)
+    with alone(target):
+        summaries = {one: run.finish(one, check=check, shown=shown) for one in targets_of(target)}
+        pyramid.write(load_plan(target))
     for one, summary in summaries.items():
         if summary["failed"]:
             first = summary["first_failed"][0]
@@ -137,26 +177,36 @@ def prepare(
         for level, place in pyramid.levels(plan):
             coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
             plans.append(replace(coarser, separator=plan.separator))
-    if not overwrite:
-        plans = [_continued(one, force) for one in plans]
     if not write:
-        return plans[0]
-    if overwrite:
-        clear(plan.target)
-    with undone(plan.target):
+        return plan if overwrite else _continued(plan, force)
+    with alone(plan.target), undone(plan.target):
+        if overwrite:
+            clear(plan.target)
+        else:
+            plans = [_continued(one, force) for one in plans]
         for one in plans:
             _write(one)
     return plans[0]
 
 
 def _continued(plan: Plan, force: bool) -> Plan:
-    """The plan that is there already if it is the same, or this one; ConfigError where it is another."""
-    old = plan_at(plan.target)
-    if old is None:
+    """The plan that is there already if it is the same, or this one; ConfigError where it is another.
+
+    A damaged plan is made again where the array beside it is the one that it would make; its marks are left out, so
+    that it is asked before the next pass whether the source is that of the chunks that are written.
+    """
+    if state_folder(plan.target).size(PLAN) is None:
         check_array_target(plan.target)
         return plan
+    try:
+        old = load_plan(plan.target)
+    except ConfigError as error:
+        if described_array(plan) != described_array(plan, stored=True):
+            raise
+        LOG.warning("%r: the plan beside it is damaged (%s), it is made again", plan.target, error)
+        return replace(plan, marks={})
     check_continued(old)
-    if old.recipe_hash == plan.recipe_hash:
+    if old.recipe_hash == plan.recipe_hash and not (force and old.marks != plan.marks):
         return old
     changed = [name for name in (*GEOMETRY, "source", "per_chunk", "mask") if getattr(old, name) != getattr(plan, name)]
     if old.config != plan.config:
@@ -171,14 +221,22 @@ def _continued(plan: Plan, force: bool) -> Plan:
 
 def _write(plan: Plan) -> None:
     """Write the plan of one array, unless it is there, and the empty array."""
-    old = plan_at(plan.target)
-    if old is None or old.recipe_hash != plan.recipe_hash:
-        folder = state_folder(plan.target)
-        if old is not None and old.source != plan.source:
+    folder = state_folder(plan.target)
+    damaged, old = False, None
+    if folder.size(PLAN) is not None:
+        try:
+            old = load_plan(plan.target)
+        except ConfigError:
+            damaged = True
+    if old is None or old.id != plan.id:
+        if old is not None and (old.source != plan.source or old.marks != plan.marks):
             folder.delete(MEASURES)
-        folder.delete(BUDGET)
+        if not damaged:
+            folder.delete(BUDGET)
         folder.write(PLAN, plan.to_json().encode())
     create_target(plan)
+    if old is not None and old.id != plan.id:
+        tell_settings(plan)
 
 
 def make_plan(
@@ -191,10 +249,9 @@ def make_plan(
     per_chunk: bool,
     mask: str | None = None,
 ) -> Plan:
-    """The plan for a source, of which only the metadata are read."""
-    source, target = _absolute(source), local_path(target)
-    target = target if is_url(target) else target.rstrip("/")
-    check_apart(target, (source,))
+    """The plan for a source, of which the metadata are read, the times of its files and a few chunks."""
+    source, target = absolute(source), absolute(target).rstrip("/")
+    check_apart(target, filter(None, (source, mask)))
     level = finest_level(source)
     group = None if level is None else source
     volume = open_volume(source if level is None else f"{source}/{level}")
@@ -216,7 +273,7 @@ def make_plan(
         raise ConfigError(
             f"expected segmentation to be a file for every worker, got {type(network)!r}: save it with torch.export"
         )
-    return Plan(
+    plan = Plan(
         source=source if level is None else f"{source}/{level}",
         source_group=group,
         target=target,
@@ -230,7 +287,7 @@ def make_plan(
         per_chunk=per_chunk,
         separator=getattr(getattr(array, "metadata", None), "dimension_separator", "." if level is None else "/"),
         segmentation=None if network is None else str(network),
-        mask=None if mask is None else _absolute(mask),
+        mask=None if mask is None else absolute(mask),
         axes=volume.axes,
         attributes=of_source(
             source if level is None else f"{source}/{level}",
@@ -239,18 +296,14 @@ def make_plan(
             lossless=bool(given.lossless),
         ),
     )
+    return marked(plan)
 
 
 def _check_mask(mask: str, shape: Index, settings: dict[str, Any]) -> None:
     if settings.get("segmentation") is None:
         raise ConfigError(f"expected segmentation with a mask, got the mask {mask!r} alone: add --segmentation FILE")
-    found = tuple(map(int, open_source(mask).shape))
+    found = tuple(map(int, open_volume(mask).array.shape))
     if found != shape:
         raise ConfigError(
             f"expected a mask of the source's shape {shape!r}, got {found!r} in {mask!r}: crop one of them"
         )
-
-
-def _absolute(path: str) -> str:
-    path = local_path(path)
-    return path if is_url(path) else os.path.abspath(path)

@@ -6,6 +6,7 @@ a plan consists of. Whatever else lies there keeps the target from being replace
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -14,16 +15,20 @@ import numpy as np
 
 from inr_codec import targets
 from inr_codec.batch.manifest import JOURNAL, MANIFEST, MEASURES, SUMMARY
+from inr_codec.batch.owners import FOLDER as OWNERS
 from inr_codec.batch.plan import Plan
 from inr_codec.batch.shards import SPOOL
-from inr_codec.batch.store import BUDGET, PLAN, array_path, split_target, state_of
+from inr_codec.batch.store import BUDGET, PLAN, array_path, load_plan, split_target, state_folder, state_of
 from inr_codec.errors import ConfigError
 from inr_codec.stores.encoded_chunks import codec_of
 from inr_codec.stores.folders import SCRATCH, is_url, open_folder
 from inr_codec.targets import GROUP_FILES, Place, place_of
 
 STATE = (SCRATCH, SPOOL, JOURNAL, MEASURES, BUDGET, MANIFEST, SUMMARY, PLAN)
-"""What a state folder holds; the plan is deleted last, so that an interrupted deletion can be repeated."""
+"""What a state folder holds, beside the folder of those who work on it."""
+
+TEMPORARY = re.compile(r"[0-9a-f]{32}|")
+"""Files that an interrupted process leaves in the folder for them."""
 
 
 def check_target(plan: Plan, overwrite: bool) -> None:
@@ -52,55 +57,62 @@ def check_target(plan: Plan, overwrite: bool) -> None:
 
 
 def plan_at(target: str) -> Plan | None:
-    """The plan beside a target; None where there is none. ConfigError for a file of that name that is no plan."""
+    """The plan beside a target; None where there is none, or a damaged one. ConfigError for what was never a plan."""
     text = place_of(state_of(target)).read(PLAN)
     if text is None:
         return None
     try:
         known = json.loads(text)
     except ValueError:
-        known = None
+        return None
     if not isinstance(known, dict) or "recipe_hash" not in known:
         raise ConfigError(
             f"expected a plan in {state_of(target)!r}, found a {PLAN} of something else: choose another target"
         )
-    return Plan.from_json(text)
+    with suppress(ConfigError):
+        return load_plan(target)
+    return None
 
 
 def clear(target: str) -> None:
-    """Delete what `check_target` has allowed to be replaced: keys first, so that the rest is known for what it is."""
-    old = plan_at(target)
-    place = place_of(target)
+    """Delete what `check_target` has allowed to be replaced; who is at work stays to be known.
+
+    Plans go first: from then on no task of theirs writes. Then keys, so that the rest is known for what it is.
+    """
+    old, place = plan_at(target), place_of(target)
+    levels = [] if old is None else _levels(target, old)
     if place.exists():
         if old is None:
             targets.check_array_replaced(target)
         else:
             _check_planned(target, old)
+    for level in ("", *levels):
+        state_folder(f"{target.rstrip('/')}/{level}".rstrip("/")).delete(PLAN)
+    if place.exists():
         folder = open_folder(target)
         for name in sorted(folder.names(""), key=lambda name: name in targets.ARRAY_FILES | GROUP_FILES):
             folder.delete(name)
         folder.delete("")
-    forget(target)
+    _delete_states(target, levels)
 
 
 def forget(target: str) -> None:
     """Delete the plan of a target, with those of its levels, and what was recorded under it; nothing else there."""
     old = plan_at(target)
     if old is not None:
-        for level in sorted(_levels(target, old), key=len, reverse=True):
-            _delete_state(f"{target.rstrip('/')}/{level}")
-        _delete_state(target)
+        _delete_states(target, _levels(target, old))
 
 
-def _delete_state(target: str) -> None:
-    folder = open_folder(state_of(target))
-    for name in STATE:
-        folder.delete(name)
-    outer = folder.root
-    while not is_url(outer) and len(outer) >= len(state_of(split_target(target)[0])):
-        with suppress(OSError):  # something else is in it
-            os.rmdir(outer)
-        outer = os.path.dirname(outer)
+def _delete_states(target: str, levels: list[str]) -> None:
+    for one in [*(f"{target.rstrip('/')}/{level}" for level in sorted(levels, key=len, reverse=True)), target]:
+        folder = open_folder(state_of(one))
+        for name in STATE:
+            folder.delete(name)
+        outer = folder.root
+        while not is_url(outer) and len(outer) >= len(state_of(split_target(target)[0])):
+            with suppress(OSError):  # something else is in it
+                os.rmdir(outer)
+            outer = os.path.dirname(outer)
 
 
 @contextmanager
@@ -114,8 +126,8 @@ def undone(target: str) -> Iterator[None]:
     except BaseException:
         if not planned and not were[target]:
             open_folder(target).delete("")
-            forget(target)
-            _delete_state(target)  # what was written before the plan
+            old = plan_at(target)
+            _delete_states(target, [] if old is None else _levels(target, old))
             if not were[root]:
                 drop_group(root)
         raise
@@ -129,11 +141,12 @@ def drop_group(path: str) -> None:
 
 
 def _check_state(target: str) -> None:
-    """FileExistsError where the folder for the plan is there, without a plan, and holds anything."""
+    """FileExistsError where the folder for the plan is there, without a sound plan, and holds what no plan leaves."""
     place = place_of(state_of(target))
-    if place.exists() and place.read(PLAN) is None:
+    if place.exists() and plan_at(target) is None:
         for name in place.walk():
-            if not name.startswith(f"{SCRATCH}/"):
+            top, _, rest = name.partition("/")
+            if top not in (*STATE, OWNERS) or (top == SCRATCH and not TEMPORARY.fullmatch(rest)):
                 raise FileExistsError(
                     f"expected a free place for the plan, found {name!r} in {state_of(target)!r}: choose another target"
                 )
@@ -171,7 +184,7 @@ def check_continued(plan: Plan) -> None:
         dtype, zarr_format = array.dtype.newbyteorder("="), array.metadata.zarr_format
         if codec_of(array.metadata) and wanted == (array.shape, array.chunks, array.shards, dtype, zarr_format):
             return
-    elif not any(place.walk()):
+    elif all(targets.KEY.fullmatch(name) for name in place.walk()):  # its metadata are made again
         return
     raise FileExistsError(
         f"expected the array that the plan in {state_of(plan.target)!r} describes, found something else at "

@@ -1,14 +1,15 @@
 """Journals: JSON lines that processes append while they work.
 
-Each process writes a file of its own, one system call a line. A kill tears at most the last line, and readers skip torn
-lines. Nothing can be appended behind a URL: there each flush writes a new file.
+Each process writes a file of its own, one system call a line. A kill tears at most the last line, and readers skip and
+count lines that are torn or not what was written. Nothing can be appended behind a URL: there each flush writes a new
+file.
 """
 
 import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,17 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.stores.folders import Folder, LocalFolder
+from inr_codec.stores.folders import Folder, LocalFolder, check_within
 
 MAX_OPEN = 200
 """Journal files that are open at a time, at most."""
+MAX_LINE = 1 << 20
+"""Bytes of a line at most; longer ones are damage."""
+SUFFIX = ".jsonl"
 
 Record = dict[str, Any]
+Place = tuple[str, int]
+"""A file of a journal, and where in it a record begins."""
 
 
 def worker_name() -> str:
@@ -35,7 +41,7 @@ class Journal:
 
     def __init__(self, folder: Folder, name: str) -> None:
         self._folder = folder
-        self._name = f"{name}/{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}.jsonl"
+        self._name = f"{name}/{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}{SUFFIX}"
         self._lines: list[bytes] = []
         self._lock = threading.Lock()
         self._file: int | None = None
@@ -49,6 +55,7 @@ class Journal:
                 return
             if self._file is None:
                 path = Path(self._folder.root, self._name)
+                check_within(path.parent, self._folder.root)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             if os.write(self._file, line) < len(line):  # a full disk
@@ -59,8 +66,8 @@ class Journal:
         with self._lock:
             lines, self._lines = self._lines, []
         if lines:
-            stem = self._name.removesuffix(".jsonl")
-            self._folder.write(f"{stem}-{uuid4().hex[:8]}.jsonl", b"".join(lines))
+            stem = self._name.removesuffix(SUFFIX)
+            self._folder.write(f"{stem}-{uuid4().hex[:8]}{SUFFIX}", b"".join(lines))
 
     def close(self) -> None:
         """Write the records that were kept, and close the file."""
@@ -70,23 +77,42 @@ class Journal:
             self._file = None
 
 
-def read_lines(folder: Folder, name: str) -> Iterator[tuple[str, int, Record]]:
-    """(file, offset, record) of all records in all files of a journal; torn lines are left out."""
-    for file in folder.names(name):
-        for offset, line in numbered_lines(folder, file):
-            try:
-                record = json.loads(line)
-            except ValueError:
+class Records:
+    """(file, offset, record) of all sound records in all files of a journal; `skipped` counts the other lines.
+
+    sound: whether a record, any table of JSON, is one of this journal.
+    """
+
+    def __init__(self, folder: Folder, name: str, sound: Callable[[Record], bool]) -> None:
+        self.skipped = 0
+        self._folder, self._name, self._sound = folder, name, sound
+
+    def __iter__(self) -> Iterator[tuple[str, int, Record]]:
+        for file in self._folder.names(self._name):
+            if not file.endswith(SUFFIX):
                 continue
-            if isinstance(record, dict) and "n" in record:
-                yield file, offset, record
+            for offset, line in numbered_lines(self._folder, file):
+                record = parsed(line)
+                if record is None or not self._sound(record):
+                    self.skipped += 1
+                else:
+                    yield file, offset, record
+
+
+def parsed(line: bytes) -> Record | None:
+    """The table in a line of JSON; None for anything else."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def numbered_lines(folder: Folder, file: str) -> Iterator[tuple[int, bytes]]:
-    """(offset, line) of a file."""
+    """(offset, line) of a file; lines of more than MAX_LINE bytes in pieces."""
     with _opened(folder, file) as lines:
         offset = 0
-        for line in lines:
+        while line := lines.readline(MAX_LINE):
             yield offset, line
             offset += len(line)
 
@@ -103,14 +129,16 @@ class Places:
         self._file: NDArray[np.uint32] = np.zeros(count, np.uint32)
         self._offset: NDArray[np.uint64] = np.zeros(count, np.uint64)
         self._files: list[str] = []
+        self._numbers: dict[str, int] = {}
         self._folder = folder
         self._opened: dict[int, Any] = {}
 
     def set(self, n: int, file: str, offset: int) -> None:
         """Note that the record of chunk n begins at `offset` in `file`."""
-        if not self._files or self._files[-1] != file:
+        if file not in self._numbers:
+            self._numbers[file] = len(self._files)
             self._files.append(file)
-        self.known[n], self._file[n], self._offset[n] = True, len(self._files) - 1, offset
+        self.known[n], self._file[n], self._offset[n] = True, self._numbers[file], offset
 
     def read(self, n: int) -> Record:
         """The record of chunk n."""

@@ -43,7 +43,8 @@ class Plan:
     source_group: the OME-Zarr group that the source is the finest level of. settings: options of INRCodec. per_chunk:
     every chunk keeps the target for itself; otherwise ratio and bpv hold for the array. separator: between the numbers
     in a key of zarr format 2. segmentation: file of the network that the settings name by its hash. mask: an array of
-    labels beside the source, of its shape. id: made with the plan, another one for each.
+    labels beside the source, of its shape. marks: of the files of source and mask (see `source`). id: made with the
+    plan, another one for each.
     """
 
     source: str
@@ -62,9 +63,16 @@ class Plan:
     mask: str | None = None
     axes: tuple[str, ...] | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def __post_init__(self) -> None:
+        check_inner(self.array)
+        if self.separator not in (".", "/") or self.zarr_format not in (2, 3):
+            raise ConfigError(
+                f"expected zarr format 2 or 3 with '.' or '/' in its keys, got format {self.zarr_format!r} with "
+                f"{self.separator!r}: change --zarr-format"
+            )
         if not self.shape or 0 in self.shape or len(self.chunks) != len(self.shape) or min(self.chunks) < 1:
             raise ConfigError(
                 f"expected an array of 1 axis or more with a chunk side for each, got shape {self.shape!r} and chunks "
@@ -180,14 +188,62 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Plan":
-        """A plan from `to_json()`; ConfigError for one of another version."""
-        data = json.loads(text)
-        if data.pop("version", None) != VERSION:
-            raise ConfigError(f"expected a plan of version {VERSION}, got {text[:60]!r}: plan again with --overwrite")
-        data.pop("recipe_hash")
-        for name in ("shape", "chunks", "shards", "axes"):
-            data[name] = None if data[name] is None else tuple(data[name])
-        return cls(**data)
+        """A plan from `to_json()`; ConfigError for one of another version, and for one that is damaged."""
+        try:
+            data = json.loads(text)
+            version = data.pop("version")
+        except (*ODD, RecursionError) as error:
+            raise _damaged(error) from None
+        if version != VERSION:
+            raise ConfigError(f"expected a plan of version {VERSION}, got {version!r:.60}: plan again with --overwrite")
+        try:
+            recipe_hash = data.pop("recipe_hash")
+            for name in ("shape", "chunks", "shards", "axes"):
+                data[name] = None if data[name] is None else tuple(data[name])
+            plan = cls(**data)
+            plan.check_types()
+            same = recipe_hash == plan.recipe_hash
+        except ODD as error:
+            raise _damaged(error) from None
+        if not same:
+            raise _damaged("its hash does not fit")
+        return plan
+
+    def check_types(self) -> None:
+        """ValueError or TypeError where a field is not what its type says: JSON may hold anything."""
+        texts = [self.source, self.target, self.array, self.dtype, self.id]
+        texts += [text for text in (self.source_group, self.segmentation, self.mask) if text is not None]
+        sides = [*self.shape, *self.chunks, *(self.shards or ())]
+        tables: list[Any] = [self.settings, self.attributes, self.marks]
+        sound = (
+            all(isinstance(text, str) for text in texts)
+            and all(type(side) is int and 0 < side < 2**48 for side in sides)
+            and all(isinstance(table, dict) for table in tables)
+            and isinstance(self.per_chunk, bool)
+            and (self.axes is None or all(isinstance(name, str | None) for name in self.axes))
+            and prod(self.shape) < 2**60
+            and np.dtype(self.dtype).kind in "biufc"
+        )
+        if not sound:
+            raise ValueError("a field is of another type")
+
+
+ODD = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""Errors of taking apart JSON that is not what was written."""
+
+
+def _damaged(why: object) -> ConfigError:
+    return ConfigError(
+        f"expected a plan, got a damaged one ({why!s:.80}): run inr-codec plan or encode with the settings that it was "
+        "begun with, which makes it again, or begin anew with --overwrite"
+    )
+
+
+def check_inner(path: str) -> None:
+    """ConfigError for a path of an array in a group that leads out of it; "" is the group itself."""
+    leads_out = any(part in ("", ".", "..") or "\\" in part or ":" in part for part in path.split("/"))
+    if path and leads_out:
+        raise ConfigError(f"expected the path of an array inside of a group, got {path!r}: name the array itself")
 
 
 def _unravel(n: int, grid: Index) -> Index:

@@ -8,7 +8,7 @@ is in benchmarks/PYRAMID.md. Sides of all levels stay, so that their coordinate 
 from copy import deepcopy
 from typing import Any
 
-from inr_codec.batch.plan import Plan
+from inr_codec.batch.plan import Plan, check_inner
 from inr_codec.errors import ConfigError
 
 KEPT = ("omero", "bioformats2raw.layout")
@@ -22,6 +22,8 @@ def levels(plan: Plan) -> list[tuple[str, str]]:
         return []
     datasets = _multiscales(_attributes(plan.source_group), plan.source_group)["datasets"]
     paths = [str(dataset["path"]) for dataset in datasets]
+    for path in paths:
+        check_inner(path)
     ends = [root.rstrip("/") for root in (plan.source_group, plan.target)]
     return [(f"{ends[0]}/{path}", f"{ends[1]}/{path}") for path in paths if path != plan.array]
 

@@ -39,6 +39,10 @@ LAYERS_BYTES = 48
 """Header and framing of the layers of any other stream."""
 
 
+MOST_BYTES = 2**40
+"""Of a chunk, more than any has."""
+
+
 LEAST_ERROR = 1e-9
 """Squared error that counts as none, as a share of that of the chunk's mean: the errors of a curve stay above it."""
 
@@ -78,8 +82,12 @@ class Curve:
 
     @classmethod
     def from_json(cls, data: Sequence[Sequence[float]]) -> "Curve":
-        """A curve from `to_json()`."""
-        return cls(tuple(map(int, data[0])), tuple(map(float, data[1])))
+        """A curve from `to_json()`; ValueError or another error of taking things apart for anything else."""
+        curve = cls(tuple(map(int, data[0])), tuple(map(float, data[1])))
+        finite = all(0 <= n < MOST_BYTES for n in curve.bytes) and all(math.isfinite(e) for e in curve.errors)
+        if not curve.bytes or len(curve.bytes) != len(curve.errors) or not finite or min(curve.errors) < 0:
+            raise ValueError(f"expected bytes and errors of a curve, got {len(curve.bytes)} and {len(curve.errors)}")
+        return curve
 
 
 NOTHING = Curve((0,), (0.0,))

@@ -4,6 +4,7 @@ The work runs in this process or on a Dask cluster; a task is then submitted onl
 scheduler and driver hold a window of tasks and not a million.
 """
 
+import logging
 import math
 import os
 import sys
@@ -16,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.batch.allocation import allocate
-from inr_codec.batch.journal import Journal, Places, read_lines
-from inr_codec.batch.manifest import JOURNAL, MEASURES, Ledger, described, finite, read_manifest, write_manifest
+from inr_codec.batch.audit import Check, audit, jobs_of
+from inr_codec.batch.journal import Journal
+from inr_codec.batch.manifest import JOURNAL, Ledger, described, finite, read_manifest, write_manifest
 from inr_codec.batch.plan import MAX_BATCH, Plan, batch_size, batches, together
 from inr_codec.batch.rate_curves import Curve
 from inr_codec.batch.shards import SPOOL
+from inr_codec.batch.source import check_source, measured_chunks
 from inr_codec.batch.store import load_budget, load_plan, save_budget, state_folder, written_array
-from inr_codec.batch.tasks import Tally, Task, encode_jobs, error_text, measure_chunks
+from inr_codec.batch.tasks import Tally, Task, encode_anew, encode_jobs, error_text, measure_chunks
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
 from inr_codec.runtime.compiling import drawn
@@ -36,6 +39,10 @@ MEASURE_SPEEDUP = 100
 
 SHARE = 4
 """Tasks for each slot, at least: with fewer, workers would be idle at the end."""
+
+Part = tuple[int, int]
+"""Which of how many shares, counted from 1."""
+LOG = logging.getLogger(__name__)
 
 Results = Iterator[tuple[list[int], Tally | Exception]]
 
@@ -98,7 +105,7 @@ class Outlook:
         self.bar.step(tally.voxels, tally.chunks, ", ".join(parts))
 
 
-def measure(target: str, executor: Executor, *, part: tuple[int, int] = (1, 1), shown: bool | None = None) -> None:
+def measure(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> None:
     """Pass 1: measure the chunks that have not been yet, and share out the budget once all of them are there.
 
     IncompleteArray for chunks that cannot be measured. Nothing happens where every chunk has its own target, or where
@@ -107,11 +114,12 @@ def measure(target: str, executor: Executor, *, part: tuple[int, int] = (1, 1), 
     plan = load_plan(target)
     if plan.total_bytes is None or load_budget(plan) is not None:
         return
-    todo = ~_measured(plan).known
+    check_source(plan, part, shown=shown)
+    todo = ~measured_chunks(plan).known
     at_a_time = together(plan, executor.memory, executor.threads)
     work = batches(todo, _size(plan, at_a_time, todo, executor.slots, MEASURE_SPEEDUP), *part)
     with _outlook("measuring", plan, int(todo[part[0] - 1 :: part[1]].sum()), None, shown) as outlook:
-        _drain(plan, executor.run(measure_chunks, target, plan.id, work, at_a_time), outlook, journal=False)
+        _drain(plan, executor.run(measure_chunks, plan.target, plan.id, work, at_a_time), outlook, journal=False)
     if outlook.failed:
         raise IncompleteArray(
             f"expected to read every chunk of {plan.source!r}, could not read {outlook.failed} ({outlook.errors[0]}): "
@@ -120,39 +128,54 @@ def measure(target: str, executor: Executor, *, part: tuple[int, int] = (1, 1), 
     share_out(plan)
 
 
-def _measured(plan: Plan) -> Places:
-    folder = state_folder(plan.target)
-    places = Places(folder, plan.count)
-    for file, offset, record in read_lines(folder, MEASURES):
-        places.set(record["n"], file, offset)
-    return places
-
-
 def share_out(plan: Plan) -> bool:
     """Give every chunk its bytes; False while there are chunks that have not been measured."""
-    measured = _measured(plan)
+    measured = measured_chunks(plan)
     if not measured.known.all() or plan.total_bytes is None:
         return False
-    curves = (Curve.from_json(measured.read(n)["curve"]) for n in range(plan.count))
-    save_budget(plan, allocate(curves, plan.total_bytes))
-    measured.close()
+    try:
+        curves = (Curve.from_json(measured.read(n)["curve"]) for n in range(plan.count))
+        save_budget(plan, allocate(curves, plan.total_bytes))
+    finally:
+        measured.close()
     return True
 
 
-def encode(target: str, executor: Executor, *, part: tuple[int, int] = (1, 1), shown: bool | None = None) -> int:
-    """Pass 2: encode the jobs that are not done; how many chunks failed. Only a full disk ends it early."""
+def encode(
+    target: str, executor: Executor, *, part: Part = (1, 1), check: Check = "bytes", shown: bool | None = None
+) -> int:
+    """Pass 2: encode the jobs that are not done; how many chunks failed. Only a full disk ends it early.
+
+    What is stored is compared with the journal first; check: see `audit`.
+    """
     plan = load_plan(target)
     if plan.total_bytes is not None and load_budget(plan) is None and not share_out(plan):
         raise IncompleteArray(
             f"expected all {plan.count:,} chunks of {target!r} to be measured, got "
-            f"{int(_measured(plan).known.sum()):,}: run inr-codec measure {target} first (all of its parts)"
+            f"{int(measured_chunks(plan).known.sum()):,}: run inr-codec measure {target} first (all of its parts)"
         )
-    todo = Ledger(plan).todo()
-    at_a_time = together(plan, executor.memory, executor.threads, executor.gpu)
-    work = batches(todo, _size(plan, at_a_time, todo, executor.slots), *part)
-    with _outlook("encoding", plan, int(todo[part[0] - 1 :: part[1]].sum()), plan.total_bytes, shown) as outlook:
-        _drain(plan, executor.run(encode_jobs, target, plan.id, work, at_a_time), outlook, journal=True)
-    return outlook.failed
+    check_source(plan, part, shown=shown)
+    ledger = Ledger(plan)
+    if ledger.skipped:
+        LOG.warning("%s: %d damaged lines of the journal are passed over", target, ledger.skipped)
+    found = audit(plan, ledger, check, part=part, shown=shown)
+    anew = jobs_of(plan, found.foreign)
+    todo = (ledger.missing() | jobs_of(plan, found.wrong)) & ~anew
+    if found.wrong:
+        n, why = next(iter(found.wrong.items()))
+        LOG.warning("%s: %d chunks are encoded again (chunk %d: %s)", target, len(found.wrong), n, why)
+    failed = 0
+    for task, jobs in ((encode_anew, anew), (encode_jobs, todo)):
+        at_a_time = together(plan, executor.memory, executor.threads, executor.gpu)
+        count = int(jobs[part[0] - 1 :: part[1]].sum())
+        if not count:
+            continue
+        work = batches(jobs, _size(plan, at_a_time, jobs, executor.slots), *part)
+        with _outlook("encoding", plan, count, plan.total_bytes, shown) as outlook:
+            _drain(plan, executor.run(task, plan.target, plan.id, work, at_a_time), outlook, journal=True)
+        failed += outlook.failed
+    check_source(plan, part, shown=shown)
+    return failed
 
 
 def _size(plan: Plan, at_a_time: int, todo: NDArray[np.bool_], slots: int, speedup: int = 1) -> int:
@@ -194,13 +217,15 @@ def _drain(plan: Plan, results: Results, outlook: Outlook, *, journal: bool) -> 
             notes.close()
 
 
-def finish(target: str) -> dict[str, Any]:
+def finish(target: str, *, check: Check = "bytes", shown: bool | None = None) -> dict[str, Any]:
     """Write the manifest of one array and, into its attributes, what was reached; return the summary.
 
-    Streams that wait for their shards are deleted unless a chunk failed.
+    Chunks that are not stored as they were written count as failed; check: see `audit`. Streams that wait for their
+    shards are deleted unless a chunk failed.
     """
     plan = load_plan(target)
-    summary = write_manifest(plan)
+    ledger = Ledger(plan)
+    summary = write_manifest(plan, ledger, audit(plan, ledger, check, shown=shown).wrong)
     total = Total()
 
     def figures() -> Iterator[tuple[float | None, float | None]]:

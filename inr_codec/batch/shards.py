@@ -1,8 +1,9 @@
 """The streams of a plan's chunks under its keys, and where those of a shard wait until all of them are there."""
 
 from inr_codec.batch.plan import Plan
+from inr_codec.batch.promises import beyond, same_kind
+from inr_codec.decoding.inspection import inspect
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
-from inr_codec.layers.table import open_stream
 from inr_codec.stores import shard_index
 from inr_codec.stores.folders import Folder
 
@@ -30,13 +31,19 @@ def stored_stream(plan: Plan, target: Folder, n: int) -> bytes | None:
 
 
 def valid(plan: Plan, stream: bytes | None) -> bool:
-    """Whether bytes are a whole stream of a chunk of this array."""
+    """Whether bytes are a whole stream of a chunk of this array, as true as its settings ask for."""
     if stream is None:
         return False
     try:
-        return open_stream(stream)[0].shape == plan.chunks
+        told = inspect(stream)
     except (CorruptChunk, UnsupportedFormat):
         return False
+    return told.shape == plan.chunks and same_kind(told, plan.dtype, plan.chunks) and beyond(told, plan.config) is None
+
+
+def index_bytes(plan: Plan) -> int:
+    """Bytes of the index of a shard; 0 where there are none."""
+    return 0 if plan.shards is None else shard_index.index_bytes(_per_shard(plan))
 
 
 def spooled(plan: Plan, job: int, n: int) -> str:

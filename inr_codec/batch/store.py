@@ -1,16 +1,22 @@
 """The source, the target and the state folder of a plan, opened by path or URL."""
 
+import json
+import os
+import zlib
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inr_codec import io
-from inr_codec.batch.plan import Plan
+from inr_codec.batch.plan import ODD, Plan, check_inner
 from inr_codec.codec import INRCodec
 from inr_codec.errors import ConfigError
 from inr_codec.runtime.caches import kept
-from inr_codec.stores.folders import SCRATCH, Folder, LocalFolder, is_url, open_folder
+from inr_codec.stores.folders import SCRATCH, Folder, check_within, is_url, open_folder
 from inr_codec.targets import local_path, place_of
 
 PLAN, BUDGET = "plan.json", "budget.npy"
@@ -43,42 +49,61 @@ def array_path(plan: Plan) -> str:
 
 
 def array_folder(plan: Plan) -> Folder:
-    """The folder of the array's keys; temporary files of local ones go to the state folder."""
-    return open_folder(array_path(plan), f"{state_of(plan.target)}/{SCRATCH}")
+    """The folder of the array's keys; temporary files of local ones go to the state folder.
+
+    ConfigError where a link leads from the target to another place.
+    """
+    root = array_path(plan)
+    if not is_url(root):
+        check_within(root, plan.target)
+    return open_folder(root, f"{state_of(plan.target)}/{SCRATCH}")
 
 
 def load_plan(target: str) -> Plan:
-    """The plan of a target; ConfigError where there is none."""
+    """The plan of a target; ConfigError where there is none, or a damaged one.
+
+    The target is the one that is asked for, wherever it was when it was planned: stores may be moved, and nothing that
+    a plan says can lead to another one.
+    """
     text = state_folder(target).read(PLAN)
     if text is None:
         raise ConfigError(f"expected a plan in {state_of(target)!r}, found none: run inr-codec plan SOURCE {target}")
-    return Plan.from_json(text)
+    return replace(Plan.from_json(text), target=absolute(target))
+
+
+def absolute(path: str) -> str:
+    """A path that means the same in every folder, of a file:// URL too; other URLs as they are."""
+    path = local_path(path)
+    return path if is_url(path) else os.path.abspath(path)
 
 
 def save_budget(plan: Plan, allowed: Any) -> None:
-    """Write the bytes that each chunk may take."""
-    from io import BytesIO
-
+    """Write the bytes that each chunk may take: a npy file, and its CRC-32 (4 bytes, little-endian) after it."""
     out = BytesIO()
     np.save(out, np.asarray(allowed, np.uint32))
-    state_folder(plan.target).write(BUDGET, out.getvalue())
+    data = out.getvalue()
+    state_folder(plan.target).write(BUDGET, data + zlib.crc32(data).to_bytes(4, "little"))
 
 
-def load_budget(plan: Plan) -> Any:
-    """Bytes that each chunk may take, uint32 by number; None where no budget has been made."""
-    from io import BytesIO
-
-    folder = state_folder(plan.target)
-    if isinstance(folder, LocalFolder):
-        path = Path(folder.root, BUDGET)
-        return np.load(path, mmap_mode="r") if path.exists() else None
-    data = folder.read(BUDGET)
-    return None if data is None else np.load(BytesIO(data))
+def load_budget(plan: Plan) -> NDArray[np.uint32] | None:
+    """Bytes that each chunk may take, by number; None where no budget has been made, or it is damaged."""
+    data = state_folder(plan.target).read(BUDGET)
+    if data is None:
+        return None
+    try:
+        budget = np.load(BytesIO(data))
+    except (ValueError, EOFError, OSError, SyntaxError):
+        return None
+    whole = zlib.crc32(data[:-4]).to_bytes(4, "little") == data[-4:]
+    return budget if whole and budget.shape == (plan.count,) and budget.dtype == np.uint32 else None
 
 
 @kept(4)
-def open_source(path: str) -> Any:
-    """The array at a path or URL, once for a process; anything that io.load opens, or one zarr array behind a URL."""
+def open_source(path: str, marks: str) -> Any:
+    """The array at a path or URL, once for a process and the marks of its files (any text that changes with them).
+
+    Anything that io.load opens, or one zarr array behind a URL.
+    """
     return open_volume(path).array
 
 
@@ -143,7 +168,11 @@ def finest_level(path: str) -> str | None:
         return None
     attributes: dict[str, Any] = dict(node.attrs)
     scales = attributes.get("ome", attributes).get("multiscales")
-    return str(scales[0]["datasets"][0]["path"]) if scales else None
+    if not scales:
+        return None
+    finest = str(scales[0]["datasets"][0]["path"])
+    check_inner(finest)
+    return finest
 
 
 def create_target(plan: Plan) -> None:
@@ -164,7 +193,38 @@ def written_array(plan: Plan) -> Any:
     return zarr.open_array(array_path(plan), mode="r+")
 
 
-def new_array(plan: Plan, path: str) -> Any:
+def described_array(plan: Plan, *, stored: bool = False) -> dict[str, Any]:
+    """The metadata of the array that a plan makes, or those that are `stored` at its target; {} where none are.
+
+    Without attributes, which others may write as well.
+    """
+    name = "zarr.json" if plan.zarr_format == 3 else ".zarray"
+    if stored:
+        text = array_folder(plan).read(name)
+    else:
+        from zarr.storage import MemoryStore
+
+        kept: dict[str, Any] = {}
+        new_array(plan, MemoryStore(kept))
+        text = kept[name].to_bytes()
+    try:
+        told = json.loads(text or b"{}")
+        told.pop("attributes", None)
+    except ODD:
+        return {}
+    return dict(told)
+
+
+def tell_settings(plan: Plan) -> None:
+    """Make the metadata of an array that is there tell the settings of this plan, with which it is to go on."""
+    name, folder = "zarr.json" if plan.zarr_format == 3 else ".zarray", array_folder(plan)
+    wanted = described_array(plan)
+    if described_array(plan, stored=True) != wanted:
+        told = json.loads(folder.read(name) or b"{}")
+        folder.write(name, json.dumps(told | wanted, indent=2).encode())
+
+
+def new_array(plan: Plan, path: Any) -> Any:
     """An empty encoded zarr array with the names and attributes of its source, as xarray reads them."""
     import zarr
 

@@ -7,6 +7,7 @@ import errno
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -15,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.batch.allocation import config_within
-from inr_codec.batch.journal import Journal, worker_name
+from inr_codec.batch.journal import Journal, parsed, worker_name
 from inr_codec.batch.manifest import JOURNAL, MEASURES, described, measured
 from inr_codec.batch.plan import Plan
+from inr_codec.batch.promises import counted_bytes, too_many
 from inr_codec.batch.rate_curves import NOTHING, measure_chunk
 from inr_codec.batch.shards import SPOOL, pack_shard, spooled, unpack_shard, valid
-from inr_codec.batch.store import array_folder, load_budget, load_plan, open_source, state_folder
+from inr_codec.batch.source import chunk_of, source_crc, values_of
+from inr_codec.batch.store import PLAN, array_folder, load_budget, load_plan, state_folder
+from inr_codec.decoding.inspection import inspect
 from inr_codec.encoding.encoder import encode
 from inr_codec.engines.joint_calls import Crowd
 from inr_codec.errors import ConfigError, CorruptChunk
@@ -74,6 +78,10 @@ def whole(task: Task, target: str, plan_id: str, numbers: Sequence[int], at_a_ti
     return tally
 
 
+class PlanReplaced(ConfigError):
+    """The plan of a task is no longer that of its target: whoever planned anew owns what is there now."""
+
+
 class Work:
     """What all tasks of one process and one plan share: opened folders, the budget, the journals."""
 
@@ -82,19 +90,31 @@ class Work:
         self.state = state_folder(plan.target)
         self.target: Folder = array_folder(plan)
         self.budget = load_budget(plan) if plan.total_bytes is not None else None
+        self._seen = b""
         self.journal = Journal(self.state, JOURNAL)
         self.measures = Journal(self.state, MEASURES)
 
-    def chunk(self, n: int) -> NDArray[Any] | None:
-        """Chunk n of the source, padded with the fill value as zarr pads it; None if it is nothing but that."""
-        from zarr.buffer.cpu import NDBuffer
+    def check_plan(self) -> None:
+        """PlanReplaced where the target has another plan by now: asked before anything is written."""
+        text = self.state.read(PLAN)
+        if text is None or text != self._seen:
+            found = None if text is None else parsed(text)
+            if text is None or found is None or found.get("id") != self.plan.id:
+                raise PlanReplaced(
+                    f"expected the plan {self.plan.id!r} beside {self.plan.target!r}, found "
+                    f"{'none' if found is None else repr(found.get('id'))}: it was planned again, start a new run"
+                )
+            self._seen = text
 
-        plan = self.plan
-        region = plan.region_of(n)
-        chunk = np.full(plan.chunks, plan.fill_value, np.dtype(plan.dtype))
-        chunk[tuple(slice(0, part.stop - part.start) for part in region)] = open_source(plan.source)[region]
-        empty = NDBuffer.from_numpy_array(chunk).all_equal(np.dtype(plan.dtype).type(plan.fill_value))
-        return None if empty else chunk
+    def is_within(self, n: int, stream: bytes) -> bool:
+        """Whether a valid stream of chunk n, of whichever run, takes no more than the budget of this one."""
+        return self.budget is None or not too_many(counted_bytes(inspect(stream)), int(self.budget[n]))
+
+    def flush(self, journal: Journal) -> None:
+        """Write the records that a journal has kept, unless they are of a plan that is gone."""
+        with suppress(PlanReplaced):
+            self.check_plan()
+            journal.flush()
 
     def labels(self, n: int) -> NDArray[Any] | None:
         """The mask of chunk n, padded with background; None where the plan has no mask."""
@@ -102,7 +122,7 @@ class Work:
         if plan.mask is None:
             return None
         region = plan.region_of(n)
-        part = np.asarray(open_source(plan.mask)[region])
+        part = np.asarray(values_of(plan, plan.mask)[region])
         labels = np.zeros(plan.chunks, part.dtype)
         labels[tuple(slice(0, side) for side in part.shape)] = part
         return labels
@@ -113,7 +133,7 @@ def _work(target: str, plan_id: str, has_budget: bool) -> Work:
     """One for a process; `has_budget` tells apart what is loaded before and after the budget is made."""
     plan = load_plan(target)
     if plan.id != plan_id:
-        raise ConfigError(
+        raise PlanReplaced(
             f"expected the plan {plan_id!r} beside {target!r}, got {plan.id!r}: it was planned again, start a new run"
         )
     return Work(plan)
@@ -129,16 +149,31 @@ def work_of(target: str, plan_id: str, has_budget: bool) -> Work:
 
 
 def encode_jobs(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int) -> Iterator[Tally]:
-    """Encode the jobs' chunks, `at_a_time` at a time, and write their keys. A chunk that fails is recorded."""
+    """Encode the jobs' chunks, `at_a_time` at a time, and write their keys. A chunk that fails is recorded.
+
+    What is stored and valid is kept.
+    """
+    yield from _encode_jobs(target, plan_id, jobs, at_a_time, True)
+
+
+def encode_anew(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int) -> Iterator[Tally]:
+    """The same for jobs of which something else is stored than what was written: nothing of it is kept."""
+    yield from _encode_jobs(target, plan_id, jobs, at_a_time, False)
+
+
+def _encode_jobs(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int, keep: bool) -> Iterator[Tally]:
     work, stop = work_of(target, plan_id, True), threading.Event()
+    if work.plan.total_bytes is not None and work.budget is None:
+        raise ConfigError(f"expected a budget beside {target!r}, found none: run the same command again")
+    work.check_plan()
     tally = Tally()
-    missing = {job: _missing(work, job, tally) for job in jobs}
+    missing = {job: _missing(work, job, tally) if keep else work.plan.chunks_of_job(job) for job in jobs}
     yield tally
     crowd = Crowd(sum(map(len, missing.values())), at_a_time)
 
     def encode_one(job: int, n: int) -> dict[str, Any] | None:
         with crowd.turn():
-            return None if stop.is_set() else _encode_chunk(work, job, n, stop)
+            return None if stop.is_set() else _encode_chunk(work, job, n, keep, stop)
 
     with ThreadPoolExecutor(at_a_time) as pool:
         futures = {job: [pool.submit(encode_one, job, n) for n in numbers] for job, numbers in missing.items()}
@@ -155,53 +190,74 @@ def encode_jobs(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int) 
                 yield tally
         finally:  # an interrupt, or a driver that has seen enough: chunks that have not begun are left
             stop.set()
-            work.journal.flush()
+            work.flush(work.journal)
 
 
 def _missing(work: Work, job: int, tally: Tally) -> list[int]:
-    """Chunks of a job that are to be encoded; none where its key is stored and valid, and those count in `tally`."""
+    """Chunks of a job that are to be encoded. Those that are stored and valid are recorded and count in `tally`."""
     plan, numbers = work.plan, work.plan.chunks_of_job(job)
     data = work.target.read(plan.key_of_job(job))
-    if plan.shards is None:
-        if not valid(plan, data):
-            return numbers
-        tally.add(described(plan, job, "done", **measured(data or b"")))
-        return []
-    if data is not None and not work.state.names(f"{SPOOL}/{job}"):
-        try:
-            streams = unpack_shard(plan, job, data)
-        except CorruptChunk:
-            streams = {-1: b""}
-        if all(valid(plan, stream) for stream in streams.values()):
-            for n in numbers:
-                more = measured(streams[n]) if n in streams else {}
-                tally.add(described(plan, n, "done" if n in streams else "empty", **more))
-            return []
-    return numbers
+    streams = {n: s for n, s in _sound_streams(plan, job, data).items() if work.is_within(n, s)}
+    waiting = plan.shards is not None and work.state.names(f"{SPOOL}/{job}")
+    if data is None or waiting or (plan.shards is not None and not streams):
+        return [n for n in numbers if n not in streams]
+    stored = {job} if plan.shards is None else unpack_shard(plan, job, data).keys()
+    common = {"worker": worker_name()}
+    for n in numbers:
+        if n in streams:
+            _tell(work, tally, described(plan, n, "done", **common, **measured(streams[n])))
+        elif n not in stored:
+            _tell(work, tally, described(plan, n, "empty", **common))
+    return [n for n in numbers if n in stored and n not in streams]
 
 
-def _encode_chunk(work: Work, job: int, n: int, stop: threading.Event) -> dict[str, Any]:
+def _tell(work: Work, tally: Tally, record: dict[str, Any]) -> None:
+    tally.add(record)
+    _note(work.journal, record)
+
+
+def _sound_streams(plan: Plan, job: int, data: bytes | None) -> dict[int, bytes]:
+    """The valid streams of a key by the number of their chunk."""
+    if data is None:
+        return {}
+    try:
+        streams = {job: data} if plan.shards is None else unpack_shard(plan, job, data)
+    except CorruptChunk:
+        return {}
+    return {n: stream for n, stream in streams.items() if valid(plan, stream)}
+
+
+def _encode_chunk(work: Work, job: int, n: int, keep: bool, stop: threading.Event) -> dict[str, Any]:
     """Encode a chunk and write its key, or its part of a shard; its record, in the journal too unless it failed."""
     plan, begun = work.plan, perf_counter()
     allowed = None if work.budget is None else int(work.budget[n])
     common = {"worker": worker_name(), "budget": allowed}
     folder, key = (work.target, plan.key_of_job(job)) if plan.shards is None else (work.state, spooled(plan, job, n))
     try:
-        if plan.shards is not None and valid(plan, waiting := folder.read(key)):
+        if keep and plan.shards is not None and valid(plan, waiting := folder.read(key)):
             return described(plan, n, "done", **common, **measured(waiting or b""))
+        work.check_plan()
         work.journal.append({"n": n, "state": "begun"})
-        chunk = None if allowed == 0 else work.chunk(n)
+        chunk = None if allowed == 0 else chunk_of(plan, n)
+        common["source"] = None if allowed == 0 else source_crc(chunk)
         if chunk is None:
+            if not keep:
+                work.check_plan()
+                folder.delete(key)
             record = described(plan, n, "empty", **common)
         else:
             config = plan.config if allowed is None else config_within(plan.config, chunk.nbytes, allowed)
             stream = encode(chunk, config, None, work.labels(n))
+            work.check_plan()
             folder.write(key, stream)
             inside = tuple(slice(0, part.stop - part.start) for part in plan.region_of(n))  # without padding
             record = described(plan, n, "done", **common, **measured(stream, chunk[inside]))
         record["seconds"] = round(perf_counter() - begun, 3)
         _note(work.journal, record)
         return record
+    except PlanReplaced:
+        stop.set()
+        raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             stop.set()
@@ -211,17 +267,24 @@ def _encode_chunk(work: Work, job: int, n: int, stop: threading.Event) -> dict[s
 def _assemble(
     work: Work, job: int, records: list[dict[str, Any] | None], stop: threading.Event
 ) -> list[dict[str, Any] | None]:
-    """Write the shard of a job; delete the streams that waited for it once all of them are in it."""
-    plan = work.plan
+    """Write the shard of a job; delete the streams that waited for it once all of them are in it.
+
+    What the shard had before stays where nothing new has come: a chunk that fails now loses nothing.
+    """
+    plan, key = work.plan, work.plan.key_of_job(job)
     complete = all(record is not None and record["state"] != "failed" for record in records)
+    empty = {record["n"] for record in records if record is not None and record["state"] == "empty"}
     try:
-        streams = {}
+        streams = {n: s for n, s in _sound_streams(plan, job, work.target.read(key)).items() if n not in empty}
         for n in plan.chunks_of_job(job):
             stream = work.state.read(spooled(plan, job, n))
             if stream is not None and valid(plan, stream):
                 streams[n] = stream
+        work.check_plan()
         if streams:
-            work.target.write(plan.key_of_job(job), pack_shard(plan, streams))
+            work.target.write(key, pack_shard(plan, streams))
+        elif complete:
+            work.target.delete(key)
         if complete:
             work.state.delete(f"{SPOOL}/{job}")
     except OSError as error:
@@ -248,10 +311,13 @@ def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time:
         if stop.is_set():
             return tally
         try:
-            chunk = work.chunk(n)
+            chunk = chunk_of(work.plan, n)
             curve = NOTHING if chunk is None else measure_chunk(chunk)
-            work.measures.append({"n": n, "curve": curve.to_json()})
+            work.check_plan()
+            work.measures.append({"n": n, "curve": curve.to_json(), "source": source_crc(chunk)})
             tally.add(described(work.plan, n, "done"))
+        except PlanReplaced:
+            raise
         except Exception as error:
             tally.add(described(work.plan, n, "failed", error=error_text(error)))
         return tally
@@ -261,7 +327,7 @@ def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time:
             yield from pool.map(measure, numbers)
         finally:
             stop.set()
-            work.measures.flush()
+            work.flush(work.measures)
 
 
 def error_text(error: Exception) -> str:

@@ -5,6 +5,7 @@ empty; without a manifest it counts as empty, nothing but the fill value.
 """
 
 import math
+import zlib
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.manifest import read_manifest
+from inr_codec.batch.manifest import MANIFEST, read_manifest
+from inr_codec.batch.promises import beyond, counted_bytes, same_kind, too_many
 from inr_codec.batch.store import PLAN, load_plan, state_folder
 from inr_codec.decoding.inspection import Inspection, inspect
 from inr_codec.errors import ConfigError, CorruptChunk, InrCodecError
@@ -46,6 +48,7 @@ class Verification:
     missing: int = 0
     corrupt: int = 0
     far: int = 0
+    beyond: int = 0
     psnr: list[float] = field(default_factory=list)
     measured: list[float] = field(default_factory=list)
     recorded: Total = field(default_factory=Total)
@@ -54,8 +57,11 @@ class Verification:
 
     @property
     def wrong(self) -> int:
-        """Chunks that are missing, corrupt or further from the source than they say."""
-        return self.missing + self.corrupt + self.far
+        """Chunks that are missing, corrupt, further from the source than they say, or that break what the array says.
+
+        beyond: of max_error=, lossless=, psnr= or a number of bytes.
+        """
+        return self.missing + self.corrupt + self.far + self.beyond
 
     def note(self, key: str, chunk: Index, what: str) -> None:
         """Keep a problem while there is room."""
@@ -93,6 +99,8 @@ def verify(
 ) -> Verification:
     """Check every chunk of the array `array` in `target`, and a sample of them against a source of the same shape.
 
+    Every stream must be sound, that of the manifest (where there is one), and keep what the array's metadata ask for.
+
     target: path or URL. against: an array to be indexed. sample: share of the chunks that are decoded and compared, at
     least one. workers: threads. Raises ConfigError where shapes differ.
     """
@@ -106,7 +114,7 @@ def verify(
         check.sampled = picks <= max(sample, float(picks.min()))
     outer = opened.shards or opened.chunks
     counts = tuple(-(-n // side) for n, side in zip(opened.shape, outer))
-    found = Verification(chunks=math.prod(grid))
+    found, counted = Verification(chunks=math.prod(grid)), 0
     with ThreadPoolExecutor(workers) as pool:
         keys = np.ndindex(*counts)
         running = {pool.submit(check.key, key) for key in islice(keys, AHEAD * workers)}
@@ -116,8 +124,14 @@ def verify(
             for future in done:
                 for result in future.result():
                     _add(found, result)
+                    counted += 0 if result.told is None else counted_bytes(result.told)
                     if bar is not None:
                         bar.step(result.voxels)
+    voxels = math.prod(grid) * math.prod(opened.chunks)
+    most = check.config.budget(voxels * opened.dtype.itemsize, voxels)
+    if check.known is None and most is not None and too_many(counted, most, found.stored):
+        found.beyond += 1
+        found.note("all keys", (), f"{counted:,} bytes where the array's metadata allow {most:,}")
     found.problems.sort()
     return found
 
@@ -159,10 +173,15 @@ def _add(found: Verification, result: _Result) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a manifest says of the chunks: which are nothing but the fill value, and mean squared errors (or NaN)."""
+    """What a manifest says of the chunks: which are nothing but the fill value, and mean squared errors (or NaN).
+
+    crc, budget: CRC-32 of streams and bytes that they may take, -1 where there are none.
+    """
 
     empty: NDArray[np.bool_]
     mse: NDArray[np.float64]
+    crc: NDArray[np.int64]
+    budget: NDArray[np.int64]
 
 
 def _known(target: str, array: str, grid: Index) -> _Known | None:
@@ -175,12 +194,20 @@ def _known(target: str, array: str, grid: Index) -> _Known | None:
         return None
     if plan.grid != grid:
         return None
-    known, lines = _Known(np.zeros(plan.count, bool), np.full(plan.count, np.nan)), 0
+    empty, mse = np.zeros(plan.count, bool), np.full(plan.count, np.nan)
+    crc, budget = np.full(plan.count, -1), np.full(plan.count, -1)
+    voxels = math.prod(plan.chunks)
+    own = plan.config.budget(voxels * np.dtype(plan.dtype).itemsize, voxels) if plan.per_chunk else None
+    if state_folder(name).size(MANIFEST) is None:
+        return None
     for record in read_manifest(name):
-        lines += 1
-        known.empty[record["n"]] = record["state"] == "empty"
-        known.mse[record["n"]] = math.nan if record.get("mse") is None else record["mse"]
-    return _Known(known.empty.reshape(grid), known.mse.reshape(grid)) if lines == plan.count else None
+        n = record["n"]
+        empty[n] = record["state"] == "empty"
+        mse[n] = math.nan if record["mse"] is None else record["mse"]
+        if record["state"] == "done":
+            crc[n] = -1 if record.get("crc") is None else record["crc"]
+            budget[n] = next((given for given in (record["budget"], own) if given is not None), -1)
+    return _Known(*(values.reshape(grid) for values in (empty, mse, crc, budget)))
 
 
 class _Check:
@@ -188,6 +215,7 @@ class _Check:
 
     def __init__(self, array: Any, path: str, grid: Index, known: _Known | None) -> None:
         self.array, self.grid, self.known = array, grid, known
+        self.config = codec_of(array.metadata).config
         self.folder = open_folder(path)
         self.source: Any = None
         self.sampled: NDArray[np.bool_] | None = None
@@ -222,6 +250,7 @@ class _Check:
             try:
                 result.told = inspect(stream)
                 self.fits(result.told)
+                self.is_the_one(chunk, stream)
                 lo, hi = result.told.lo, result.told.hi
                 result.mse = mean_square(result.told.psnr, lo, hi)
                 if result.mse is None and self.known is not None and not math.isnan(self.known.mse[chunk]):
@@ -230,16 +259,35 @@ class _Check:
             except InrCodecError as error:
                 result.told, result.problem = None, ("corrupt", str(error))
                 return result
+            if (broken := self.breaks(chunk, result.told)) is not None:
+                result.problem = ("beyond", f"its stream {broken}")
+                return result
         if self.sampled is not None and self.sampled[chunk]:
             self.compare(result)
         return result
 
     def fits(self, told: Inspection) -> None:
         """CorruptChunk for a sound stream of another array."""
-        dtypes = [np.dtype(dtype).newbyteorder("=") for dtype in (told.dtype, self.array.dtype)]
-        if sorted(told.shape) != sorted(self.array.chunks) or dtypes[0] != dtypes[1]:
+        if not same_kind(told, self.array.dtype, self.array.chunks):
             wanted, got = f"{self.array.dtype} {self.array.chunks}", f"{told.dtype} {told.shape}"
             raise CorruptChunk(f"expected a chunk of {wanted}, got {got}: the chunk belongs to another array")
+
+    def is_the_one(self, chunk: Index, stream: bytes) -> None:
+        """CorruptChunk for a sound stream that is not the one of the manifest."""
+        if self.known is None:
+            return
+        if self.known.empty[chunk]:
+            raise CorruptChunk("expected no stream where the manifest says that all is the fill value, got one")
+        if self.known.crc[chunk] not in (-1, zlib.crc32(stream)):
+            raise CorruptChunk("expected the stream of the manifest, got another one: it was written anew since")
+
+    def breaks(self, chunk: Index, told: Inspection) -> str | None:
+        """What a stream breaks of what the array's metadata, or its budget in the manifest, ask for."""
+        if self.known is not None and self.known.budget[chunk] >= 0:
+            budget = int(self.known.budget[chunk])
+            if too_many(counted_bytes(told), budget):
+                return f"has {told.bytes:,} bytes where the manifest allows {budget:,}"
+        return beyond(told, self.config)
 
     def compare(self, result: _Result) -> None:
         """Decode the chunk as a reader does, and measure it over the voxels that are finite in the source."""

@@ -10,11 +10,31 @@ from numpy.typing import NDArray
 from inr_codec.errors import ConfigError
 
 Indices = list[NDArray[np.intp]]
+Axes = Sequence[NDArray[np.intp] | range]
+"""Indices along each axis of what may be a whole chunk: a range where they are one, which takes no memory."""
 
 
 def all_indices(shape: Sequence[int]) -> Indices:
     """The indices of every voxel, one array for each axis."""
     return [np.arange(n) for n in shape]
+
+
+def whole(shape: Sequence[int]) -> list[range]:
+    """The same as ranges."""
+    return [range(n) for n in shape]
+
+
+def plain(axes: Axes) -> Indices:
+    """Ranges as arrays."""
+    return [np.arange(axis.start, axis.stop, axis.step) if isinstance(axis, range) else axis for axis in axes]
+
+
+def outer(axes: Axes, start: Sequence[int]) -> tuple[Any, ...]:
+    """What picks the outer product of `axes` from an array whose first voxel is at `start`: slices where it can."""
+    if all(isinstance(axis, range) for axis in axes):
+        parts = zip(axes, start, strict=True)
+        return tuple(slice(axis.start - a, axis.stop - a, axis.step) for axis, a in parts)  # type: ignore[union-attr]
+    return np.ix_(*[axis - a for axis, a in zip(plain(axes), start, strict=True)])
 
 
 def _parsed(item: Any) -> Any:
@@ -57,19 +77,20 @@ def _expand(selection: Any, shape: Sequence[int]) -> list[Any]:
     return out
 
 
-def split_selection(selection: Any, shape: Sequence[int]) -> tuple[Indices, tuple[Any, ...]]:
+def split_selection(selection: Any, shape: Sequence[int]) -> tuple[Axes, tuple[Any, ...]]:
     """Sorted distinct indices needed along each axis, and the selection that picks the result from their outer product.
 
-    `chunk[selection]` equals `chunk[np.ix_(*indices)][rest]`. Raises ConfigError for anything that numpy would not take
-    either (indices out of bounds, too many of them, shapes that do not broadcast), and for new axes.
+    `chunk[selection]` equals `chunk[np.ix_(*indices)][rest]`. Slices give ranges. Raises ConfigError for anything that
+    numpy would not take either (indices out of bounds, too many of them, shapes that do not broadcast), and for new
+    axes.
     """
-    indices: Indices = []
+    indices: list[NDArray[np.intp] | range] = []
     rest: list[Any] = []
     try:
         for item, n in zip(_expand(selection, shape), shape, strict=True):
             if isinstance(item, slice):
-                wanted = np.arange(*item.indices(n))
-                indices.append(np.sort(wanted))
+                run = range(*item.indices(n))
+                indices.append(run if run.step > 0 else run[::-1])
                 rest.append(slice(None) if item.step is None or item.step > 0 else slice(None, None, -1))
             else:
                 wanted = np.asarray(item, np.intp)

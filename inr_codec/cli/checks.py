@@ -65,6 +65,8 @@ def lines_of(path: str, found: Verification) -> Iterator[str]:
         f"{path}: {found.chunks:,} chunks, {found.stored:,} sound in {found.bytes:,} bytes, {empty:,} not stored "
         f"(nothing but the fill value), {found.missing:,} missing, {found.corrupt:,} corrupt"
     )
+    if found.beyond:
+        yield f"  {found.beyond:,} chunks break what the array's metadata ask for"
     yield f"  recorded PSNR of the array (peak = its max - min): {found.recorded}"
     yield f"  recorded PSNR of chunks (peak = max - min of each): {_distribution(found.psnr)}"
     if found.measured:

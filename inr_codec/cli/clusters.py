@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from inr_codec import batch
+from inr_codec.batch.audit import Check, audit, jobs_of
 from inr_codec.batch.cluster import connected
 from inr_codec.batch.manifest import Ledger
 from inr_codec.batch.plan import batch_size, together
@@ -15,11 +16,12 @@ from inr_codec.metrics import compression_ratio
 from inr_codec.progress import duration
 
 
-def plan(source: str, target: str, **options: Any) -> None:
+def plan(source: str, target: str, *, check: Check, **options: Any) -> None:
     """Write the plan of a target and its empty array; print what there is to do."""
     made = batch.prepare(source, target, options.pop("settings"), **options)
     ledger = Ledger(made)
-    missing = int(ledger.todo().sum())
+    wrong = audit(made, ledger, check).wrong
+    missing = int((ledger.missing() | jobs_of(made, wrong)).sum())
     here = Here()
     at_a_time = together(made, here.memory, here.threads)
     size = batch_size(made, at_a_time)
@@ -37,26 +39,26 @@ def measure(target: str, *, part: tuple[int, int], progress: bool, **where: Any)
         batch.measure(target, executor, part=part, shown=progress or None)
 
 
-def run(target: str, *, part: tuple[int, int], progress: bool, **where: Any) -> None:
+def run(target: str, *, part: tuple[int, int], check: Check, progress: bool, **where: Any) -> None:
     """Encode a part; a run that is not one of several measures first. IncompleteArray where chunks failed."""
     with _executor(**where) as executor:
-        failed = _run(target, executor, part, progress)
+        failed = _run(target, executor, part, check, progress)
     if failed:
         raise IncompleteArray(
             f"expected to encode every chunk of this part of {target!r}, {failed:,} failed: inr-codec finish says which"
         )
 
 
-def _run(target: str, executor: Executor, part: tuple[int, int], progress: bool) -> int:
+def _run(target: str, executor: Executor, part: tuple[int, int], check: Check, progress: bool) -> int:
     if part[1] == 1:
         batch.measure(target, executor, shown=progress or None)
-    return batch.encode(target, executor, part=part, shown=progress or None)
+    return batch.encode(target, executor, part=part, check=check, shown=progress or None)
 
 
-def finish(target: str) -> None:
+def finish(target: str, *, check: Check) -> None:
     """Write the manifest and what belongs to the whole array; print the sum."""
     made = load_plan(target)
-    done = batch.finish(target)
+    done = batch.finish(target, check=check)
     ratio = f"{compression_ratio(done['nbytes'], done['bytes']):.1f} times smaller" if done["bytes"] else "empty"
     work = f"{made.count:,} chunks ({done['empty']:,} empty) in {duration(done['seconds'])} of work"
     print(
@@ -65,14 +67,14 @@ def finish(target: str) -> None:
     )
 
 
-def encode(source: str, target: str, *, progress: bool, where: dict[str, Any], **options: Any) -> None:
+def encode(source: str, target: str, *, check: Check, progress: bool, where: dict[str, Any], **options: Any) -> None:
     """Plan, measure, run and finish on one cluster; the same command continues what was interrupted."""
     settings = options.pop("settings")
-    batch.prepare(source, target, settings, **options, write=False)
-    with _executor(**where) as executor:
+    target = batch.prepare(source, target, settings, **options, write=False).target
+    with _executor(**where) as executor, batch.alone(target):
         batch.prepare(source, target, settings, **options)
-        _run(target, executor, (1, 1), progress)
-    finish(target)
+        _run(target, executor, (1, 1), check, progress)
+        finish(target, check=check)
 
 
 @contextmanager

@@ -159,6 +159,7 @@ def _add_volumes(verbs: Any) -> None:
     encode.add_argument("target", help="the zarr array to write, NAME.zarr or NAME.zarr/ARRAY")
     _add_recipe(encode)
     _add_cluster(encode)
+    _add_check(encode)
     encode.set_defaults(run=_encode)
 
     decode = verbs.add_parser("decode", help="an encoded zarr array to npy, tif, nii, nrrd or lossless zarr")
@@ -200,6 +201,7 @@ def _add_large(verbs: Any) -> None:
     plan.add_argument("target", help="the zarr array to write; a path or URL that every worker can write to")
     _add_recipe(plan)
     plan.add_argument("--overwrite", action="store_true", help="begin anew if the target exists")
+    _add_check(plan)
     plan.set_defaults(run=_plan)
     for name, job, text in (
         ("measure", "measure", "share the budget out: before run --part, with the same parts"),
@@ -210,9 +212,12 @@ def _add_large(verbs: Any) -> None:
         command.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="this one of N processes' share")
         command.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
         _add_cluster(command)
+        if name == "run":
+            _add_check(command)
         command.set_defaults(run=partial(_command, "clusters", job))
     finish = verbs.add_parser("finish", help="the manifest, once all parts have run; status 1 where chunks failed")
     finish.add_argument("target", help="the target of inr-codec plan")
+    _add_check(finish)
     finish.set_defaults(run=partial(_command, "clusters", "finish"))
 
 
@@ -271,6 +276,12 @@ def _add_cluster(command: argparse.ArgumentParser) -> None:
     command.add_argument("--memory", type=_bytes, help="what a process may take, 8GB say (default: half of its share)")
 
 
+def _add_check(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--check", choices=("bytes", "sizes"), default="bytes", help="of what is written (on clusters): all (default)"
+    )
+
+
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """The settings of the codec, taken out of the options."""
     settings: dict[str, Any] = {}
@@ -306,6 +317,8 @@ def _encode(**options: Any) -> None:
             option = name.replace("_", "-")
             raise ConfigError(f"expected --{option} with --scheduler, got it alone: add --scheduler local")
     options["zarr_format"] = options["zarr_format"] or 3
+    if options.pop("check") != "bytes":
+        raise ConfigError("expected --check with --scheduler, got it alone: add --scheduler local")
     _command("volumes", "encode", settings=settings, workers=where["workers"], **options)
 
 

@@ -262,17 +262,16 @@ def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers:
         target[region] = np.asarray(source[region])
         return prod(part.stop - part.start for part in region)
 
-    pool = ThreadPoolExecutor(workers or threads())
+    pool, waits = ThreadPoolExecutor(workers or threads()), True
     with drawn(verb, count, prod(shape), shown=progress or sys.stderr.isatty()) as bar:
         try:
             for done in as_completed([pool.submit(copy, region) for region in _regions(shape, chunks)]):
                 bar.step(done.result())
         except KeyboardInterrupt:
-            bar.close()
-            print("inr-codec: ending the chunks in work; Ctrl-C again leaves at once", file=sys.stderr, flush=True)
+            waits = False  # the chunks in work are dropped
             raise
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=waits, cancel_futures=True)
     return f"{count} chunks in {duration(bar.seconds)}, {voxels_per_second(bar.rate)}"
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from inr_codec.chunk.boxes import Box, boxes
 from inr_codec.chunk.intensity import Intensity, restore
-from inr_codec.chunk.selection import Indices
-from inr_codec.layers.kind import Asked, Part, UnitKind, ValueKind
+from inr_codec.chunk.selection import Axes, Indices, plain
+from inr_codec.layers.kind import Asked, AskedValues, Part, UnitKind, ValueKind
 from inr_codec.layers.table import kind_of, split_stages
 from inr_codec.stream.frame import Layer
 
@@ -26,7 +26,7 @@ Begun = Sequence[Callable[[], Part] | None]
 
 
 def chunk_values(
-    layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices, intensity: Intensity, dtype: np.dtype[np.generic]
+    layers: Sequence[Layer], shape: tuple[int, ...], indices: Axes, intensity: Intensity, dtype: np.dtype[np.generic]
 ) -> NDArray[np.generic]:
     """Values at the outer product of `indices`, before the mask, in native `dtype`."""
     out: NDArray[np.generic] = np.zeros([len(index) for index in indices], dtype.newbyteorder("="))
@@ -35,7 +35,7 @@ def chunk_values(
 
 
 def fill_values(
-    out: NDArray[np.generic], layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices, intensity: Intensity
+    out: NDArray[np.generic], layers: Sequence[Layer], shape: tuple[int, ...], indices: Axes, intensity: Intensity
 ) -> None:
     """out, which holds zeros, <- values at the outer product of `indices`, in any byte order and order of memory.
 
@@ -50,34 +50,38 @@ def fill_values(
     if last is not None:
         kind = kind_of(last)
         assert isinstance(kind, ValueKind)
-        kind.fill(Asked(last.payload, units, shape, indices), intensity, out)
+        kind.fill(AskedValues(last.payload, units, shape, indices), intensity, out)
         return
     for box, unit in unit_boxes(units, shape, indices):
         out[box] = restore(unit, intensity, native)
 
 
 def unit_boxes(
-    layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices
+    layers: Sequence[Layer], shape: tuple[int, ...], indices: Axes
 ) -> Iterator[tuple[Box, NDArray[np.float32]]]:
     """Boxes of the outer product of `indices`, and the unit intensities there."""
     if any(len(index) == 0 for index in indices):
         return
     begun = _begin(layers, shape, indices)
     for box in boxes([len(index) for index in indices], AT_ONCE, LONGEST):
-        yield box, _output(layers, begun, shape, [index[side] for index, side in zip(indices, box, strict=True)])
+        part = plain([index[side] for index, side in zip(indices, box, strict=True)])
+        yield box, _output(layers, begun, shape, part)
 
 
-def _begin(layers: Sequence[Layer], shape: tuple[int, ...], indices: Indices) -> Begun:
-    """Begin the work that layers can do for all boxes together."""
+def _begin(layers: Sequence[Layer], shape: tuple[int, ...], indices: Axes) -> Begun:
+    """Begin the work that layers can do for all boxes together: on the hull of what is asked for, known by its ends."""
     begun: list[Callable[[], Part] | None] = [None] * len(layers)
-    wanted = indices
+    hull = tuple((int(index[0]), int(index[-1]) + 1) for index in indices)
     for k in reversed(range(len(layers))):
         kind = _unit_kind(layers[k])
         if kind.begin is not None:
-            hull = tuple((int(index[0]), int(index[-1]) + 1) for index in wanted)
             begun[k] = kind.begin(layers[k].payload, shape, hull, k > 0)
         if k > 0:
-            wanted = kind.needs(Asked(layers[k].payload, layers[:k], shape, wanted))
+            first, last = (
+                kind.needs(Asked(layers[k].payload, layers[:k], shape, [np.array([pair[end]]) - end for pair in hull]))
+                for end in (0, 1)
+            )
+            hull = tuple((int(a[0]), int(b[-1]) + 1) for a, b in zip(first, last, strict=True))
     return begun
 
 

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.chunk.intensity import restore
-from inr_codec.chunk.selection import Indices, all_indices, split_selection
+from inr_codec.chunk.selection import Axes, split_selection, whole
 from inr_codec.decoding.compose import fill_values
 from inr_codec.errors import ConfigError
-from inr_codec.layers.kind import Asked, CoverKind, UnitKind, WholeKind
-from inr_codec.layers.table import kind_of, open_stream
+from inr_codec.layers.kind import AskedValues, CoverKind, UnitKind, WholeKind
+from inr_codec.layers.table import dtype_of, kind_of, open_stream
+from inr_codec.runtime.limits import check_limit
 from inr_codec.stream.byteio import as_bytes
 from inr_codec.stream.frame import Header, Layer
 
@@ -23,6 +24,7 @@ def decode(
     selection: Any = None,
     step: int | Sequence[int] | None = None,
     shape: Sequence[int] | None = None,
+    limit: int | None = None,
 ) -> NDArray[Any]:
     """The array in a stream, or a part of it, or the whole on another grid.
 
@@ -31,29 +33,46 @@ def decode(
     `decode(data)[::step, ...]`. shape: the chunk's extent sampled anew on a grid of that shape, first and last
     voxel kept; only networks are defined between voxels, so the stream must have been written with layers="network".
 
-    Raises CorruptChunk or UnsupportedFormat for bytes that cannot be read, ConfigError for arguments that do not fit.
+    limit: bytes of the chunk, at most, whatever part of it is asked for; without it INR_CODEC_LIMIT says so, if it is
+    set. A service that decodes what strangers send should give one.
+
+    Raises CorruptChunk or UnsupportedFormat for bytes that cannot be read, LimitExceeded for a chunk that is too large,
+    ConfigError for arguments that do not fit.
     """
     if sum(argument is not None for argument in (selection, step, shape)) > 1:
         raise ConfigError("expected at most one of selection=, step= and shape=, got more: call decode once for each")
-    header, layers = open_stream(as_bytes(data))
+    with np.errstate(all="ignore"):  # whatever the caller asks of numpy: damaged and tiny values are met here
+        header, layers = open_stream(as_bytes(data))
+        check_limit(header.size * dtype_of(header, layers).itemsize, limit)
+        return _evaluate(header, layers, selection, step, shape)
+
+
+def _evaluate(
+    header: Header,
+    layers: list[Layer],
+    selection: Any,
+    step: int | Sequence[int] | None,
+    shape: Sequence[int] | None,
+) -> NDArray[Any]:
     if shape is not None:
         return _finish(_resample(header, layers, shape), header)
     if step is not None:
         steps = _whole_numbers(step if isinstance(step, Sequence) else (step,) * len(header.shape), header, "step")
         selection = tuple(slice(None, None, n) for n in steps)
     if header.dtype is None:
-        whole = kind_of(layers[0])
-        assert isinstance(whole, WholeKind)
-        values = whole.array(layers[0].payload, header.shape, "F" if header.fortran else "C")
+        kind = kind_of(layers[0])
+        assert isinstance(kind, WholeKind)
+        values = kind.array(layers[0].payload, header.shape, "F" if header.fortran else "C")
         if header.big_endian and values.dtype != values.dtype.newbyteorder(">"):
             values = values.byteswap(inplace=True).view(values.dtype.newbyteorder(">"))
         if selection is not None:
             split_selection(selection, header.shape)
             values = values[selection]
         return _finish(values, header)
-    indices, rest = (all_indices(header.shape), None) if selection is None else split_selection(selection, header.shape)
-    values = voxels(header, layers, indices)
-    return _finish(values if rest is None else values[rest], header)
+    if selection is None:
+        return _finish(voxels(header, layers, whole(header.shape)), header)
+    axes, rest = split_selection(selection, header.shape)
+    return _finish(voxels(header, layers, axes)[rest], header)
 
 
 def _whole_numbers(values: Sequence[int], header: Header, name: str) -> tuple[int, ...]:
@@ -74,7 +93,7 @@ def _finish(values: NDArray[Any], header: Header) -> NDArray[Any]:
     return np.asarray(values, dtype, order="F" if header.fortran else "C")
 
 
-def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any]:
+def voxels(header: Header, layers: list[Layer], indices: Axes) -> NDArray[Any]:
     """Values at the outer product of `indices`, in the byte order and memory order of the chunk."""
     assert header.dtype is not None
     assert header.intensity is not None
@@ -84,7 +103,7 @@ def voxels(header: Header, layers: list[Layer], indices: Indices) -> NDArray[Any
     for layer in layers:
         kind = kind_of(layer)
         if isinstance(kind, CoverKind):
-            kind.cover(Asked(layer.payload, (), header.shape, indices), values)
+            kind.cover(AskedValues(layer.payload, (), header.shape, indices), values)
     return values
 
 

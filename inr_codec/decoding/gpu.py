@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inr_codec.chunk.intensity import Intensity
-from inr_codec.chunk.selection import all_indices, split_selection
+from inr_codec.chunk.selection import all_indices, plain, split_selection
 from inr_codec.engines.torch_engine.evaluate import evaluate_grid_torch
 from inr_codec.engines.torch_engine.network import Grid
 from inr_codec.layers.kind import UnitKind
@@ -50,7 +50,8 @@ def decode_torch(
     if selection is None:
         indices, rest = all_indices(header.shape), (slice(None),) * len(header.shape)
     else:
-        indices, rest = split_selection(selection, header.shape)
+        axes, rest = split_selection(selection, header.shape)
+        indices = plain(axes)
     kind = torch.from_numpy(np.empty(0, header.dtype)).dtype
     half = kind == torch.float16
     out = torch.empty([len(index) for index in indices], dtype=torch.float32 if half else kind, device=where)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from inr_codec.layers.kind import ValueKind, WholeKind
+from inr_codec.layers.kind import ValueKind
 from inr_codec.layers.network.blocks import Block
-from inr_codec.layers.table import kind_of, open_stream
+from inr_codec.layers.table import dtype_of, kind_of, open_stream
 from inr_codec.stream.byteio import as_bytes
 from inr_codec.stream.frame import Header, Layer
 
@@ -85,7 +85,7 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
     stream = as_bytes(data)
     size = len(stream)
     header, layers = open_stream(stream)
-    dtype = _dtype(header, layers)
+    dtype = dtype_of(header, layers)
     told = dict(NO_NETWORKS)
     for layer in layers:
         told |= kind_of(layer).describe(layer.payload, header.shape)
@@ -120,16 +120,6 @@ def reached_of(header: Header, layers: list[Layer]) -> tuple[float | None, float
     if header.intensity.constant and header.reached.max_error > 0:  # stored as its mean: the range is not known
         return header.reached.psnr, None
     return header.reached.psnr, header.reached.max_error * (header.intensity.hi - header.intensity.lo)
-
-
-def _dtype(header: Header, layers: list[Layer]) -> np.dtype[Any]:
-    if header.dtype is not None:
-        dtype: np.dtype[Any] = header.dtype
-    else:
-        kind = kind_of(layers[0])
-        assert isinstance(kind, WholeKind)
-        dtype = kind.dtype(layers[0].payload)
-    return dtype.newbyteorder(">") if header.big_endian else dtype
 
 
 def _sections(layers: list[Layer], size: int) -> dict[str, int]:

@@ -22,7 +22,8 @@ from inr_codec.errors import ConfigError, UnsupportedArray
 from inr_codec.layers.correction.encode import encode_correction
 from inr_codec.layers.lossless import KINDS, pack_lossless
 from inr_codec.layers.mask import find_mask, pack_mask
-from inr_codec.layers.table import kind_of
+from inr_codec.layers.table import kind_of, weigh
+from inr_codec.runtime.threads import one_of_few
 from inr_codec.stream.frame import (
     MAX_DIMENSIONS,
     MAX_VOXELS,
@@ -85,7 +86,7 @@ class Prepared:
     def packed(self, layers: Sequence[Layer], reached: Reached | None, stored: Intensity | None = None) -> bytes:
         """The stream of layers and masks; `stored` in the place of the range."""
         header = replace(self.header, intensity=stored or self.header.intensity, reached=reached)
-        return pack_stream(header, [*layers, *self.masks])
+        return pack_stream(header, [*layers, *self.masks], weigh(header, layers))
 
     def lossless(self) -> bytes:
         """The stream of the lossless layer."""
@@ -132,6 +133,11 @@ def encode(
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     if labels is not None:
         config = replace(config, mask=labels)
+    with one_of_few(), np.errstate(all="ignore"):  # whatever the caller asks of numpy: tiny values underflow
+        return _encode(array, config, weights)
+
+
+def _encode(array: NDArray[Any], config: Config, weights: NDArray[Any] | None) -> bytes:
     chunk = prepare(np.asarray(array))
     if chunk.header.intensity is None:
         return chunk.lossless()

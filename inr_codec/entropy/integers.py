@@ -184,7 +184,7 @@ def padded(data: bytes, parameters: int) -> bytes:
 
 
 class IntegerEncoder:
-    """Writes integers of magnitude below 2^24 in `slots` independent statistics; `finish` returns the bytes."""
+    """A writer of integers of magnitude below 2^24 in `slots` independent statistics; `finish` returns the bytes."""
 
     def __init__(self, slots: int, groups: NDArray[np.int64] | None = None) -> None:
         self._state = np.zeros(STATE_SIZE, np.int64)
@@ -207,7 +207,7 @@ class IntegerEncoder:
 
 
 class IntegerDecoder:
-    """Reads what `IntegerEncoder` wrote with the same slots and groups; any bytes give some integers."""
+    """A reader of what `IntegerEncoder` wrote with the same slots and groups; any bytes give some integers."""
 
     def __init__(self, data: bytes, slots: int, groups: NDArray[np.int64] | None = None) -> None:
         self._state = np.zeros(STATE_SIZE, np.int64)

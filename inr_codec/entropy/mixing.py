@@ -30,10 +30,37 @@ RATE, RATE_SHIFT = 20, 20
 ONE_WEIGHT = 1 << 16
 CONFIDENCE = np.array([(256 * (2 * n + 1) + n + 2) // (2 * n + 4) for n in range(1024)], np.int16)
 
+FREE_DECISIONS, DECISIONS_PER_VOXEL, DECISIONS_PER_BYTE = 1 << 23, 2, 1 << 15
+"""Bits that a layer models at most: so many, so many more for each voxel, so many more for each byte of the layer."""
+OVERRUN = 64
+"""Bytes past the end that a reader takes for trailing zeros."""
+
 
 def new_tables(entries: int) -> npt.NDArray[np.uint32]:
     """Counted probabilities of one half."""
     return np.full(entries, COUNTED_HALF, np.uint32)
+
+
+@inner()
+def excess(state, given, decisions, voxels):
+    """Bytes that a layer of `given` bytes lacks for what was read: those past its end; more than `OVERRUN` where it has
+    modelled too many bits.
+
+    state: of the range coder. decisions: modelled bits; voxels: of the chunk.
+    """
+    if decisions > FREE_DECISIONS + DECISIONS_PER_VOXEL * voxels + DECISIONS_PER_BYTE * given:
+        return max(state[2] - given, OVERRUN + 1)
+    return state[2] - given
+
+
+@inner()
+def length(state, used, decisions, voxels):
+    """Bytes of a layer that a reader takes, from those that `encoder_finish` says.
+
+    It may count on most of the trailing zeros. Where it models more bits than so few bytes may, zeros are added.
+    """
+    least = (decisions - FREE_DECISIONS - DECISIONS_PER_VOXEL * voxels + DECISIONS_PER_BYTE - 1) // DECISIONS_PER_BYTE
+    return max(max(used, state[2] - OVERRUN // 2), max(least, 1))
 
 
 @inner()

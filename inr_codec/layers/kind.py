@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.chunk.intensity import Intensity
-from inr_codec.chunk.selection import Indices, at
-from inr_codec.stream.frame import Layer
+from inr_codec.chunk.selection import Axes, Indices, at
+from inr_codec.stream.frame import Header, Layer
 
 Shape = tuple[int, ...]
 Unit = NDArray[np.float32]
@@ -36,6 +36,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedValues:
+    """What a layer is asked for that gives values or is laid over them: as `Asked`, of as many voxels as there are."""
+
+    payload: bytes
+    below: Sequence[Layer]
+    shape: Shape
+    indices: Axes
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What one layer is asked for: its output at the outer product of `indices` of a chunk of that shape.
 
@@ -54,13 +64,16 @@ class LayerKind:
     """A kind of layer. type: its number in the format.
 
     exact: whether it decodes to the same bits on every machine, whatever the engine. describe: fields of `Inspection`
-    that a payload in a chunk of that shape tells.
+    that a payload in a chunk of that shape tells. weigh: multiplications that evaluating the whole chunk takes, where
+    the payload decides how many there are for a voxel; CorruptChunk for a payload that cannot belong to the header and
+    the layers below, as far as that is known without evaluating it.
     """
 
     type: int
     name: str
     exact: bool
     describe: Callable[[bytes, Shape], dict[str, Any]] = lambda payload, shape: {}
+    weigh: Callable[[bytes, Sequence[Layer], Header], int] = lambda payload, below, header: 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +101,7 @@ class ValueKind(LayerKind):
     fill: values, which are zeros, <- what is asked, for a chunk of that range. bound: the largest error of any voxel.
     """
 
-    fill: Callable[[Asked, Intensity, Values], None]
+    fill: Callable[[AskedValues, Intensity, Values], None]
     bound: Callable[[bytes], float]
 
 
@@ -96,7 +109,7 @@ class ValueKind(LayerKind):
 class CoverKind(LayerKind):
     """A layer that is laid over values: values <- what it holds, at the outer product of the indices asked for."""
 
-    cover: Callable[[Asked, Values], None]
+    cover: Callable[[AskedValues, Values], None]
 
 
 @dataclass(frozen=True, kw_only=True)

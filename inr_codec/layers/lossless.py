@@ -3,6 +3,7 @@
 import math
 import re
 import zlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +13,11 @@ from inr_codec.chunk.boxes import extent, runs
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.kind import WholeKind
 from inr_codec.stream.byteio import ByteReader, ByteWriter
-from inr_codec.stream.frame import LayerType
+from inr_codec.stream.frame import Header, Layer, LayerType
 
 KINDS = "biufcmMSU"
 PIECE = 1 << 22  # bytes that are inflated at a time
+MOST_BYTES = 1 << 62  # of an array, sides of 0 counted as 1: numpy makes no larger ones
 NAME = re.compile(rf"[|<>][{KINDS}]\d+(\[\w+\])?".encode())
 
 
@@ -43,31 +45,47 @@ def _read_dtype(data: ByteReader) -> np.dtype[Any]:
     try:
         if NAME.fullmatch(name):
             dtype: np.dtype[Any] = np.dtype(name.decode("ascii"))
-            if dtype.str.encode("ascii") == name:
+            if dtype.str.encode("ascii") == name and dtype.itemsize:
                 return dtype
     except (TypeError, ValueError):
         pass
-    raise CorruptChunk(f"expected the name of a dtype of kind {KINDS}, got {name!r:.80}: the chunk is damaged")
+    wanted = f"the name of a dtype of kind {KINDS} and of 1 byte or more"
+    raise CorruptChunk(f"expected {wanted}, got {name!r:.80}: the chunk is damaged")
 
 
 def unpack_lossless(payload: bytes, shape: tuple[int, ...], order: Literal["C", "F"] = "C") -> NDArray[np.generic]:
     """The chunk in a payload, native byte order."""
     data = ByteReader(payload)
     dtype = _read_dtype(data)
-    size = math.prod(shape) * dtype.itemsize
-    if size == 0:
+    count = math.prod(shape)
+    if count == 0:
         data.deflated(0)
         return np.zeros(shape, dtype, order)
-    data.expect_deflated(size)
+    data.expect_deflated(count * dtype.itemsize)
     out: NDArray[np.generic] = np.empty(shape, dtype, order)
     planes = np.ndarray((*shape, dtype.itemsize), np.uint8, out, strides=(*out.strides, 1))
-    parts = list(runs(shape, PIECE))
-    sizes = [math.prod(extent(part)) for part in parts]
-    pieces = data.deflated_pieces(sizes * dtype.itemsize)
-    for byte in range(dtype.itemsize):
-        for part, piece in zip(parts, pieces):
-            planes[..., byte][part] = np.frombuffer(piece, np.uint8).reshape(extent(part))
+    together = max(1, PIECE // count)  # bytes of every element that one piece holds: text may have millions
+    parts = [
+        (*part, slice(byte, min(byte + together, dtype.itemsize)))
+        for byte in range(0, dtype.itemsize, together)
+        for part in runs(shape, PIECE)
+    ]
+    pieces = data.deflated_pieces([math.prod(extent(part)) for part in parts])
+    for part, piece in zip(parts, pieces):
+        *sides, some = extent(part)
+        planes[part] = np.moveaxis(np.frombuffer(piece, np.uint8).reshape(some, *sides), 0, -1)
     return out
 
 
-KIND = WholeKind(type=LayerType.LOSSLESS, name="lossless", exact=True, array=unpack_lossless, dtype=unpack_dtype)
+def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
+    data = ByteReader(payload)
+    size = _read_dtype(data).itemsize
+    data.expect_deflated(header.size * size)
+    if math.prod(max(side, 1) for side in header.shape) * size > MOST_BYTES:
+        raise CorruptChunk(f"expected an array that memory can hold, got shape {header.shape}: the chunk is damaged")
+    return 0
+
+
+KIND = WholeKind(
+    type=LayerType.LOSSLESS, name="lossless", exact=True, array=unpack_lossless, dtype=unpack_dtype, weigh=_weigh
+)

@@ -6,16 +6,18 @@ found as constant slabs at the high end of an axis.
 
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.chunk.boxes import boxes
+from inr_codec.chunk.selection import plain
 from inr_codec.errors import CorruptChunk
-from inr_codec.layers.kind import Asked, CoverKind
+from inr_codec.layers.kind import AskedValues, CoverKind
 from inr_codec.stream.byteio import ByteReader, ByteWriter
-from inr_codec.stream.frame import LayerType
+from inr_codec.stream.frame import Header, Layer, LayerType
 
 MAX_PATTERNS = 255
 AT_ONCE = 1 << 21  # voxels that are covered at a time
@@ -106,6 +108,21 @@ def pack_mask(mask: Mask) -> bytes:
 def unpack_mask(payload: bytes, shape: tuple[int, ...], itemsize: int) -> Mask:
     """The mask in a payload; CorruptChunk if it does not fit a chunk of that shape and itemsize."""
     data = ByteReader(payload)
+    extent, fill, patterns = _mask_head(data, shape, itemsize)
+    classes = None
+    if patterns:
+        size = math.prod(extent)
+        classes = np.frombuffer(data.deflated(size), np.uint8).reshape(extent)
+        if classes.max(initial=0) > len(patterns):
+            got = f"{len(patterns)}, got {int(classes.max())}"
+            raise CorruptChunk(f"expected masked values up to {got}: the chunk is damaged")
+    return Mask(extent, fill, patterns, classes)
+
+
+def _mask_head(
+    data: ByteReader, shape: tuple[int, ...], itemsize: int
+) -> tuple[tuple[int, ...], bytes, tuple[bytes, ...]]:
+    """Extent, bits of the padding, patterns; the deflated classes follow."""
     extent = tuple(data.varint() for _ in shape)
     if any(e > n for e, n in zip(extent, shape, strict=True)):
         raise CorruptChunk(f"expected a mask inside {shape}, got {extent}: the chunk is damaged")
@@ -114,13 +131,15 @@ def unpack_mask(payload: bytes, shape: tuple[int, ...], itemsize: int) -> Mask:
     if count > MAX_PATTERNS:
         raise CorruptChunk(f"expected at most {MAX_PATTERNS} masked values, got {count}: the chunk is damaged")
     patterns = tuple(data.raw(itemsize) for _ in range(count))
-    classes = None
-    if count:
-        size = int(np.prod(extent, dtype=np.int64))
-        classes = np.frombuffer(data.deflated(size), np.uint8).reshape(extent)
-        if classes.max(initial=0) > count:
-            raise CorruptChunk(f"expected masked values up to {count}, got {int(classes.max())}: the chunk is damaged")
-    return Mask(extent, fill, patterns, classes)
+    if patterns:
+        data.expect_deflated(math.prod(extent))
+    return extent, fill, patterns
+
+
+def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
+    assert header.dtype is not None
+    _mask_head(ByteReader(payload), header.shape, header.dtype.itemsize)
+    return 0
 
 
 def apply_mask(values: NDArray[np.generic], mask: Mask, indices: list[NDArray[np.intp]]) -> None:
@@ -138,13 +157,13 @@ def apply_mask(values: NDArray[np.generic], mask: Mask, indices: list[NDArray[np
         bits[(slice(None),) * axis + (slice(n, None),)] = fill
 
 
-def _cover(asked: Asked, values: NDArray[np.generic]) -> None:
+def _cover(asked: AskedValues, values: NDArray[np.generic]) -> None:
     native = values.dtype.newbyteorder("=")
     mask = unpack_mask(asked.payload, asked.shape, native.itemsize)
     for box in boxes(values.shape, AT_ONCE):
         part = np.array(values[box], native, order="C")
-        apply_mask(part, mask, [index[side] for index, side in zip(asked.indices, box, strict=True)])
+        apply_mask(part, mask, plain([index[side] for index, side in zip(asked.indices, box, strict=True)]))
         values[box] = part
 
 
-KIND = CoverKind(type=LayerType.MASK, name="mask", exact=True, cover=_cover)
+KIND = CoverKind(type=LayerType.MASK, name="mask", exact=True, cover=_cover, weigh=_weigh)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from inr_codec.errors import ConfigError
+from inr_codec.runtime.limits import whole_number
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,12 +28,7 @@ _forget: list[Callable[[], None]] = []
 
 def limit() -> int:
     """How many bytes all remembered results may take."""
-    text = os.environ.get("INR_CODEC_CACHE")
-    if text is None:
-        return LIMIT
-    if not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"expected INR_CODEC_CACHE to be a number of bytes, got {text!r}: set it to one or unset it")
-    return int(text)
+    return whole_number("INR_CODEC_CACHE", LIMIT, "bytes")
 
 
 def remembered(size: Callable[[R], int]) -> Callable[[Callable[P, R]], Callable[P, R]]:

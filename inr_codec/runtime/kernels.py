@@ -5,20 +5,28 @@ is compiled into them, for less, and remains a plain function to Python.
 
 numba keeps a compiled function as long as the file that defines it is the same, although it contains what it calls from
 other files. Here a cached kernel depends on the sources of its module and of all that this imports from the package.
+The cache is a convenience. Where nothing can be written, or what is there cannot be read, kernels are compiled for this
+process.
+
 Kernels take no named tuples: numba's index of the cache names their class, and cannot be read once that is gone.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from numba import njit
 from numba.extending import register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+P = ParamSpec("P")
+R = TypeVar("R")
+LOG = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parents[1]
 IMPORT = re.compile(r"^ *from inr_codec((?:\.\w+)*) import (\([^)]*\)|.*)", re.MULTILINE)
@@ -55,13 +63,32 @@ def kernel(**flags: Any) -> Callable[[Callable[..., Any]], Any]:
     """numba.njit for this package: without the GIL, without bounds checks unless asked for, cached safely."""
 
     def compile_lazily(function: Callable[..., Any]) -> Any:
-        compiled = njit(nogil=True, cache=True, **flags)(function)
-        file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+        try:
+            compiled = njit(nogil=True, cache=True, **flags)(function)
+        except RuntimeError:  # numba found no folder that it can write to
+            return njit(nogil=True, **flags)(function)
+        cache: Any = getattr(compiled, "_cache", None)
+        file = getattr(cache, "_cache_file", None)
         if file is not None:
             file._source_stamp = (file._source_stamp, digest(Path(function.__code__.co_filename)))
+            cache.load_overload = _forgiving(cache.load_overload)
+            cache.save_overload = _forgiving(cache.save_overload)
         return compiled
 
     return compile_lazily
+
+
+def _forgiving(work: Callable[P, R]) -> Callable[P, R | None]:
+    """Reading or writing the cache: None where that fails (a full or read-only disk, a damaged file)."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return work(*args, **kwargs)
+        except Exception as error:
+            LOG.info("kernels are compiled for this process alone: %r", error)
+            return None
+
+    return call
 
 
 def inner(**flags: Any) -> Callable[[Function], Function]:

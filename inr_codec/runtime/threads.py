@@ -1,14 +1,17 @@
 """Settings of the running process, never stored: how many threads work, and how work is stopped.
 
 `INR_CODEC_THREADS` sets the number of threads (default: the processors this process may use).
+The same number bounds how many chunks are encoded at a time, and so the memory that this takes.
 `INR_CODEC_ENGINE` sets the engine of every fit: fused (default), torch or triton. The last two work on the device that
 `INR_CODEC_DEVICE` names (default: cuda where there is one, else cpu).
 """
 
 import os
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -47,16 +50,86 @@ def _shared_pool() -> ThreadPoolExecutor:
 
 
 class _Job:
-    """A stop flag that the threads of one call share."""
+    """A stop flag that the threads of one call share, and the thread that called."""
 
     def __init__(self) -> None:
         self.stop = False
+        self.caller = threading.current_thread()
+
+
+ABANDONED = ("asyncio", "zarr_pool")
+"""Names of threads that work for an event loop: once the interpreter ends, nobody takes what they do."""
+_ended: set[str] = set()
+"""Beginnings of the names of threads whose work is to stop; "" stands for all of them."""
 
 
 def cancelled() -> bool:
-    """Whether the call that this thread works for has been interrupted."""
+    """Whether the call that this thread works for has been interrupted, or nobody waits for it any more."""
     job: _Job | None = getattr(_inside, "job", None)
-    return job is not None and job.stop
+    if job is not None and job.stop:
+        return True
+    return bool(_ended) and (job.caller if job else threading.current_thread()).name.startswith(tuple(_ended))
+
+
+def stop_if_cancelled() -> None:
+    """KeyboardInterrupt where the work of this thread is no longer wanted."""
+    if cancelled():
+        raise KeyboardInterrupt
+
+
+def stop_all() -> None:
+    """What all threads do is no longer wanted: the process ends upon an interrupt."""
+    _ended.add("")
+
+
+def _at_exit() -> None:
+    """Before the interpreter waits for threads: those that an interrupt left behind stop soon."""
+    interrupted = getattr(sys, "last_type", None)
+    if interrupted is not None and issubclass(interrupted, KeyboardInterrupt):
+        stop_all()
+    _ended.update(ABANDONED)
+
+
+if hasattr(threading, "_register_atexit"):
+    threading._register_atexit(_at_exit)
+
+
+_free = threading.Condition()
+_encoding = 0
+
+
+@contextmanager
+def one_of_few() -> Iterator[None]:
+    """Wait until fewer than `threads()` callers are in here: each encode takes some hundred bytes a voxel.
+
+    Callers on the process's own threads pass, as they are few already; so do all with an engine that fits the chunks of
+    many callers together.
+    """
+    global _encoding
+    if getattr(_inside, "job", None) is not None or engine() != "fused":
+        yield
+        return
+    with _free:
+        while _encoding >= threads():
+            _free.wait(0.2)
+            stop_if_cancelled()
+        _encoding += 1
+    try:
+        yield
+    finally:
+        with _free:
+            _encoding -= 1
+            _free.notify()
+
+
+def _after_fork() -> None:
+    """Threads of the parent that were in `one_of_few` are gone in the child."""
+    global _free, _encoding
+    _free, _encoding = threading.Condition(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def begin(function: Callable[[], R]) -> Callable[[], R]:
@@ -69,9 +142,15 @@ def begin(function: Callable[[], R]) -> Callable[[], R]:
 def _work(job: _Job, function: Callable[[], R]) -> R:
     _inside.job = job
     try:
+        stop_if_cancelled()
         return function()
     finally:
         _inside.job = None
+
+
+def _unless_cancelled(function: Callable[[T], R], item: T) -> R:
+    stop_if_cancelled()
+    return function(item)
 
 
 def parallel_map(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -82,7 +161,7 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """
     jobs = list(items)
     if len(jobs) < 2 or threads() == 1 or getattr(_inside, "job", None) is not None:
-        return [function(item) for item in jobs]
+        return [_unless_cancelled(function, item) for item in jobs]
     job = _Job()
     futures: list[Future[R]] = []
     try:

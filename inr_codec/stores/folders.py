@@ -4,6 +4,7 @@ A local key is written to a temporary file, flushed to the disk and renamed; els
 there as a whole or not at all.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable
@@ -11,6 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from uuid import uuid4
 
+from inr_codec.errors import ConfigError
+
+TRIES = 5
+"""How often a folder is deleted while somebody still writes to it."""
 SCRATCH = "tmp"
 """Folder of temporary files, inside the root unless another one is given."""
 
@@ -53,6 +58,8 @@ class LocalFolder:
     def write(self, name: str, data: bytes | Iterable[bytes]) -> None:
         """See Folder. OSError where the disk is full; the temporary file goes away."""
         path, part = Path(self.root, name), self._scratch / uuid4().hex
+        check_within(path.parent, self.root)
+        check_within(self._scratch, self._scratch.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._scratch.mkdir(parents=True, exist_ok=True)
         try:
@@ -79,8 +86,17 @@ class LocalFolder:
     def delete(self, name: str) -> None:
         """See Folder."""
         path = Path(self.root, name)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+        check_within(path.parent if name else path, self.root)
+        if path.is_dir() and not (name and path.is_symlink()):
+            for left in reversed(range(TRIES)):
+                try:
+                    shutil.rmtree(path)
+                    return
+                except FileNotFoundError:
+                    return
+                except OSError as error:  # somebody has just written a key
+                    if error.errno != errno.ENOTEMPTY or not left:
+                        raise
         else:
             path.unlink(missing_ok=True)
 
@@ -132,6 +148,13 @@ class RemoteFolder:
 
 def _below(prefix: str, name: str) -> str:
     return f"{prefix}/{name}" if prefix else name
+
+
+def check_within(path: str | Path, root: str | Path) -> None:
+    """ConfigError where a local path leads out of a folder, by a link or by its name."""
+    real, inside = os.path.realpath(path), os.path.realpath(root)
+    if real != inside and not real.startswith(inside.rstrip(os.sep) + os.sep):
+        raise ConfigError(f"expected {str(path)!r} in {str(root)!r}, it leads to {real!r}: remove the link")
 
 
 def is_url(path: str) -> bool:

@@ -32,12 +32,17 @@ def pack_shard(streams: Mapping[Place, bytes], grid: Place) -> bytes:
     return b"".join([*(stream for _, stream in sorted(streams.items())), table, _crc32c(table)])
 
 
+def index_bytes(grid: Place) -> int:
+    """Bytes of the index of a shard of `grid` chunks."""
+    return 16 * prod(grid) + CRC_BYTES
+
+
 def unpack_shard(data: bytes, grid: Place, *, at_start: bool = False) -> dict[Place, bytes]:
     """The streams in a shard of `grid` chunks, in C order; `at_start`: where its index is.
 
     Raises CorruptChunk where the index is damaged or points outside of what it may.
     """
-    size = 16 * prod(grid) + CRC_BYTES
+    size = index_bytes(grid)
     table = data[:size] if at_start else data[-size:]
     if len(table) < size or _crc32c(table[:-CRC_BYTES]) != table[-CRC_BYTES:]:
         raise CorruptChunk(

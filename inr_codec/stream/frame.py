@@ -21,6 +21,8 @@ PSNR_UNIT = 256  # the reached PSNR is stored in 1/256 dB
 NOT_MEASURED = 0xFFFF
 FREE_VOXELS, VOXELS_PER_BYTE = 1 << 20, 1 << 14
 """A stream of layers holds at most so many voxels, and so many more for each byte: few bytes are little work."""
+FREE_WORK, WORK_PER_BYTE = 1 << 33, 1 << 26
+"""Networks and filters of a stream take at most so many multiplications, and so many more for each byte."""
 PADDING = 0  # layer type of the zeros that make a stream long enough for its voxels
 
 
@@ -86,15 +88,21 @@ def _unpack_reached(data: ByteReader) -> Reached | None:
     return Reached(math.inf if psnr == NOT_MEASURED - 1 else psnr / PSNR_UNIT, error / 0x8000)
 
 
-def least_bytes(header: Header) -> int:
-    """Bytes that a stream has at least: 0 where one value fills the chunk, and for a lossless layer."""
+def least_bytes(header: Header, work: int = 0) -> int:
+    """Bytes that a stream has at least: 0 where one value fills the chunk, and for a lossless layer.
+
+    work: multiplications that networks and filters take.
+    """
     if header.intensity is None or header.intensity.constant:
         return 0
-    return max(-((FREE_VOXELS - header.size) // VOXELS_PER_BYTE), 0)
+    return max(-((FREE_VOXELS - header.size) // VOXELS_PER_BYTE), -((FREE_WORK - work) // WORK_PER_BYTE), 0)
 
 
-def pack_stream(header: Header, layers: list[Layer]) -> bytes:
-    """A whole stream: magic, version, CRC-32 of all that follows it, header, layers, padding if it is too short."""
+def pack_stream(header: Header, layers: list[Layer], work: int = 0) -> bytes:
+    """A whole stream: magic, version, CRC-32 of all that follows it, header, layers, padding if it is too short.
+
+    work: as for `least_bytes`.
+    """
     out = ByteWriter()
     code = LOSSLESS_DTYPE if header.dtype is None else DTYPES.index(header.dtype.str[1:])
     out.uint(code | BIG_ENDIAN * header.big_endian | FORTRAN * header.fortran, 1)
@@ -109,7 +117,7 @@ def pack_stream(header: Header, layers: list[Layer]) -> bytes:
         out.uint(layer.type, 1)
         out.varint(len(layer.payload))
         out.raw(layer.payload)
-    missing = least_bytes(header) - len(MAGIC) - 5 - len(out.getvalue())
+    missing = least_bytes(header, work) - len(MAGIC) - 5 - len(out.getvalue())
     if missing > 0:
         out.uint(PADDING, 1)
         out.varint(max(missing - 2, 0))
@@ -155,7 +163,7 @@ def unpack_stream(data: bytes) -> tuple[Header, list[Layer]]:
         dtype = np.dtype(DTYPES[code])
         ends = np.frombuffer(stream.raw(2 * dtype.itemsize), dtype.newbyteorder("<"))
         intensity = Intensity(float(ends[0]), float(ends[1]))
-        if not (math.isfinite(intensity.lo) and math.isfinite(intensity.hi) and intensity.lo <= intensity.hi):
+        if not (intensity.lo <= intensity.hi and math.isfinite(intensity.hi - intensity.lo)):
             raise CorruptChunk(f"expected a finite range of intensities, got {intensity}: the chunk is damaged")
         reached = _unpack_reached(stream)
     header = Header(shape, dtype, bool(first & BIG_ENDIAN), bool(first & FORTRAN), intensity, reached)

@@ -26,6 +26,8 @@ from inr_codec.networks.position import coordinates, encode_position
 from inr_codec.networks.shape import NetworkShape
 from inr_codec.networks.start import initial_parameters
 
+pytestmark = pytest.mark.gpu
+
 CPU = torch.device("cpu")
 HIDDEN = st.lists(st.integers(1, 20), min_size=1, max_size=4)
 

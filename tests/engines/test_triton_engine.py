@@ -39,6 +39,8 @@ from inr_codec.networks.shape import NetworkShape
 from inr_codec.networks.start import initial_parameters
 from inr_codec.stream.frame import Header, Layer, LayerType, pack_stream, unpack_stream
 
+pytestmark = pytest.mark.gpu
+
 
 def make_task(sides, widths, schedule, seed=0, octaves=0, **more):
     """A fit of random values."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import zarr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -115,6 +116,7 @@ def main() -> None:
     """Print all digests."""
     if os.environ.get("INR_CODEC_THREADS") != "1":
         sys.exit("expected INR_CODEC_THREADS=1 in the environment: one thread makes outputs comparable")
+    torch.set_num_threads(1)
     for path in sorted((HERE / "v1").glob("*.inr")):
         if path.stem == "prior":
             INRCodec(ratio=2, prior=path.with_suffix(".prior").read_text())

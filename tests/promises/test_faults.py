@@ -223,3 +223,44 @@ def test_memory_does_not_grow() -> None:
     grown = resident() - before
     print(f"{CYCLES} cycles: the peak of {before >> 10} KiB grew by {grown >> 10} KiB")
     assert grown < 8 << 20
+
+
+WAYS = {
+    "codec": "INRCodec(**OPTIONS).encode(values)",
+    "format-2": "zarr.create_array({where!r}, data=values, zarr_format=2, compressors=INRCodec(**OPTIONS))",
+    "format-3": "zarr.create_array({where!r}, data=values, chunks=(16, 64, 64), serializer=INRSerializer(**OPTIONS), "
+    "compressors=None)",
+    "dask": "dask.compute(*[dask.delayed(INRCodec(**OPTIONS).encode)(values) for _ in range(3)], scheduler='threads')",
+}
+"""Ways to a fit of hours."""
+
+
+@pytest.mark.skipif(not hasattr(threading, "_register_atexit"), reason="Python tells nobody that it ends")
+@pytest.mark.parametrize("way", WAYS)
+def test_an_interrupt_ends_the_process_soon(way: str, tmp_path: Path) -> None:
+    """SIGINT while chunks are encoded, on whoever's threads: the process has ended after the seconds that are allowed.
+
+    Two seconds of CPU, by the process's own count: a busy machine may take longer on the clock.
+    """
+    script = f"""
+import os, signal, threading, time
+import numpy as np, zarr, dask
+from inr_codec import INRCodec, INRSerializer
+signal.signal(signal.SIGINT, signal.default_int_handler)
+OPTIONS = dict(ratio=20, layers="network", partition="equal", allocation="equal", max_blocks=8, steps=10**8)
+values = np.random.default_rng(0).normal(size=(32, 64, 64)).astype("f4")
+INRCodec(**OPTIONS | dict(steps=20)).encode(values)
+print("now", flush=True)
+def interrupt():
+    time.sleep(3)
+    print(sum(os.times()[:2]), flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+{WAYS[way].format(where=str(tmp_path / "a.zarr"))}
+"""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "KeyboardInterrupt" in done.stderr and done.returncode != 0
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent - float(done.stdout.split()[-1]) < 2.0 * (os.cpu_count() or 1)

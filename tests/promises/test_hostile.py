@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 from forging import golden, header_of, network_of, reads_or_refuses, sealed
+from fuzz import PARSERS, blind, mutated, parsers
 from samples import FAST, field
 
 from inr_codec import CorruptChunk, INRCodec, INRSerializer, UnsupportedFormat, decode
@@ -210,3 +211,15 @@ def test_a_damaged_chunk_is_named_and_the_others_are_read(way: str, damage: str,
     found = verify(str(path))
     assert found.corrupt == 1
     assert found.problems[0][0] == key
+
+
+def test_the_fuzzer_watches_all_parsers() -> None:
+    """Every module that it names is there and has functions whose coverage guides it."""
+    assert {function.__module__ for function in parsers()} == {f"inr_codec.{name}" for name in PARSERS}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_what_the_fuzzer_makes_reads_or_is_refused(name: str) -> None:
+    """Layers shuffled, doubled, dropped, renamed and damaged, each time under a good checksum."""
+    for seed in range(10):
+        reads_or_refuses(mutated(golden(name), seed, blind), 1 << 16)

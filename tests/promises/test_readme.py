@@ -54,3 +54,11 @@ def test_readme_names_every_command() -> None:
     for target in ("demo", "test", "bench"):
         assert f"make {target}" in readme
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/TRUST.md", "tests/README.md"])
+def test_tests_that_a_page_names_are_there(page: str) -> None:
+    """Each path below tests/, but for placeholders in capitals."""
+    named = re.findall(r"\btests/[\w./]+", (ROOT / page).read_text())
+    missing = [name for name in named if not re.search(r"[A-Z]{4}", name) and not (ROOT / name.rstrip(".")).exists()]
+    assert not missing

@@ -26,8 +26,6 @@ PLACES = np.cumsum([0, BINS * 9, 27 * BINS // 2, 21 * BINS // 2, 64 * BINS // 2,
 PART = int(PLACES[-1])
 CONTEXTS = PLACES.size - 1
 MOST_ERROR = 1 << 24
-OVERRUN = 64
-"""Bytes past the end that a reader takes for trailing zeros."""
 
 
 @inner()

@@ -8,9 +8,11 @@ prediction's place in the range, and how far it is from the three nearest neighb
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.layers.correction.error_coder import BINS, OVERRUN, PLACES, Levels, signed_octave
+from inr_codec.entropy.mixing import OVERRUN
+from inr_codec.layers.correction.error_coder import BINS, PLACES, Levels, signed_octave
 from inr_codec.layers.correction.volume_coder import INPUTS, PAD, code_volume, new_coder
 from inr_codec.runtime.kernels import inner, kernel
+from inr_codec.runtime.threads import stop_if_cancelled
 
 
 @inner()
@@ -88,6 +90,7 @@ def encode_levels(levels: Levels, top: int, free: npt.NDArray[np.bool_] | None =
 
     Those are the same but where `free` is True: there any level will do, and the predicted one costs least.
     """
+    stop_if_cancelled()
     coded, free = np.empty_like(levels), np.zeros(levels.shape, np.bool_) if free is None else free
     buffer = np.zeros(8 * levels.size + 64, np.uint8)
     n = _code(np.ascontiguousarray(levels), free, coded, top, new_coder(buffer))

@@ -8,9 +8,11 @@ place in the range, and its gradient with the number of offsets around that are 
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.layers.correction.error_coder import BINS, OVERRUN, PLACES, Levels, bins, signed_octave
+from inr_codec.entropy.mixing import OVERRUN
+from inr_codec.layers.correction.error_coder import BINS, PLACES, Levels, bins, signed_octave
 from inr_codec.layers.correction.volume_coder import INPUTS, PAD, code_volume, new_coder
 from inr_codec.runtime.kernels import inner, kernel
+from inr_codec.runtime.threads import stop_if_cancelled
 
 MOST_BASE = 1 << 30
 """Largest value of a base, in sixteenths of a quantiser step."""
@@ -73,6 +75,7 @@ def encode_offsets(
     `base`: int32 of the same shape, in sixteenths of a quantiser step, 0 .. span. Where `free` is True any offset will
     do.
     """
+    stop_if_cancelled()
     coded, free = np.empty_like(offsets), np.zeros(offsets.shape, np.bool_) if free is None else free
     buffer = np.zeros(8 * offsets.size + 64, np.uint8)
     n = _code(offsets, free, coded, (base, max(span, 1)), bottom, top, new_coder(buffer))

@@ -11,6 +11,7 @@ offset, highest offset (varints). Values stay within lo and hi; the quantiser st
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +19,16 @@ import numpy.typing as npt
 
 from inr_codec.chunk.boxes import as_3d, boxes
 from inr_codec.chunk.intensity import Intensity, restore
-from inr_codec.chunk.selection import Indices, all_indices
+from inr_codec.chunk.selection import Axes, outer, whole
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.correction.error_coder import Levels
 from inr_codec.layers.correction.level_coder import decode_levels
 from inr_codec.layers.correction.offset_coder import MOST_BASE, decode_offsets
-from inr_codec.layers.kind import Asked, ValueKind
+from inr_codec.layers.kind import AskedValues, ValueKind
 from inr_codec.layers.residual.payload import decode_residual
 from inr_codec.runtime.caches import remembered
 from inr_codec.stream.byteio import ByteReader, ByteWriter
-from inr_codec.stream.frame import LayerType
+from inr_codec.stream.frame import Header, Layer, LayerType
 
 STEP, TABLE, BASED = 0, 1, 2
 MOST_LEVELS = 1 << 31
@@ -116,22 +117,47 @@ def _unpack(payload: bytes) -> tuple[Lattice, bytes]:
         return Lattice(step, top, None, -bottom, kind == BASED), data.rest()
     if kind != TABLE:
         raise CorruptChunk(f"expected a correction of kind {STEP} to {BASED}, got {kind}: the chunk is damaged")
-    count, length = data.varint(), data.varint()
-    if not 0 < count < MOST_LEVELS:
-        raise CorruptChunk(f"expected a table of 1 to 2^31 values, got {count}: the chunk is damaged")
-    raw = ByteReader(data.raw(length)).deflated(4 * count)
+    count, table = _table_head(data)
+    raw = table.deflated(4 * count)
     gaps = np.frombuffer(raw, np.uint8).reshape(4, -1).T.copy().view("<u4").reshape(-1)
     return Lattice(1.0, count - 1, np.cumsum(gaps, dtype=np.int64)), data.rest()
 
 
+def _table_head(data: ByteReader) -> tuple[int, ByteReader]:
+    """Number of entries of a table, and its deflated bytes, which may be as many."""
+    count, length = data.varint(), data.varint()
+    if not 0 < count < MOST_LEVELS:
+        raise CorruptChunk(f"expected a table of 1 to 2^31 values, got {count}: the chunk is damaged")
+    table = ByteReader(data.raw(length))
+    table.expect_deflated(4 * count)
+    return count, table
+
+
+def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
+    """Everything but the table and the levels."""
+    unpack_bound(payload)
+    if [layer.type for layer in below] not in ([], [LayerType.RESIDUAL]):
+        raise CorruptChunk("expected a correction alone or on a residual layer, got other layers: the chunk is damaged")
+    data = ByteReader(payload)
+    data.raw(8)
+    kind = data.uint(1)
+    if kind == TABLE:
+        _table_head(data)
+    else:
+        _unpack(payload)
+    if (kind == BASED) != bool(below):
+        raise CorruptChunk("expected a residual layer where a correction has a base: the chunk is damaged")
+    return 0
+
+
 def base_values(
-    residual: bytes, shape: tuple[int, ...], indices: Indices, intensity: Intensity, dtype: np.dtype[np.generic]
+    residual: bytes, shape: tuple[int, ...], indices: Axes, intensity: Intensity, dtype: np.dtype[np.generic]
 ) -> Values:
     """What a residual layer alone decodes to, the same bits on every machine."""
     box = tuple((int(index[0]), int(index[-1]) + 1) for index in indices)
     unit = decode_residual(residual, shape, box)
     if any(len(index) != stop - start for index, (start, stop) in zip(indices, box, strict=True)):
-        unit = unit[np.ix_(*[index - start for index, (start, _) in zip(indices, box, strict=True)])]
+        unit = unit[outer(indices, [start for start, _ in box])]
     return restore(unit, intensity, dtype)
 
 
@@ -155,9 +181,7 @@ def _read(
 ) -> tuple[Lattice, Levels, Values | None]:
     """The lattice, all levels or offsets, and all of the base of a layer."""
     lattice, data = _unpack(payload)
-    if lattice.based != (residual is not None):
-        raise CorruptChunk(f"expected a residual layer where a correction has a base, got {residual!r:.20}: damaged")
-    base = None if residual is None else base_values(residual, shape, all_indices(shape), intensity, dtype)
+    base = None if residual is None else base_values(residual, shape, whole(shape), intensity, dtype)
     if lattice.top == lattice.bottom:
         return lattice, np.broadcast_to(np.int32(0), shape), base
     if base is None:
@@ -184,7 +208,7 @@ def fill_corrected(
     out: Values,
     payload: bytes,
     shape: tuple[int, ...],
-    indices: Indices,
+    indices: Axes,
     intensity: Intensity,
     dtype: np.dtype[np.generic],
     residual: bytes | None = None,
@@ -196,27 +220,25 @@ def fill_corrected(
     """
     if out.size == 0:
         return
-    whole = all(len(index) == n for index, n in zip(indices, shape, strict=True))
+    everything = all(len(index) == n for index, n in zip(indices, shape, strict=True))
+    part = outer(indices, [0] * len(shape))
     base: Values | None = None
-    if whole or math.prod(shape) > LARGE:
+    if everything or math.prod(shape) > LARGE:
         lattice, levels, base = _read(payload, shape, intensity, dtype, residual)
-        if not whole:
-            levels, base = levels[np.ix_(*indices)], None if base is None else base[np.ix_(*indices)]
+        if not everything:
+            levels, base = levels[part], None if base is None else base[part]
     else:
         lattice, levels = _remembered(payload, shape, intensity, dtype, residual)
-        levels = levels[np.ix_(*indices)]
+        levels = levels[part]
         base = None if residual is None else base_values(residual, shape, indices, intensity, dtype)
     for box in boxes(out.shape, AT_ONCE):
         out[box] = lattice.values(levels[box], intensity, dtype, None if base is None else base[box])
 
 
-def _fill(asked: Asked, intensity: Intensity, values: Values) -> None:
-    kinds = [layer.type for layer in asked.below]
-    if kinds not in ([], [LayerType.RESIDUAL]):
-        raise CorruptChunk(f"expected a correction, alone or of a residual layer, got one on {kinds}: damaged")
-    residual = asked.below[0].payload if kinds else None
+def _fill(asked: AskedValues, intensity: Intensity, values: Values) -> None:
+    residual = asked.below[0].payload if asked.below else None
     dtype = values.dtype.newbyteorder("=")
     fill_corrected(values, asked.payload, asked.shape, asked.indices, intensity, dtype, residual)
 
 
-KIND = ValueKind(type=LayerType.CORRECTION, name="correction", exact=True, fill=_fill, bound=unpack_bound)
+KIND = ValueKind(type=LayerType.CORRECTION, name="correction", exact=True, fill=_fill, bound=unpack_bound, weigh=_weigh)

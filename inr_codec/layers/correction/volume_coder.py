@@ -22,16 +22,16 @@ same numbers (FORMAT.md, section 10.2).
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy.mixing import new_tables
+from inr_codec.entropy.mixing import OVERRUN, excess, length, new_tables
 from inr_codec.entropy.range_coder import STATE_SIZE, decoder_init, encoder_finish, encoder_init
 from inr_codec.layers.correction.error_coder import (
     BINS,
     CONTEXTS,
     DECISIONS,
     MOST_ERROR,
-    OVERRUN,
     PART,
     PLACES,
+    UNARY,
     bins,
     code_error,
     deadzone_sign,
@@ -74,12 +74,13 @@ def code_volume(model, weights, values, free, coded, base, bottom, top, coder):
     for i in range(INPUTS):
         inverse[i, i] = 1.0
     contexts, inputs = np.zeros(CONTEXTS, np.int64), np.zeros(CONTEXTS + 1, np.int64)
+    decisions = 0
     for z in range(nz):
         here, back, far = planes[z % 3], planes[(z + 2) % 3], planes[(z + 1) % 3]
         e_here, e_back = errors[z & 1], errors[1 - (z & 1)]
         for y in range(ny):
-            if values is None and state[2] > buffer.size + OVERRUN:
-                return state[2] - buffer.size
+            if values is None and excess(state, buffer.size, decisions, coded.size) > OVERRUN:
+                return OVERRUN + 1
             lines = begin_row(here, back, far, base, z, y)
             row = here[y + 2]
             rows = row, here[y + 1], here[y], back[y + 1], back[y + 2], back[y + 3], far[y + 2]
@@ -113,12 +114,12 @@ def code_volume(model, weights, values, free, coded, base, bottom, top, coder):
                 else:
                     e = 0 if free[z, y, k] else (values[z, y, k] - c) * turn
                     e = code_error(state, buffer, tables, mixers, around, shift, contexts, inputs, e)
+                decisions += 2 + min(abs(e) >> shift, UNARY)
                 t = min(max(c + e * turn, bottom), top)
                 coded[z, y, k] = t
                 row[i] = t
                 ew[i] = min(max(16 * t - m, -MOST_ERROR), MOST_ERROR)
                 learn(weights, inverse, x, (t - start) - rise, p)
     if values is None:
-        return state[2] - buffer.size
-    used = encoder_finish(state, buffer)
-    return max(used, state[2] - OVERRUN // 2, 1)  # a reader may count on most of the trailing zeros
+        return excess(state, buffer.size, decisions, coded.size)
+    return length(state, encoder_finish(state, buffer), decisions, coded.size)

@@ -10,7 +10,7 @@ from inr_codec.layers.deblocking.filter import apply_deblock, face_positions, fa
 from inr_codec.layers.kind import Asked, Unit, UnitKind
 from inr_codec.layers.network.blocks import Block
 from inr_codec.layers.network.payload import unpack_network
-from inr_codec.stream.frame import LayerType
+from inr_codec.stream.frame import Header, Layer, LayerType
 
 
 def pack_deblock(strength_code: int, bits: Sequence[int]) -> bytes:
@@ -36,16 +36,21 @@ def unpack_deblock(payload: bytes, blocks: Sequence[Block]) -> tuple[float, list
     ]
 
 
-def _blocks_of(asked: Asked) -> Sequence[Block]:
+def _blocks_of(below: Sequence[Layer], shape: tuple[int, ...]) -> Sequence[Block]:
     """The blocks of the networks whose seams are filtered."""
-    if not asked.below or asked.below[-1].type != LayerType.NETWORK:
+    if not below or below[-1].type != LayerType.NETWORK:
         raise CorruptChunk("expected networks before the deblocking filter, got none: the chunk is damaged")
-    return unpack_network(asked.below[-1].payload, asked.shape).blocks
+    return unpack_network(below[-1].payload, shape).blocks
+
+
+def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
+    unpack_deblock(payload, _blocks_of(below, header.shape))
+    return 0
 
 
 def _needs(asked: Asked) -> Indices:
     """Voxels on both sides of each face that is filtered."""
-    blocks = _blocks_of(asked)
+    blocks = _blocks_of(asked.below, asked.shape)
     _, bits = unpack_deblock(asked.payload, blocks)
     return [
         halo_indices(index, face_positions(blocks, bits, axis), n).astype(np.intp)
@@ -55,10 +60,10 @@ def _needs(asked: Asked) -> Indices:
 
 def _apply(asked: Asked, values: Unit | None, have: Indices) -> Unit:
     assert values is not None
-    blocks = _blocks_of(asked)
+    blocks = _blocks_of(asked.below, asked.shape)
     strength, bits = unpack_deblock(asked.payload, blocks)
     apply_deblock(values, blocks, bits, strength, have)
     return take(values, have, asked.indices)
 
 
-KIND = UnitKind(type=LayerType.DEBLOCK, name="deblock", exact=False, needs=_needs, apply=_apply)
+KIND = UnitKind(type=LayerType.DEBLOCK, name="deblock", exact=False, needs=_needs, apply=_apply, weigh=_weigh)

@@ -25,7 +25,7 @@ from inr_codec.layers.kind import Asked, Unit, UnitKind
 from inr_codec.networks.shape import NetworkShape, layer_table
 from inr_codec.runtime.kernels import kernel
 from inr_codec.stream.byteio import ByteReader, ByteWriter
-from inr_codec.stream.frame import LayerType
+from inr_codec.stream.frame import Header, Layer, LayerType
 
 __all__ = ["REACH", "FilterLayer", "apply_filter", "filter_values", "gather_features", "pack_filter", "unpack_filter"]
 
@@ -215,4 +215,8 @@ def _apply(asked: Asked, values: Unit | None, have: Indices) -> Unit:
     return take(apply_filter(below, asked.payload), have, asked.indices)
 
 
-KIND = UnitKind(type=LayerType.FILTER, name="filter", exact=False, needs=_needs, apply=_apply)
+def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
+    return header.size * unpack_filter(payload, header.shape).shape.parameters
+
+
+KIND = UnitKind(type=LayerType.FILTER, name="filter", exact=False, needs=_needs, apply=_apply, weigh=_weigh)

@@ -37,7 +37,7 @@ def output_jacobian(parameters: Array, shape: NetworkShape, points: Array) -> Ar
 
 
 class CompensatedRounding:
-    """Rounds values to grids so that (q * steps - values)' curvature (q * steps - values) is small (GPTQ).
+    """Rounding of values to grids so that (q * steps - values)' curvature (q * steps - values) is small (GPTQ).
 
     Parameters are rounded one by one, those of the greatest curvature first; each error is made up for by moving the
     parameters that are still free to where the quadratic form is least (Frantar et al. 2022).

@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from inr_codec.networks.start import StartSequence, initial_parameters
 from inr_codec.runtime.caches import remembered
 from inr_codec.runtime.threads import parallel_map
 from inr_codec.stream.byteio import ByteReader, ByteWriter
-from inr_codec.stream.frame import LayerType
+from inr_codec.stream.frame import Header, Layer, LayerType
 
 FLAT_UNIT = 1 / 65535  # of the mean of a block without a network
 MEAN_UNIT = 0.25  # of the mean of a block with one, in units of its std
@@ -65,7 +65,7 @@ class NetworkBlock:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NetworkLayer:
     """All blocks of a chunk and the settings that their networks share.
 
@@ -85,6 +85,12 @@ class NetworkLayer:
     def w0(self) -> float:
         """Frequency factor of every sine."""
         return self.w0_units / W0_UNIT
+
+    @cached_property
+    def corners(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the blocks start and stop, (blocks, axes) each."""
+        starts = np.array([block.offset for block in self.blocks], np.int64)
+        return starts, starts + np.array([block.shape for block in self.blocks], np.int64)
 
     @property
     def architecture(self) -> str:
@@ -230,6 +236,13 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
     return NetworkLayer(tuple(blocks), tuple(networks), depth, funnel_units, w0_units, frequencies, prior)
 
 
+def work_of(layer: NetworkLayer) -> int:
+    """Multiplications that evaluating all voxels of a chunk takes: one for each parameter of the voxel's network."""
+    dims = len(layer.blocks[0].shape)
+    pairs = zip(layer.blocks, layer.networks, strict=True)
+    return sum(block.size * layer.shape_of(found, dims).parameters for block, found in pairs if found.size)
+
+
 def dequantise(layer: NetworkLayer, network: NetworkBlock, shape: NetworkShape) -> NDArray[np.float32]:
     """Parameters of a block's network: start plus symbol times step, in float64, rounded to float32."""
     assert network.symbols is not None
@@ -257,12 +270,17 @@ def evaluate_network_at(layer: NetworkLayer, positions: Sequence[NDArray[np.floa
     """The same at any positions (sorted, in voxels; each belongs to the block of the nearest voxel)."""
     out = np.empty(tuple(len(p) for p in positions), np.float32)
     jobs: list[Callable[[], None]] = []
-    for block, network in zip(layer.blocks, layer.networks, strict=True):
+    if out.size == 0:
+        return out
+    starts, stops = layer.corners
+    first, last = np.array([[p[0], p[-1]] for p in positions]).T
+    for k in np.flatnonzero(((starts - 0.5 <= last) & (stops - 0.5 > first)).all(axis=1)):
+        block, network = layer.blocks[k], layer.networks[k]
         window, axes = [], []
         for start, side, position in zip(block.offset, block.shape, positions, strict=True):
-            first, last = np.searchsorted(position, (start - 0.5, start + side - 0.5))
-            window.append(slice(int(first), int(last)))
-            axes.append(coordinates_at(position[first:last] - start, side))
+            a, b = np.searchsorted(position, (start - 0.5, start + side - 0.5))
+            window.append(slice(int(a), int(b)))
+            axes.append(coordinates_at(position[a:b] - start, side))
         if all(w.stop > w.start for w in window):
             jobs += _evaluations(layer, network, out[tuple(window)], axes)
     if out.size < SERIAL:
@@ -316,11 +334,16 @@ def _describe(payload: bytes, shape: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
+def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
+    return work_of(unpack_network(payload, header.shape))
+
+
 KIND = UnitKind(
     type=LayerType.NETWORK,
     name="network",
     exact=False,
     describe=_describe,
+    weigh=_weigh,
     apply=lambda asked, values, have: evaluate_network(unpack_network(asked.payload, asked.shape), asked.indices),
     sample=lambda payload, shape, positions: evaluate_network_at(unpack_network(payload, shape), positions),
     on_gpu=True,

@@ -28,6 +28,7 @@ from inr_codec.layers.network.sampling import Sample, sample_by_structure, sampl
 from inr_codec.layers.network.spectrum import spectrum_concentration
 from inr_codec.networks.shape import FUNNEL_UNIT, funnel_shape, size_for_budget, smallest_size, still_axes
 from inr_codec.networks.start import StartSequence, initial_parameters
+from inr_codec.stream.frame import FREE_WORK, WORK_PER_BYTE
 
 SMALL_NETWORK = 1000
 """Networks with fewer parameters learn more from twice as many steps of half the batch (benchmarks/NETWORKS.md)."""
@@ -84,6 +85,8 @@ class NetworkPlan:
     """Per block: which voxels to learn from."""
     settings: Settings
     parameters: int
+    work: int
+    """Multiplications that evaluating the chunk may take."""
     prior: Prior | None = None
 
 
@@ -135,7 +138,8 @@ def plan_network(chunk: UnitChunk, n_bytes: int, config: Config, blocks: Sequenc
     w0 = _frequency_factor(config, unit.shape)
     schedule = plan_schedule(config, parameters, unit.size, max(block.size for block in blocks), w0)
     settings = Settings(depth, units, w0, schedule, frequencies, config.learning_rate is None)
-    return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(samples), settings, parameters, prior)
+    work = FREE_WORK + WORK_PER_BYTE * n_bytes
+    return NetworkPlan(chunk, tuple(blocks), tuple(empty), tuple(samples), settings, parameters, work, prior)
 
 
 def prior_for(config: Config, dims: int) -> Prior | None:
@@ -243,13 +247,19 @@ def _sizes(plan: NetworkPlan, live: list[int], allocate: Callable[[int, int], li
     sides, settings = plan.chunk.unit.shape, plan.settings
     still = still_axes(sides, settings.frequencies)
     smallest = smallest_network(sides, settings.depth, settings.funnel_units, settings.frequencies)
-    sizes = [0] * len(plan.blocks)
-    if not live or plan.parameters < smallest * len(live):
-        return sizes
-    for k, count in zip(live, allocate(smallest, plan.parameters), strict=True):
-        size = size_for_budget(len(sides), count, settings.depth, settings.funnel_units, settings.frequencies, still)
-        sizes[k] = size if plan.prior is None else plan.prior.nearest(size)
-    return sizes
+    total = plan.parameters
+    while live and total >= smallest * len(live):
+        sizes, work = [0] * len(plan.blocks), 0
+        for k, count in zip(live, allocate(smallest, total), strict=True):
+            shape = len(sides), count, settings.depth, settings.funnel_units, settings.frequencies, still
+            size = size_for_budget(*shape)
+            sizes[k] = size if plan.prior is None else plan.prior.nearest(size)
+            found = funnel_shape(len(sides), sizes[k], *shape[2:])
+            work += plan.blocks[k].size * found.parameters
+        if work <= plan.work:
+            return sizes
+        total = min(total - 1, total * plan.work // work)
+    return [0] * len(plan.blocks)
 
 
 def targets(plan: NetworkPlan, k: int) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ round(a), round(a) - 1 and 0, the bits taken from the adaptive model as it stand
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy.mixing import ONE_WEIGHT, code, new_tables, predict
+from inr_codec.entropy.mixing import ONE_WEIGHT, OVERRUN, code, excess, length, new_tables, predict
 from inr_codec.entropy.range_coder import (
     COST_BITS,
     SQUASH,
@@ -71,10 +71,10 @@ from inr_codec.layers.residual.subbands import (
 )
 from inr_codec.layers.residual.wavelet import FloatArray
 from inr_codec.runtime.kernels import inner, kernel
+from inr_codec.runtime.threads import stop_if_cancelled
 
 UNARY = 16  # magnitudes from here on are coded by exponential Golomb
 GOLOMB_BITS = 20
-OVERRUN = 64  # bytes past the end after which a stream is surely not one
 _CLASS = np.array([0, 1, 2, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5], np.int64)  # of the decision "is it more than t?"
 NONE = np.zeros(0, np.float32)
 _SETS = 16  # of mixing weights per class: by decomposition level, and apart for the lowest band
@@ -129,6 +129,24 @@ def _start_predictors(weights, kind, started):
     started[kind] = 1
 
 
+@inner()
+def _code_cells(table, b, live, state, buffer, tables, mixer, magnitudes, known_cells, lines, keys, inputs):
+    """Write or read, without `live`, which cells of a band hold something. mixer: int64, its mixing weights."""
+    band = table[b]
+    inputs[_CELL_INPUTS] = 64
+    for z in range((band[NZ] + 3) >> 2):
+        for y in range((band[NY] + 3) >> 2):
+            know_cells(table, b, magnitudes, lines, z, y)
+            for x in range((band[NX] + 3) >> 2):
+                c = cell_contexts(table, b, known_cells, lines, keys, z, y, x)
+                if live is None:
+                    bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, None)
+                else:
+                    bit = np.int64(live[c])
+                    bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, bit)
+                known_cells[c] = bit
+
+
 @kernel()
 def _code(table, values, scale, lam, importance, live, levels, state, buffer, tables, weights, work):
     """Write or read all bands; returns the bytes written, or those missing, at most, for what was read.
@@ -148,6 +166,7 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
         magnitudes, signed, known_cells, lines, features, signs, slots, places,
         keys, inputs, sign_keys, sign_inputs, started,
     ) = work  # fmt: skip
+    decisions = 0
     for b in range(table.shape[0]):
         band = table[b]
         kind, level, nx = band[KIND], band[LEVEL], band[NX]
@@ -155,18 +174,7 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
         n_signs = know_band(table, b, slots)
         first = _CELL_MIXERS + level * (_CELL_INPUTS + 1)
         mixer = weights[first : first + _CELL_INPUTS + 1]
-        inputs[_CELL_INPUTS] = 64
-        for z in range((band[NZ] + 3) >> 2):
-            for y in range((band[NY] + 3) >> 2):
-                know_cells(table, b, magnitudes, lines, z, y)
-                for x in range((nx + 3) >> 2):
-                    c = cell_contexts(table, b, known_cells, lines, keys, z, y, x)
-                    if values is None:
-                        bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, None)
-                    else:
-                        bit = np.int64(live[c])
-                        bit = code(state, buffer, tables, 0, keys, mixer, inputs, _CELL_INPUTS, bit)
-                    known_cells[c] = bit
+        _code_cells(table, b, live, state, buffer, tables, mixer, magnitudes, known_cells, lines, keys, inputs)
         inputs[_INPUTS] = 64
         first = _MAGNITUDES + kind * FEATURES
         predictor = weights[first : first + FEATURES]
@@ -180,8 +188,8 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                 cells = band[CELLS] + (z >> 2) * band[CELL_Z] + (y >> 2) * band[CELL_Y]
                 row = band[OFFSET] + z * band[STRIDE_Z] + y * band[STRIDE_Y]
                 place = band[PLACE] + z * band[ROW_Z] + y * band[ROW_Y]
-                if values is None and state[2] > buffer.size + OVERRUN:
-                    return state[2] - buffer.size
+                if values is None and excess(state, buffer.size, decisions, levels.size) > OVERRUN:
+                    return OVERRUN + 1
                 first, last = nx, -1
                 for c in range((nx + 3) >> 2):
                     if known_cells[cells + c]:
@@ -241,6 +249,7 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                         else:
                             write_golomb(state, buffer, m - UNARY + 1, GOLOMB_BITS)
                             t = m
+                    decisions += 1 + min(t, UNARY)
                     if t:
                         magnitudes[place + x] = MAGNITUDE[min(t, 599)]
                         signed[place + x] = -min(t, 4) if sign else min(t, 4)
@@ -248,9 +257,8 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                         levels[row + x] = -t if sign else t
                     learn_magnitude(f, before, second, predictor, mean, t)
     if values is None:
-        return state[2] - buffer.size
-    used = encoder_finish(state, buffer)
-    return max(used, state[2] - OVERRUN // 2, 1)  # a reader may count on most of the trailing zeros
+        return excess(state, buffer.size, decisions, levels.size)
+    return length(state, encoder_finish(state, buffer), decisions, levels.size)
 
 
 def encode_coefficients(
@@ -267,6 +275,7 @@ def encode_coefficients(
     pass over similar values, which tell what cells are worth visiting; without them the choice is rougher. weights:
     what the squared error of each coefficient counts (empty: 1).
     """
+    stop_if_cancelled()
     live = live_cells(values, bands, step, before)
     levels = np.zeros(values.shape, np.int32)
     buffer = np.zeros(6 * values.size + 64, np.uint8)

@@ -7,7 +7,7 @@ zeros everywhere.
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import numpy as np
@@ -24,7 +24,7 @@ from inr_codec.layers.residual.subbands import subbands_table
 from inr_codec.layers.residual.wavelet import FloatArray, Intervals, Split
 from inr_codec.runtime.caches import remembered
 from inr_codec.runtime.threads import begin
-from inr_codec.stream.frame import LayerType
+from inr_codec.stream.frame import Header, Layer, LayerType
 
 LARGE = 1 << 22
 """Chunks of more voxels are unpacked anew for every part that is read."""
@@ -117,13 +117,19 @@ def _filled(value: np.float32, shape: tuple[int, ...], box: Intervals | None) ->
     return np.broadcast_to(value, shape if box is None else [stop - start for start, stop in box])
 
 
+def _tree_end(payload: bytes) -> int:
+    """Where the tree ends and levels begin."""
+    end = HEADER + payload[9]
+    if len(payload) < end:
+        raise CorruptChunk(
+            f"expected {end} bytes to the end of a residual layer's tree, got {len(payload)}: the chunk is cut short"
+        )
+    return end
+
+
 def _coefficients(payload: bytes, shape: tuple[int, ...]) -> tuple[list[Split], FloatArray]:
     """The splits of the tree and the dequantised coefficients, float32 with three axes, of a payload."""
-    flat, start = as_3d(shape), HEADER + payload[9]
-    if len(payload) < start:
-        raise CorruptChunk(
-            f"expected {start} bytes to the end of a residual layer's tree, got {len(payload)}: the chunk is cut short"
-        )
+    flat, start = as_3d(shape), _tree_end(payload)
     splits, leaves = unpack_packet_tree(flat, payload[HEADER:start])
     bands = subbands_table(flat, leaves)
     q = decode_coefficients(payload[start:], bands, flat)
@@ -157,4 +163,12 @@ def _apply(asked: Asked, values: Unit | None, have: Indices) -> Unit:
     return values
 
 
-KIND = UnitKind(type=LayerType.RESIDUAL, name="residual", exact=True, apply=_apply, begin=_begin)
+def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
+    if payload:
+        residual_step(payload)
+        unpack24(payload[3:6])
+        _tree_end(payload)
+    return 0
+
+
+KIND = UnitKind(type=LayerType.RESIDUAL, name="residual", exact=True, apply=_apply, begin=_begin, weigh=_weigh)

@@ -1,16 +1,20 @@
 """Networks and masks named by content: what the name depends on, and what happens when only the name is known."""
 
 import json
+import os
 import pickle
+import sys
+from pathlib import Path
 
 import numcodecs
 import numpy as np
 import pytest
 import segmenters
 import torch
+import zarr
 from samples import FAST, field
 
-from inr_codec import ConfigError, INRCodec, decode
+from inr_codec import ConfigError, INRCodec, INRSerializer, decode
 from inr_codec.content_names import VARIABLE, mask_reference, network_reference
 
 CODE = {"bpv": 2, **FAST}
@@ -148,3 +152,60 @@ def test_a_file_that_is_no_program_says_so(tmp_path):
         (tmp_path / name).write_bytes(b"not a program")
         with pytest.raises(ConfigError, match=r"expected a program of torch.export \(.pt2\) or TorchScript"):
             INRCodec(segmentation=tmp_path / name, **CODE).encode(field((16, 16, 16)))
+
+
+_opened: list[str] = []
+sys.addaudithook(lambda event, args: _opened.append(os.fspath(args[0])) if event == "open" and _is_path(args) else None)
+
+
+def _is_path(args):
+    return isinstance(args[0], str | os.PathLike)
+
+
+STRANGE = ["/etc/shadow", "FIFO", "http://127.0.0.1:9/network.pt2", ["FIFO"], [[0, 1], [1, 0]], {"path": "FIFO"}, True]
+
+
+@pytest.mark.parametrize("option", ["segmentation", "mask", "prior", "weights"])
+@pytest.mark.parametrize("value", STRANGE, ids=str)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_nothing_in_metadata_is_opened(tmp_path, option, value, zarr_format):
+    """Paths, URLs and lists in the place of names are refused, and no file of theirs is touched.
+
+    A FIFO would hang whoever opens it; Python's own audit of opened files is the oracle.
+    """
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    value = json.loads(json.dumps(value).replace("FIFO", str(fifo)))
+    stated = {"ratio": 9, option: value} | ({} if option == "segmentation" else {"segmentation": "sha256:" + "0" * 64})
+    how = {"compressors": INRCodec(ratio=9)} if zarr_format == 2 else {"serializer": INRSerializer(ratio=9)}
+    zarr.create_array(tmp_path / "a.zarr", shape=(9, 9), dtype="f4", zarr_format=zarr_format, **how)
+    path = tmp_path / "a.zarr" / (".zarray" if zarr_format == 2 else "zarr.json")
+    told = json.loads(path.read_text())
+    if zarr_format == 2:
+        told["compressor"] = {"id": "inr_codec", **stated}
+    else:
+        told["codecs"][0]["configuration"] = stated
+    path.write_text(json.dumps(told))
+    _opened.clear()
+    with pytest.raises(ConfigError, match=f"expected {option}"):
+        zarr.open_array(tmp_path / "a.zarr", mode="r")
+    assert not {str(fifo), "/etc/shadow"} & {os.path.abspath(name) for name in _opened}
+
+
+@pytest.mark.parametrize("value", ["network.pt2", b"x", Path("network.pt2"), "sha256:" + "0" * 63])
+def test_a_stored_network_is_a_name(value, tmp_path, monkeypatch):
+    """Whatever else stands for a network is refused for what it is, also where there is such a file; the constructor
+    takes the file."""
+    (tmp_path / "network.pt2").write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="nothing that metadata names is opened"):
+        INRCodec.from_config({"id": "inr_codec", "ratio": 9, "segmentation": value})
+    assert INRCodec(ratio=9, segmentation="network.pt2").get_config()["segmentation"].startswith("sha256:")
+
+
+@pytest.mark.parametrize("option", ["ratio", "seed", "steps", "weights"])
+def test_numbers_of_any_size_are_refused_in_one_line(option):
+    """JSON holds integers that no float does."""
+    with pytest.raises(ConfigError, match=f"expected {option}") as caught:
+        INRCodec.from_config({"id": "inr_codec", **({} if option == "ratio" else {"ratio": 9}), option: 10**400})
+    assert len(str(caught.value)) < 400
