@@ -4,7 +4,6 @@ What is deleted is the arrays of the old plan (or one zarr array that has no pla
 a plan consists of. Whatever else lies there keeps the target from being replaced.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -42,13 +41,14 @@ def check_target(plan: Plan, overwrite: bool) -> None:
     targets.check_apart(plan.target, sources)
     _check_state(plan.target)
     old = plan_at(plan.target)
-    if old is None and not overwrite and place_of(plan.target).exists():
+    damaged = old is None and state_folder(plan.target).size(PLAN) is not None
+    if old is None and not damaged and not overwrite and place_of(plan.target).exists():
         raise FileExistsError(
             f"expected a new path, found something at {plan.target!r} without a plan beside it: choose another or "
             "--overwrite it"
         )
     if old is None:
-        targets.check_array_target(plan.target, overwrite=overwrite)
+        targets.check_array_target(plan.target, overwrite=overwrite or damaged)
     elif overwrite and place_of(plan.target).exists():
         _check_planned(plan.target, old)
     root = os.path.dirname(os.path.abspath(split_target(plan.target)[0]))
@@ -57,20 +57,10 @@ def check_target(plan: Plan, overwrite: bool) -> None:
 
 
 def plan_at(target: str) -> Plan | None:
-    """The plan beside a target; None where there is none, or a damaged one. ConfigError for what was never a plan."""
-    text = place_of(state_of(target)).read(PLAN)
-    if text is None:
-        return None
-    try:
-        known = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(known, dict) or "recipe_hash" not in known:
-        raise ConfigError(
-            f"expected a plan in {state_of(target)!r}, found a {PLAN} of something else: choose another target"
-        )
-    with suppress(ConfigError):
-        return load_plan(target)
+    """The plan beside a target; None where there is none, or a damaged one."""
+    if state_folder(target).size(PLAN) is not None:
+        with suppress(ConfigError):
+            return load_plan(target)
     return None
 
 
@@ -143,13 +133,17 @@ def drop_group(path: str) -> None:
 def _check_state(target: str) -> None:
     """FileExistsError where the folder for the plan is there, without a sound plan, and holds what no plan leaves."""
     place = place_of(state_of(target))
-    if place.exists() and plan_at(target) is None:
-        for name in place.walk():
-            top, _, rest = name.partition("/")
-            if top not in (*STATE, OWNERS) or (top == SCRATCH and not TEMPORARY.fullmatch(rest)):
-                raise FileExistsError(
-                    f"expected a free place for the plan, found {name!r} in {state_of(target)!r}: choose another target"
-                )
+    if not place.exists() or plan_at(target) is not None:
+        return
+    names = list(place.walk())
+    lone = {name.partition("/")[0] for name in names} <= {PLAN, SCRATCH, OWNERS} and not place_of(target).exists()
+    for name in names:
+        top, _, rest = name.partition("/")
+        if top not in (*STATE, OWNERS) or (top == SCRATCH and not TEMPORARY.fullmatch(rest)) or (lone and name == PLAN):
+            raise FileExistsError(
+                f"expected a free place for the plan, found {name!r} of something else in {state_of(target)!r}: choose "
+                "another target"
+            )
 
 
 def _check_planned(target: str, plan: Plan) -> None:

@@ -344,10 +344,15 @@ def test_the_records_of_others_are_kept(tmp_path: Path, capsys: pytest.CaptureFi
     for more in ([], ["--overwrite"]):
         assert "thesis.tex" in refused(capsys, ["plan", source, target, *QUICK, *more])
     assert everything(tmp_path) == before
-    for text, said in (("[]", "something else"), ("{}", "something else"), ("no json", "draft")):
+    for text in ("[]", "{}", "no json"):
         (state / "plan.json").write_text(text)
-        assert said in refused(capsys, ["plan", source, target, *QUICK, "--overwrite"])
-        (state / "thesis.tex").unlink(missing_ok=True)
+        for left in ("thesis.tex", "tmp/draft", None):
+            assert "something else" in refused(capsys, ["plan", source, target, *QUICK, "--overwrite"])
+            if left is not None:
+                (state / left).unlink()
+        assert [one.name for one in state.iterdir() if one.is_file()] == ["plan.json"]
+        (state / "thesis.tex").touch()
+        (state / "tmp" / "draft").touch()
     assert not target.exists()
     shutil.rmtree(state)
     batch.encode_array(source, str(target), {"lossless": True})
