@@ -15,7 +15,7 @@ import numpy as np
 import xarray
 import zarr
 
-from inr_codec import INRCodec, decode, io, metrics
+from inr_codec import INRCodec, decode, io, metrics, targets
 from inr_codec.picture import save_comparison
 from inr_codec.stores.encoded_chunks import outlines_of, stored_streams
 
@@ -65,6 +65,9 @@ def main() -> None:
     parser.add_argument("store", help="zarr group to write")
     parser.add_argument("picture", help="PNG to write")
     arguments = parser.parse_args()
+    if Path(arguments.store).exists():
+        targets.check_array_replaced(arguments.store, ["nuclei"])
+    targets.check_file_target(arguments.picture, overwrite=True, kind="picture")
 
     volume = nuclei()
     print(

@@ -4,6 +4,7 @@
     INRSerializer(ratio=100)    the same for zarr format 3: `serializer=`, with `compressors=None`
     decode(data)                the array in a stream, a part of it, or the whole on a coarser grid
     inspect(data)               what a stream holds, without evaluating it
+    describe(array)             write into a zarr array how it was compressed and what was reached
     learn_prior(chunks, config) network starts learnt from chunks of one data set
     clear_caches()              forget what this process remembers of chunks it has read
     metrics                     PSNR, SSIM, bits per voxel and the like
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from inr_codec.errors import (
     ConfigError,
     CorruptChunk,
+    GenerationLoss,
     InrCodecError,
     LimitExceeded,
     UnsupportedArray,
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
     from inr_codec.encoding.learn_prior import learn_prior
     from inr_codec.runtime.caches import clear_caches
     from inr_codec.serializer import INRSerializer
+    from inr_codec.stores.description import describe
 
     __version__: str
 
 __all__ = [
     "ConfigError",
     "CorruptChunk",
+    "GenerationLoss",
     "INRCodec",
     "INRSerializer",
     "InrCodecError",
@@ -47,6 +51,7 @@ __all__ = [
     "__version__",
     "clear_caches",
     "decode",
+    "describe",
     "inspect",
     "learn_prior",
     "metrics",
@@ -58,6 +63,7 @@ _HOMES = {
     "Inspection": "decoding.inspection",
     "decode": "decoding.decoder",
     "clear_caches": "runtime.caches",
+    "describe": "stores.description",
     "inspect": "decoding.inspection",
     "learn_prior": "encoding.learn_prior",
 }

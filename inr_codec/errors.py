@@ -1,4 +1,4 @@
-"""The errors a caller can meet. Each message says what was expected, what was got and what to do."""
+"""The errors and warnings a caller can meet. Each message says what was expected, what was got and what to do."""
 
 
 class InrCodecError(ValueError):
@@ -27,3 +27,7 @@ class LimitExceeded(InrCodecError):
 
 class IncompleteArray(InrCodecError):
     """A large array of which chunks are missing: what is written stays, and the same command continues."""
+
+
+class GenerationLoss(UserWarning):
+    """A source that is lossy already is encoded again, and loses again."""

@@ -12,16 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from os import PathLike, getpid, replace
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inr_codec.errors import ConfigError, InrCodecError
+from inr_codec.targets import check_replaced
 
 SUFFIXES = (".npy", ".tif", ".tiff", ".nii", ".nii.gz", ".nrrd")
 PROVENANCE = tuple(
-    f"lossy_compression_{name}" for name in ("algorithm", "implementation", "recipe", "least_psnr", "max_error")
+    f"lossy_compression_{name}"
+    for name in (
+        *("algorithm", "implementation", "reader", "recipe", "generations", "source"),
+        *("psnr", "psnr_scope", "least_psnr", "least_psnr_scope", "max_error", "max_error_scope"),
+    )
 )
 """Attributes that `stores.attributes` writes, and that a decoded copy keeps."""
 ATTRIBUTES = ("spacing", "unit", "affine", "scale_factor", "add_offset", *PROVENANCE)
@@ -107,18 +113,25 @@ def create(
 def finished(path: str | PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """A name beside `path` to write to; it becomes `path` when the block ends, and goes away when the block fails.
 
-    Raises FileExistsError where `path` exists and `overwrite` is false, FileNotFoundError where its folder does
-    not.
+    Raises FileExistsError where `path` exists and `overwrite` is false or it is not of the kind that may be replaced
+    (`targets`), FileNotFoundError where its folder does not.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"expected a folder to write to, found none at {str(path.parent)!r}: create it first")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"expected a new path, found something at {str(path)!r}: choose another or overwrite it")
+    if lexists(path):
+        if not overwrite:
+            raise FileExistsError(
+                f"expected a new path, found something at {str(path)!r}: choose another or --overwrite it"
+            )
+        check_replaced(path)
     part = path.with_name(f".part-{getpid()}-{path.name}")
     try:
         yield part
         if path.is_dir():
+            if part.is_file():
+                raise FileExistsError(f"expected a file to replace, found a folder at {str(path)!r}: choose another")
+            check_replaced(path)
             _remove(path)
         replace(part, path)
     finally:

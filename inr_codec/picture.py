@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inr_codec.errors import ConfigError
+from inr_codec.targets import PICTURE_MARK
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 """First index and number of voxels per axis."""
@@ -61,7 +62,7 @@ def save_comparison(
         _outline(panels[0][2], name, [box for box in boxes if _crosses(box, middle)], colour, width)
     if panels[0][2].get_legend_handles_labels()[1]:
         panels[0][2].legend(loc="upper right", fontsize=8, framealpha=0.9)
-    figure.savefig(path, dpi=80, format="png", metadata={"Software": None})
+    figure.savefig(path, dpi=80, format="png", metadata={"Software": PICTURE_MARK})
 
 
 def new_figure(title: str) -> Any:

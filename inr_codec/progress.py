@@ -47,6 +47,13 @@ class Progress:
         self.note = note
         self._draw()
 
+    def say(self, text: str) -> None:
+        """A line of text above what is drawn; also where nothing is drawn."""
+        self.close()
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+        self._draw()
+
     def close(self) -> None:
         """Clear the line for what is printed next."""
         if self._shown:

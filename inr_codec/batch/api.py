@@ -9,6 +9,7 @@ end, the manifest.
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ import numpy as np
 
 from inr_codec.batch import owners, pyramid, run
 from inr_codec.batch.audit import Check
+from inr_codec.batch.clearing import check_continued, check_target, clear, undone
 from inr_codec.batch.manifest import MEASURES
 from inr_codec.batch.plan import Index, Plan, clipped
 from inr_codec.batch.run import Executor, Here, Part
@@ -27,6 +29,7 @@ from inr_codec.batch.store import (
     BUDGET,
     PLAN,
     absolute,
+    check_voxels,
     create_target,
     described_array,
     finest_level,
@@ -34,12 +37,13 @@ from inr_codec.batch.store import (
     open_volume,
     split_target,
     state_folder,
-    state_of,
     tell_settings,
 )
 from inr_codec.config import make_config
-from inr_codec.errors import ConfigError, IncompleteArray
-from inr_codec.stores.folders import is_url, open_folder
+from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray
+from inr_codec.stores.folders import is_url
+from inr_codec.stores.losses import of_source
+from inr_codec.targets import check_apart, check_array_target
 
 LOG = logging.getLogger(__name__)
 GEOMETRY = ("shape", "dtype", "chunks", "shards", "zarr_format", "array")
@@ -73,6 +77,7 @@ def encode_array(
         from inr_codec.batch.cluster import Cluster
 
         executor = Cluster(client, gpus=gpus, memory=memory)
+    target = prepare(source, target, settings, **options, write=False).target
     with alone(target):
         prepare(source, target, settings, **options)
         measure(target, executor, shown=shown)
@@ -152,6 +157,7 @@ def prepare(
     mask: str | None = None,
     overwrite: bool = False,
     force: bool = False,
+    write: bool = True,
 ) -> Plan:
     """The plan of a target, written beside it, and its empty array; the plan that is there if it is the same.
 
@@ -159,62 +165,78 @@ def prepare(
     (in its zarr format, unless `zarr_format` is given; else 3). mask: labels that the settings' segmentation network
     should find (in the finest level), opened as the source is and of its shape; that network's file and the mask must
     be where every worker can read them. Raises ConfigError where the target was begun with other settings: `force` goes
-    on with the new ones and keeps the chunks that are written, `overwrite` begins anew.
+    on with the new ones and keeps the chunks that are written, `overwrite` begins anew. What `overwrite` may delete is
+    in `clearing`; FileExistsError where there is anything else. Where this raises, nothing is left behind.
+    write: without it, all of this is checked, and nothing is written or deleted.
     """
     plan = make_plan(source, target, settings, chunks, shards, zarr_format, per_chunk, mask)
-    with alone(target):
-        began_anew = overwrite and _delete_target(target)
-        plan = _prepare(plan, force, began_anew)
+    check_target(plan, overwrite)
+    plans = [plan]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GenerationLoss)  # the finest level has told
         for level, place in pyramid.levels(plan):
             coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
-            _prepare(replace(coarser, separator=plan.separator), force, began_anew)
+            plans.append(replace(coarser, separator=plan.separator))
+    if not write:
+        return plan if overwrite else _continued(plan, force)
+    with alone(plan.target), undone(plan.target):
+        if overwrite:
+            clear(plan.target)
+        else:
+            plans = [_continued(one, force) for one in plans]
+        for one in plans:
+            _write(one)
+    return plans[0]
+
+
+def _continued(plan: Plan, force: bool) -> Plan:
+    """The plan that is there already if it is the same, or this one; ConfigError where it is another.
+
+    A damaged plan is made again where the array beside it is the one that it would make; its marks are left out, so
+    that it is asked before the next pass whether the source is that of the chunks that are written.
+    """
+    if state_folder(plan.target).size(PLAN) is None:
+        check_array_target(plan.target)
+        return plan
+    try:
+        old = load_plan(plan.target)
+    except ConfigError as error:
+        if described_array(plan) != described_array(plan, stored=True):
+            raise
+        LOG.warning("%r: the plan beside it is damaged (%s), it is made again", plan.target, error)
+        return replace(plan, marks={})
+    check_continued(old)
+    if old.recipe_hash == plan.recipe_hash and not (force and old.marks != plan.marks):
+        return old
+    changed = [name for name in (*GEOMETRY, "source", "per_chunk", "mask") if getattr(old, name) != getattr(plan, name)]
+    if old.config != plan.config:
+        changed.append(f"settings (they were {old.config.to_dict()!r})")
+    if not force or set(changed) & set(GEOMETRY):
+        raise ConfigError(
+            f"expected the settings that {plan.target!r} was begun with, got others: {', '.join(changed)}; give "
+            "the same ones, --force to go on with these where only source and settings differ, or --overwrite"
+        )
     return plan
 
 
-def _prepare(plan: Plan, force: bool, began_anew: bool) -> Plan:
-    """Write a plan of one array, or find that it is there. began_anew: what was at its place has just been deleted."""
+def _write(plan: Plan) -> None:
+    """Write the plan of one array, unless it is there, and the empty array."""
     folder = state_folder(plan.target)
-    if folder.size(PLAN) is None:
-        if not began_anew:
-            _check_free(plan)
-    else:
+    damaged, old = False, None
+    if folder.size(PLAN) is not None:
         try:
             old = load_plan(plan.target)
-        except ConfigError as error:
-            return _repair(plan, error)
-        if old.recipe_hash == plan.recipe_hash and not (force and old.marks != plan.marks):
-            create_target(old)
-            return old
-        changed = [
-            name for name in (*GEOMETRY, "source", "per_chunk", "mask") if getattr(old, name) != getattr(plan, name)
-        ]
-        if old.config != plan.config:
-            changed.append(f"settings (they were {old.config.to_dict()!r})")
-        if not force or set(changed) & set(GEOMETRY):
-            raise ConfigError(
-                f"expected the settings that {plan.target!r} was begun with, got others: {', '.join(changed)}; give "
-                "the same ones, --force to go on with these where only source and settings differ, or --overwrite"
-            )
-        if old.source != plan.source or old.marks != plan.marks:
+        except ConfigError:
+            damaged = True
+    if old is None or old.id != plan.id:
+        if old is not None and (old.source != plan.source or old.marks != plan.marks):
             folder.delete(MEASURES)
-        folder.delete(BUDGET)
-    folder.write(PLAN, plan.to_json().encode())
+        if not damaged:
+            folder.delete(BUDGET)
+        folder.write(PLAN, plan.to_json().encode())
     create_target(plan)
-    tell_settings(plan)
-    return plan
-
-
-def _repair(plan: Plan, error: ConfigError) -> Plan:
-    """Write a plan again that is damaged, where the array beside it is the one that it would make.
-
-    Whether its source is the one of the chunks that are written is asked before the next pass: marks are left out.
-    """
-    if described_array(plan) != described_array(plan, stored=True):
-        raise error
-    LOG.warning("%r: the plan beside it is damaged (%s), it is made again", plan.target, error)
-    plan = replace(plan, marks={})
-    state_folder(plan.target).write(PLAN, plan.to_json().encode())
-    return plan
+    if old is not None and old.id != plan.id:
+        tell_settings(plan)
 
 
 def make_plan(
@@ -228,15 +250,14 @@ def make_plan(
     mask: str | None = None,
 ) -> Plan:
     """The plan for a source, of which the metadata are read, the times of its files and a few chunks."""
-    source, target = absolute(source), target.rstrip("/") if is_url(target) else absolute(target)
+    source, target = absolute(source), absolute(target).rstrip("/")
+    check_apart(target, filter(None, (source, mask)))
     level = finest_level(source)
     group = None if level is None else source
-    _check_outside(target, source, group, mask)
     volume = open_volume(source if level is None else f"{source}/{level}")
     array = volume.array
     shape = tuple(map(int, array.shape))
-    if np.dtype(array.dtype).kind not in "biufc":
-        raise ConfigError(f"expected an array of numbers, got {array.dtype!r}: encode it with xarray or zarr itself")
+    check_voxels(array, source)
     if level is not None and zarr_format is None:
         zarr_format = array.metadata.zarr_format
     sides, outer = clipped(shape, chunks, shards)
@@ -268,20 +289,14 @@ def make_plan(
         segmentation=None if network is None else str(network),
         mask=None if mask is None else absolute(mask),
         axes=volume.axes,
-        attributes=volume.attributes if level is None else {},
+        attributes=of_source(
+            source if level is None else f"{source}/{level}",
+            array,
+            volume.attributes if level is None else {},
+            lossless=bool(given.lossless),
+        ),
     )
     return marked(plan)
-
-
-def _check_outside(target: str, source: str, group: str | None, mask: str | None) -> None:
-    """ConfigError where writing or deleting the target could touch what is read."""
-    place = f"{_real(target)}/"
-    inside = [path for path in (source, mask) if path is not None and f"{_real(path)}/".startswith(place)]
-    if inside or (group is not None and place.startswith(f"{_real(group)}/")):
-        raise ConfigError(
-            f"expected a source outside of the target, got {(inside or [source])[0]!r} for {target!r}: choose another "
-            "target"
-        )
 
 
 def _check_mask(mask: str, shape: Index, settings: dict[str, Any]) -> None:
@@ -292,38 +307,3 @@ def _check_mask(mask: str, shape: Index, settings: dict[str, Any]) -> None:
         raise ConfigError(
             f"expected a mask of the source's shape {shape!r}, got {found!r} in {mask!r}: crop one of them"
         )
-
-
-def _real(path: str) -> str:
-    return path.rstrip("/") if is_url(path) else os.path.realpath(path)
-
-
-def _metadata_at(path: str) -> bool:
-    folder = open_folder(path)
-    return any(folder.size(name) is not None for name in ("zarr.json", ".zarray", ".zgroup"))
-
-
-def _check_free(plan: Plan) -> None:
-    """A target without a plan is not ours to write to."""
-    folder = open_folder(plan.target)
-    if _metadata_at(plan.target) or (not is_url(plan.target) and os.path.exists(folder.root)):
-        raise FileExistsError(
-            f"expected a new path, found something at {plan.target!r} without a plan beside it: choose another or "
-            "--overwrite it"
-        )
-
-
-def _delete_target(target: str) -> bool:
-    """The store and its state folder go, if they are ours or zarr's (True); who is at work stays to be known.
-
-    The plan goes first: from then on no task of it writes.
-    """
-    state = open_folder(state_of(target))
-    ours = state.size(PLAN) is not None or _metadata_at(target)
-    state.delete(PLAN)
-    if ours:
-        open_folder(target).delete("")
-    for name in state.names(""):
-        if name != owners.FOLDER:
-            state.delete(name)
-    return ours

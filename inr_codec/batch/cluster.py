@@ -178,8 +178,17 @@ def _means_of_worker(dask_worker: Any) -> tuple[str, int, float]:
 def connected(
     scheduler: str, *, workers: int | None = None, gpus: int = 0, memory: float | None = None
 ) -> Iterator[Cluster]:
-    """The cluster at an address; for "local" a new one of `workers` processes, or of one process for each GPU."""
-    from distributed import Client
+    """The cluster at an address; for "local" a new one of `workers` processes, or of one process for each GPU.
+
+    Raises ConfigError where distributed is not installed, or nobody answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ConfigError(
+            f"expected the module distributed for --scheduler, got {error}: install it with: pip install "
+            "'dask[distributed]'"
+        ) from error
 
     if scheduler != "local":
         try:

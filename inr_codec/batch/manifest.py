@@ -13,9 +13,9 @@ from inr_codec.batch.journal import Place, Places, Record, Records, numbered_lin
 from inr_codec.batch.plan import Plan
 from inr_codec.batch.shards import stored_stream, valid
 from inr_codec.batch.store import array_folder, load_plan, state_folder
-from inr_codec.batch.total import Total, mean_square
 from inr_codec.decoding.inspection import inspect
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedFormat
+from inr_codec.stores.total import Total, mean_square
 
 JOURNAL, MEASURES = "journal", "measures"
 MANIFEST, SUMMARY = "manifest.jsonl", "summary.json"
@@ -152,14 +152,14 @@ def measured(stream: bytes, chunk: NDArray[Any] | None = None) -> Record:
     """What a stream says of itself, for its record. CorruptChunk or UnsupportedFormat for bytes that are none.
 
     mse: mean squared error over the voxels that are not masked, in squared intensity units. A stream of a single value
-    does not store its chunk's range: its mse is measured on `chunk`, and is None without.
+    does not store its chunk's range: its mse and range are measured on `chunk` (without padding), or its mse is None.
     """
     told = inspect(stream)
     exact = told.psnr is not None and not np.isfinite(told.psnr)
-    mse = mean_square(told.psnr, told.lo, told.hi)
+    mse, lo, hi = mean_square(told.psnr, told.lo, told.hi), told.lo, told.hi
     if mse is None and chunk is not None and told.lo is not None:
         seen = chunk[np.isfinite(chunk)].astype(np.float64)
-        mse = float(np.mean((seen - told.lo) ** 2))
+        mse, lo, hi = float(np.mean((seen - told.lo) ** 2)), float(seen.min()), float(seen.max())
     return {
         "bytes": told.bytes,
         "crc": zlib.crc32(stream),
@@ -167,8 +167,8 @@ def measured(stream: bytes, chunk: NDArray[Any] | None = None) -> Record:
         "exact": exact,
         "mse": mse,
         "max_error": told.max_error,
-        "lo": told.lo,
-        "hi": told.hi,
+        "lo": lo,
+        "hi": hi,
         "blocks": len(told.blocks),
     }
 
@@ -251,6 +251,7 @@ def write_manifest(plan: Plan, ledger: Ledger, wrong: dict[int, str]) -> Record:
         "budget": plan.total_bytes,
         "nbytes": plan.nbytes,
         "psnr": finite(total.psnr),
+        "fidelity": str(total),
         "mean_psnr": scores / scored if scored else None,
         "recipe_hash": plan.recipe_hash,
         "skipped_lines": ledger.skipped,

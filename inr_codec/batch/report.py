@@ -21,13 +21,14 @@ from inr_codec import io
 from inr_codec.batch.journal import Record
 from inr_codec.batch.manifest import measured, read_manifest
 from inr_codec.batch.store import PLAN, load_plan, state_folder
-from inr_codec.batch.total import Total, mean_square
 from inr_codec.batch.verify import arrays_of
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
 from inr_codec.picture import new_figure
 from inr_codec.progress import duration
 from inr_codec.stores.encoded_chunks import codec_of, streams_of_key
 from inr_codec.stores.folders import open_folder
+from inr_codec.stores.total import Total, mean_square
+from inr_codec.targets import PAGE_MARK, check_file_target
 
 LISTED = 200
 """Failed chunks that are listed."""
@@ -101,8 +102,10 @@ class Chunks:
 def write_report(target: str, page: str) -> None:
     """Write the page about the array at `target` (path or URL), or about the first array of a group.
 
-    Raises ConfigError where there is no array of ours or matplotlib is not installed.
+    Raises ConfigError where there is no array of ours or matplotlib is not installed, FileExistsError where `page` is
+    anything but an older page of ours.
     """
+    check_file_target(page, (target,), overwrite=True, kind="page")
     text = render(gather(target))
     with io.finished(page, overwrite=True) as part:
         part.write_text(text, encoding="utf-8")
@@ -177,7 +180,7 @@ def render(chunks: Chunks) -> str:
         if failed > len(chunks.failed):
             parts.append(f"<p>and {failed - len(chunks.failed):,} more, which the manifest lists</p>")
     body = "\n".join(parts)
-    head = f'<meta charset="utf-8"><title>{escape(name)}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8">{PAGE_MARK}<title>{escape(name)}</title><style>{STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
 

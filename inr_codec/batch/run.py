@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,12 +26,13 @@ from inr_codec.batch.shards import SPOOL
 from inr_codec.batch.source import check_source, measured_chunks
 from inr_codec.batch.store import load_budget, load_plan, save_budget, state_folder, written_array
 from inr_codec.batch.tasks import Tally, Task, encode_anew, encode_jobs, error_text, measure_chunks
-from inr_codec.batch.total import Total
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
+from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
 from inr_codec.stores.attributes import describe
 from inr_codec.stores.folders import SCRATCH
+from inr_codec.stores.total import Total
 
 MEASURE_SPEEDUP = 100
 """Measuring a chunk is so many times faster than encoding it, at least
@@ -118,8 +119,8 @@ def measure(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool
     todo = ~measured_chunks(plan).known
     at_a_time = together(plan, executor.memory, executor.threads)
     work = batches(todo, _size(plan, at_a_time, todo, executor.slots, MEASURE_SPEEDUP), *part)
-    outlook = _outlook("measuring", plan, int(todo[part[0] - 1 :: part[1]].sum()), None, shown)
-    _drain(plan, executor.run(measure_chunks, plan.target, plan.id, work, at_a_time), outlook, journal=False)
+    with _outlook("measuring", plan, int(todo[part[0] - 1 :: part[1]].sum()), None, shown) as outlook:
+        _drain(plan, executor.run(measure_chunks, plan.target, plan.id, work, at_a_time), outlook, journal=False)
     if outlook.failed:
         raise IncompleteArray(
             f"expected to read every chunk of {plan.source!r}, could not read {outlook.failed} ({outlook.errors[0]}): "
@@ -171,8 +172,8 @@ def encode(
         if not count:
             continue
         work = batches(jobs, _size(plan, at_a_time, jobs, executor.slots), *part)
-        outlook = _outlook("encoding", plan, count, plan.total_bytes, shown)
-        _drain(plan, executor.run(task, plan.target, plan.id, work, at_a_time), outlook, journal=True)
+        with _outlook("encoding", plan, count, plan.total_bytes, shown) as outlook:
+            _drain(plan, executor.run(task, plan.target, plan.id, work, at_a_time), outlook, journal=True)
         failed += outlook.failed
     check_source(plan, part, shown=shown)
     return failed
@@ -184,12 +185,13 @@ def _size(plan: Plan, at_a_time: int, todo: NDArray[np.bool_], slots: int, speed
     return max(1, min(size, int(todo.sum()) // (SHARE * slots)))
 
 
-def _outlook(verb: str, plan: Plan, jobs: int, budget: int | None, shown: bool | None) -> Outlook:
+@contextmanager
+def _outlook(verb: str, plan: Plan, jobs: int, budget: int | None, shown: bool | None) -> Iterator[Outlook]:
     units = plan.count if verb == "measuring" else plan.jobs
     share = jobs / units
     voxels = round(share * np.prod(plan.shape, dtype=float))
-    drawn = sys.stderr.isatty() if shown is None else shown
-    return Outlook(Progress(verb, round(share * plan.count), voxels, stream=sys.stderr, shown=drawn), budget)
+    with drawn(verb, round(share * plan.count), voxels, shown=sys.stderr.isatty() if shown is None else shown) as bar:
+        yield Outlook(bar, budget)
 
 
 def _drain(plan: Plan, results: Results, outlook: Outlook, *, journal: bool) -> None:
@@ -212,7 +214,6 @@ def _drain(plan: Plan, results: Results, outlook: Outlook, *, journal: bool) -> 
                     "same command again, nothing that is written is lost"
                 )
     finally:
-        outlook.bar.close()
         with suppress(OSError):
             notes.close()
 
@@ -226,9 +227,16 @@ def finish(target: str, *, check: Check = "bytes", shown: bool | None = None) ->
     plan = load_plan(target)
     ledger = Ledger(plan)
     summary = write_manifest(plan, ledger, audit(plan, ledger, check, shown=shown).wrong)
-    done = (record for record in read_manifest(target) if record["state"] == "done")
-    figures = [(math.inf if one["max_error"] == 0 else one["psnr"], one["max_error"]) for one in done]
-    written_array(plan).update_attributes(describe(plan.settings, figures))
+    total = Total()
+
+    def figures() -> Iterator[tuple[float | None, float | None]]:
+        for one in read_manifest(target):
+            if one["state"] != "failed":
+                total.add(one["mse"], one["voxels"], one["lo"], one["hi"])
+            if one["state"] == "done":
+                yield (math.inf if one["max_error"] == 0 else one["psnr"]), one["max_error"]
+
+    written_array(plan).update_attributes(describe(plan.settings, figures(), total))
     state_folder(target).delete(SCRATCH)
     if not summary["failed"]:
         state_folder(target).delete(SPOOL)

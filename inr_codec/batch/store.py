@@ -17,8 +17,10 @@ from inr_codec.codec import INRCodec
 from inr_codec.errors import ConfigError
 from inr_codec.runtime.caches import kept
 from inr_codec.stores.folders import SCRATCH, Folder, check_within, is_url, open_folder
+from inr_codec.targets import local_path, place_of
 
 PLAN, BUDGET = "plan.json", "budget.npy"
+METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -41,12 +43,17 @@ def state_folder(target: str) -> Folder:
     return open_folder(state_of(target))
 
 
+def array_path(plan: Plan) -> str:
+    """The path or URL of the array of a plan."""
+    return "/".join(filter(None, (plan.target.rstrip("/"), plan.array)))
+
+
 def array_folder(plan: Plan) -> Folder:
     """The folder of the array's keys; temporary files of local ones go to the state folder.
 
     ConfigError where a link leads from the target to another place.
     """
-    root = "/".join(filter(None, (plan.target.rstrip("/"), plan.array)))
+    root = array_path(plan)
     if not is_url(root):
         check_within(root, plan.target)
     return open_folder(root, f"{state_of(plan.target)}/{SCRATCH}")
@@ -65,7 +72,8 @@ def load_plan(target: str) -> Plan:
 
 
 def absolute(path: str) -> str:
-    """A path that means the same in every folder; URLs as they are."""
+    """A path that means the same in every folder, of a file:// URL too; other URLs as they are."""
+    path = local_path(path)
     return path if is_url(path) else os.path.abspath(path)
 
 
@@ -101,24 +109,62 @@ def open_source(path: str, marks: str) -> Any:
 
 
 def open_volume(path: str) -> io.Volume:
-    """An array with the names of its axes and its attributes."""
+    """An array with the names of its axes and its attributes. ConfigError for what cannot be opened."""
+    path = local_path(path)
     if not is_url(path):
-        return io.load(path)
+        try:
+            return io.load(path)
+        except FileNotFoundError:
+            if Path(path).is_dir() and not any(Path(path, name).exists() for name in METADATA):
+                raise ConfigError(
+                    f"expected a volume, found a folder that is no zarr array or group at {path!r}: name a file, or "
+                    "make one of its slices first (dcm2niix writes NIfTI from DICOM)"
+                ) from None
+            raise
     import zarr
 
-    array: Any = zarr.open_array(path, mode="r")
+    place_of(path)
+    try:
+        array: Any = zarr.open_array(path, mode="r")
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"expected a zarr array behind {path!r}, got {type(error).__name__} ({said}): check the address and access"
+        ) from error
     axes = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     known = {name: array.attrs[name] for name in io.ATTRIBUTES if name in array.attrs}
     return io.Volume(array, tuple(axes) if axes and all(axes) else None, known)
 
 
+def check_voxels(array: Any, path: str, kinds: str = "biufc") -> None:
+    """ConfigError for an array without voxels, or of anything but one value a voxel of these kinds of dtype."""
+    dtype, shape = array.dtype, tuple(array.shape)
+    fields = getattr(dtype, "names", None)
+    if fields:
+        raise ConfigError(
+            f"expected one number a voxel in {path!r}, got the fields {', '.join(fields)}: encode each as a volume of "
+            "its own, or as one more axis"
+        )
+    if getattr(dtype, "kind", "O") not in kinds:
+        real = "" if "c" in kinds else "real "
+        raise ConfigError(f"expected an array of {real}numbers in {path!r}, got {dtype!r}: convert it, or name another")
+    if not shape or 0 in shape:
+        raise ConfigError(f"expected voxels along 1 axis or more in {path!r}, got the shape {shape!r}: name another")
+
+
 def finest_level(path: str) -> str | None:
     """Path of the finest level in an OME-Zarr group (0.4 and 0.5); None for anything else."""
-    if not is_url(path) and not Path(path).is_dir():
+    if not is_url(path) and not any(Path(path, name).exists() for name in METADATA):
         return None
     import zarr
 
-    node = zarr.open(path, mode="r")
+    try:
+        node = zarr.open(path, mode="r")
+    except Exception as error:
+        raise ConfigError(
+            f"expected a zarr array or group at {path!r}, got {type(error).__name__} ({' '.join(str(error).split())}): "
+            "check the address and access"
+        ) from error
     if not isinstance(node, zarr.Group):
         return None
     attributes: dict[str, Any] = dict(node.attrs)
@@ -134,7 +180,7 @@ def create_target(plan: Plan) -> None:
     """The empty array of a plan, and the groups that it lies in; what is there already stays."""
     import zarr
 
-    root, inner = split_target("/".join(filter(None, (plan.target.rstrip("/"), plan.array))))
+    root, inner = split_target(array_path(plan))
     if inner and open_folder(root).size("zarr.json") is None and open_folder(root).size(".zgroup") is None:
         zarr.open_group(root, mode="a", zarr_format=plan.zarr_format)
     if array_folder(plan).size("zarr.json") is None and array_folder(plan).size(".zarray") is None:
@@ -145,7 +191,7 @@ def written_array(plan: Plan) -> Any:
     """The target of a plan, to be changed."""
     import zarr
 
-    return zarr.open_array("/".join(filter(None, (plan.target.rstrip("/"), plan.array))), mode="r+")
+    return zarr.open_array(array_path(plan), mode="r+")
 
 
 def described_array(plan: Plan, *, stored: bool = False) -> dict[str, Any]:

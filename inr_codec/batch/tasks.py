@@ -24,13 +24,13 @@ from inr_codec.batch.rate_curves import NOTHING, measure_chunk
 from inr_codec.batch.shards import SPOOL, pack_shard, spooled, unpack_shard, valid
 from inr_codec.batch.source import chunk_of, source_crc, values_of
 from inr_codec.batch.store import PLAN, array_folder, load_budget, load_plan, state_folder
-from inr_codec.batch.total import Total
 from inr_codec.decoding.inspection import inspect
 from inr_codec.encoding.encoder import encode
 from inr_codec.engines.joint_calls import Crowd
 from inr_codec.errors import ConfigError, CorruptChunk
 from inr_codec.runtime.caches import kept
 from inr_codec.stores.folders import Folder
+from inr_codec.stores.total import Total
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -250,7 +250,8 @@ def _encode_chunk(work: Work, job: int, n: int, keep: bool, stop: threading.Even
             stream = encode(chunk, config, None, work.labels(n))
             work.check_plan()
             folder.write(key, stream)
-            record = described(plan, n, "done", **common, **measured(stream, chunk))
+            inside = tuple(slice(0, part.stop - part.start) for part in plan.region_of(n))  # without padding
+            record = described(plan, n, "done", **common, **measured(stream, chunk[inside]))
         record["seconds"] = round(perf_counter() - begun, 3)
         _note(work.journal, record)
         return record

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from inr_codec.batch.manifest import MANIFEST, read_manifest
 from inr_codec.batch.promises import beyond, counted_bytes, same_kind, too_many
 from inr_codec.batch.store import PLAN, load_plan, state_folder
-from inr_codec.batch.total import Total, mean_square
 from inr_codec.decoding.inspection import Inspection, inspect
 from inr_codec.errors import ConfigError, CorruptChunk, InrCodecError
 from inr_codec.progress import Progress
 from inr_codec.stores.encoded_chunks import codec_of, streams_of_key
 from inr_codec.stores.folders import open_folder
+from inr_codec.stores.total import Total, mean_square
 
 TOLERANCE = 0.05
 """dB that a chunk may be further from the source than it says: decoders differ a little between machines."""

@@ -41,18 +41,18 @@ def measure(target: str, *, part: tuple[int, int], progress: bool, **where: Any)
 
 def run(target: str, *, part: tuple[int, int], check: Check, progress: bool, **where: Any) -> None:
     """Encode a part; a run that is not one of several measures first. IncompleteArray where chunks failed."""
-    failed = _run(target, part, check, progress, **where)
+    with _executor(**where) as executor:
+        failed = _run(target, executor, part, check, progress)
     if failed:
         raise IncompleteArray(
             f"expected to encode every chunk of this part of {target!r}, {failed:,} failed: inr-codec finish says which"
         )
 
 
-def _run(target: str, part: tuple[int, int], check: Check, progress: bool, **where: Any) -> int:
-    with _executor(**where) as executor:
-        if part[1] == 1:
-            batch.measure(target, executor, shown=progress or None)
-        return batch.encode(target, executor, part=part, check=check, shown=progress or None)
+def _run(target: str, executor: Executor, part: tuple[int, int], check: Check, progress: bool) -> int:
+    if part[1] == 1:
+        batch.measure(target, executor, shown=progress or None)
+    return batch.encode(target, executor, part=part, check=check, shown=progress or None)
 
 
 def finish(target: str, *, check: Check) -> None:
@@ -60,18 +60,20 @@ def finish(target: str, *, check: Check) -> None:
     made = load_plan(target)
     done = batch.finish(target, check=check)
     ratio = f"{compression_ratio(done['nbytes'], done['bytes']):.1f} times smaller" if done["bytes"] else "empty"
-    score = "" if done["psnr"] is None else f", PSNR {done['psnr']:.2f} dB"
+    work = f"{made.count:,} chunks ({done['empty']:,} empty) in {duration(done['seconds'])} of work"
     print(
-        f"{target}: {done['nbytes']:,} bytes in {done['bytes']:,}, {ratio}{score}, {made.count:,} chunks "
-        f"({done['empty']:,} empty) in {duration(done['seconds'])} of work"
+        f"{target}: {done['nbytes']:,} bytes in {done['bytes']:,}, {ratio}, PSNR {done['fidelity']} "
+        f"(peak = max - min of the array), {work}"
     )
 
 
 def encode(source: str, target: str, *, check: Check, progress: bool, where: dict[str, Any], **options: Any) -> None:
     """Plan, measure, run and finish on one cluster; the same command continues what was interrupted."""
-    with batch.alone(target):
-        batch.prepare(source, target, options.pop("settings"), **options)
-        _run(target, (1, 1), check, progress, **where)
+    settings = options.pop("settings")
+    target = batch.prepare(source, target, settings, **options, write=False).target
+    with _executor(**where) as executor, batch.alone(target):
+        batch.prepare(source, target, settings, **options)
+        _run(target, executor, (1, 1), check, progress)
         finish(target, check=check)
 
 

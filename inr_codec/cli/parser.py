@@ -7,28 +7,67 @@ An error is one line and status 2; status 1 means that chunks of an array are mi
 import argparse
 import json
 import os
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from inr_codec.config import OPTIONS, TARGETS, Config
-from inr_codec.errors import ConfigError, IncompleteArray, InrCodecError
+from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray, InrCodecError
 from inr_codec.options import choices_of, kind_of
 
 INTERRUPTED = 130
 STANDARD = {"ratio": 100.0}
 """The target where none is given."""
+EXAMPLES = {
+    "inr-codec": """  inr-codec encode brain.tif brain.zarr --ratio 100
+  inr-codec inspect brain.zarr
+  inr-codec compare brain.tif brain.zarr --png compare.png
+  inr-codec decode brain.zarr brain.nii.gz""",
+    "encode": """  inr-codec encode brain.tif brain.zarr --ratio 100
+  inr-codec encode ct.nii.gz study.zarr/ct --max-error 2
+  inr-codec encode raw.zarr small.zarr --psnr 45 --scheduler local --workers 8""",
+    "decode": """  inr-codec decode brain.zarr brain.nii.gz
+  inr-codec decode study.zarr/ct ct.npy --overwrite""",
+    "prior": """  inr-codec prior brain.tif brain.prior --ratio 500
+  inr-codec encode brain.tif brain.zarr --ratio 500 --prior brain.prior""",
+    "inspect": """  inr-codec inspect brain.zarr
+  inr-codec inspect study.zarr/ct --all""",
+    "compare": """  inr-codec compare brain.tif brain.zarr
+  inr-codec compare brain.tif brain.zarr --png compare.png""",
+    "plan": """  inr-codec plan raw.zarr small.zarr --ratio 100
+  inr-codec plan s3://bucket/raw.zarr s3://bucket/small.zarr --ratio 100 --shards 256,512,512""",
+    "measure": """  inr-codec measure small.zarr --part $SLURM_ARRAY_TASK_ID/64""",
+    "run": """  inr-codec run small.zarr
+  inr-codec run small.zarr --part $SLURM_ARRAY_TASK_ID/64
+  inr-codec run small.zarr --scheduler tcp://10.0.0.1:8786""",
+    "finish": """  inr-codec finish small.zarr""",
+    "verify": """  inr-codec verify small.zarr
+  inr-codec verify small.zarr --against raw.zarr --sample 1%""",
+    "report": """  inr-codec report small.zarr
+  inr-codec report small.zarr --html pages/small.html""",
+}
+"""What the help of a command shows at its end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it did its work, 1 when chunks failed or are missing, 2 for anything else that a person
     can cause, 130 when interrupted."""
     try:
-        options = vars(_parser().parse_args(arguments))
-        options.pop("run")(**options)
+        parser = _parser()
+        if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+            import_module("argcomplete").autocomplete(parser)
+        options = vars(parser.parse_args(arguments))
+        with warnings.catch_warnings():
+            warnings.simplefilter("once", GenerationLoss)
+            warnings.showwarning = partial(_warn, warnings.showwarning)
+            options.pop("run")(**options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
@@ -48,10 +87,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def script() -> NoReturn:
     """The installed script: run `main` and exit; after an interrupt at once, without waiting for threads."""
+    for stream in (sys.stdout, sys.stderr):  # a name that a terminal cannot show is no reason to fail
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     status = main()
     if status == INTERRUPTED:
         os._exit(status)
     sys.exit(status)
+
+
+def _warn(others: Any, message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """A line for a warning of this package; others are shown as they are."""
+    if issubclass(category, GenerationLoss):
+        print("inr-codec: warning:", " ".join(str(message).split()), file=sys.stderr)
+    else:
+        others(message, category, *where)
 
 
 def _complain(message: str, status: int) -> int:
@@ -62,8 +112,17 @@ def _complain(message: str, status: int) -> int:
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ConfigErrors of one line."""
 
+    def __init__(self, **options: Any) -> None:
+        examples = EXAMPLES.get(str(options.get("prog")).rpartition(" ")[2])
+        shape = argparse.RawDescriptionHelpFormatter
+        super().__init__(**options, epilog=examples and f"examples:\n{examples}", formatter_class=shape)
+
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see {self.prog} --help")
+        hint = f"see {self.prog} --help"
+        if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            near = get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), n=1)
+            hint = f"did you mean {near[0]!r}? {hint}" if near else hint
+        raise ConfigError(f"{message}; {hint}")
 
 
 class _Version(argparse.Action):

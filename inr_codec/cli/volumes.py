@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from itertools import product
 from math import ceil, prod
 from pathlib import Path
@@ -13,16 +14,23 @@ import numpy as np
 
 from inr_codec import inspect as inspect_stream
 from inr_codec import io, metrics
+from inr_codec.batch.clearing import drop_group, forget, plan_at
 from inr_codec.batch.plan import Plan, default_chunks
-from inr_codec.batch.store import new_array
+from inr_codec.batch.store import check_voxels, new_array, open_volume, state_of
 from inr_codec.config import Config
 from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress, duration, voxels_per_second
+from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
-from inr_codec.stores.attributes import record
+from inr_codec.stores.description import record
 from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
+from inr_codec.stores.folders import is_url
+from inr_codec.stores.losses import of_source
+from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path
 
 LISTED_CHUNKS = 10
+PLAIN_KINDS = "biufcmMSUV"
+"""Kinds of dtype that zarr and the codec store, losslessly where they are no numbers."""
 
 
 def encode(
@@ -37,35 +45,45 @@ def encode(
     progress: bool,
 ) -> None:
     """Write a volume as a zarr array of INRCodec(**settings) chunks; names and spacing of the axes go along."""
-    volume = io.load(source)
+    source, target = local_path(source), _local(target)
+    sources = [source, *(value for name in ("segmentation", "mask") if isinstance(value := settings.get(name), str))]
+    check_array_name(target)
+    check_array_target(target, sources, overwrite=overwrite)
+    if plan_at(target) is not None and not overwrite:
+        raise FileExistsError(
+            f"expected a new path, found the plan of an array that was begun with --scheduler in {state_of(target)!r}: "
+            "choose another, go on with --scheduler, or --overwrite it"
+        )
+    volume = open_volume(source)
     array = volume.array
+    check_voxels(array, source, PLAIN_KINDS)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     chunks = chunks or default_chunks(shape)
-    if len(chunks) != len(shape) or 0 in shape:
+    if len(chunks) != len(shape):
         raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
     chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
-    _need_group(Path(target).parent, zarr_format)
-    with io.finished(target, overwrite=overwrite) as part:
-        plan = Plan(
-            source=source,
-            target=target,
-            array="",
-            shape=shape,
-            dtype=dtype.str,
-            chunks=chunks,
-            shards=None,
-            zarr_format=zarr_format,
-            settings=settings,
-            axes=volume.axes,
-            attributes=volume.attributes,
-        )
+    plan = Plan(
+        source=source,
+        target=target,
+        array="",
+        shape=shape,
+        dtype=dtype.str,
+        chunks=chunks,
+        shards=None,
+        zarr_format=zarr_format,
+        settings=settings,
+        axes=volume.axes,
+        attributes=of_source(source, array, volume.attributes, lossless=bool(settings.get("lossless"))),
+    )
+    with _group(Path(target).parent, zarr_format), io.finished(target, overwrite=overwrite) as part:
         encoded = new_array(plan, str(part))
         work = _copy("encoding", array, encoded, chunks, workers, progress)
-        record(encoded, settings)
-        stored = sum(len(stream) for _, stream in stored_streams(encoded))
-    whole = prod(shape) * dtype.itemsize
+        reached = record(encoded)
+    forget(target)
+    whole, stored = prod(shape) * dtype.itemsize, reached.bytes
     ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"
-    print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {work}")
+    score = f"PSNR {reached.total} (peak = max - min of the array)"
+    print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {score}, {work}")
 
 
 def prior(
@@ -82,7 +100,9 @@ def prior(
     """Learn a prior from chunks spread over a volume, and write its text."""
     from inr_codec.encoding.learn_prior import learn_prior
 
-    array = io.load(source).array
+    check_file_target(target, (source,), overwrite=True, kind="prior")
+    array = open_volume(source).array
+    check_voxels(array, source)
     chunks = chunks or default_chunks(tuple(array.shape))
     if len(chunks) != len(array.shape):
         raise ConfigError(f"expected chunks with a side for each of {array.shape!r}, got {chunks!r}: change --chunks")
@@ -99,7 +119,8 @@ def prior(
 
     learnt = learn_prior(taken, Config(ratio=ratio, layers=layers), rounds=rounds, on_size=on_size)
     bar[0].close()
-    Path(target).write_text(learnt.text, encoding="ascii")
+    with io.finished(target, overwrite=True) as part:
+        part.write_text(learnt.text, encoding="ascii")
     size = f"{len(learnt.text):,} characters"
     print(f"{target}: starts of {len(learnt.starts)} network sizes, {size}, {learnt.digest.hex()}")
 
@@ -114,7 +135,12 @@ def read_text(path: str) -> str:
 
 def decode(source: str, target: str, *, workers: int | None, overwrite: bool, progress: bool) -> None:
     """Write an array as npy, tif, nii, nrrd or lossless zarr, whatever the suffix of the target says."""
-    volume = io.load(source)
+    source, target = local_path(source), _local(target)
+    if target.lower().endswith(tuple(KINDS)):
+        check_file_target(target, (source,), overwrite=overwrite)
+    else:
+        check_array_target(target, (source,), overwrite=overwrite)
+    volume = open_volume(source)
     array, shape = volume.array, tuple(volume.array.shape)
     chunks = tuple(getattr(array, "chunks", shape))
     with io.create(
@@ -132,10 +158,11 @@ def decode(source: str, target: str, *, workers: int | None, overwrite: bool, pr
 
 def inspect(source: str, *, every_chunk: bool) -> None:
     """Print what one stream holds, or a line for each chunk of an array and the sum; nothing is decoded."""
+    source = local_path(source)
     if Path(source).is_file():
         print(inspect_stream(Path(source).read_bytes()))
         return
-    array = io.load(source).array
+    array = open_volume(source).array
     told = [(first, inspect_stream(stream)) for first, stream in stored_streams(array)]
     print(f"{source}: {_sides(array.shape)} {array.dtype} in chunks of {_sides(array.chunks)}, {len(told)} stored")
     print(f"{'chunk at':>18} {'bytes':>10} {'ratio':>8} {'blocks':>6} {'parameters':>10} {'PSNR':>7}")
@@ -157,15 +184,19 @@ def inspect(source: str, *, every_chunk: bool) -> None:
 
 def compare(original: str, decoded: str, *, png: str | None) -> None:
     """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
-    first, second = io.load(original).array, io.load(decoded).array
+    if png is not None:
+        check_file_target(png, (original, decoded), overwrite=True, kind="picture")
+    first, second = open_volume(original).array, open_volume(decoded).array
     if tuple(first.shape) != tuple(second.shape):
         raise ConfigError(f"expected volumes of one shape, got {first.shape!r} and {second.shape!r}: compare others")
+    for array, path in ((first, original), (second, decoded)):
+        check_voxels(array, path, "biuf")
     before, after = np.asarray(first[...]), np.asarray(second[...])
+    finite = _finite(before, after, original, decoded)
     psnr, ssim = f"{metrics.psnr(before, after):.2f} dB", _similarity(before, after)
     rows = {"PSNR (peak = max - min)": psnr, "SSIM (range = max - min)": ssim}
     if before.dtype.kind in "iu":
         rows[f"PSNR (peak of {before.dtype})"] = f"{metrics.psnr(before, after, peak='dtype'):.2f} dB"
-    finite = np.isfinite(before)
     rows["largest error"] = f"{np.max(np.abs(after[finite].astype(np.float64) - before[finite])):g}"
     title, outlines = f"{Path(original).name}: PSNR {psnr}, SSIM {ssim}", Outlines()
     if hasattr(second, "metadata"):
@@ -177,40 +208,70 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
     if png is not None:
         from inr_codec.picture import save_comparison
 
-        save_comparison(png, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks)
+        with io.finished(png, overwrite=True) as part:
+            save_comparison(part, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks)
         rows["picture"] = png
     for name, value in rows.items():
         print(f"{name:<26} {value}")
 
 
-def _need_group(folder: Path, zarr_format: Literal[2, 3]) -> None:
-    """A new zarr group where an array is to go into one, GROUP.zarr/ARRAY, and there is none yet."""
-    if folder.suffix == ".zarr" and not folder.exists():
+def _finite(before: Any, after: Any, original: str, decoded: str) -> Any:
+    """Where the original is finite; ConfigError where it is so nowhere, or the decoded volume is not."""
+    finite = np.isfinite(before)
+    if not finite.any():
+        raise ConfigError(f"expected a finite voxel in {original!r}, got none: there is nothing to compare")
+    if spoilt := int(np.count_nonzero(~np.isfinite(after[finite]))):
+        raise ConfigError(
+            f"expected finite voxels in {decoded!r} where {original!r} has them, got {spoilt:,} that are not: name "
+            "what it was made of"
+        )
+    return finite
+
+
+@contextmanager
+def _group(folder: Path, zarr_format: Literal[2, 3]) -> Iterator[None]:
+    """A new zarr group where an array is to go into one, GROUP.zarr/ARRAY, and there is none; it goes if that fails."""
+    new = folder.suffix == ".zarr" and not folder.exists()
+    if new:
         import zarr
 
         zarr.open_group(str(folder), mode="w-", zarr_format=zarr_format)
+    try:
+        yield
+    except BaseException:
+        if new:
+            drop_group(str(folder))
+        raise
+
+
+def _local(target: str) -> str:
+    """The path of a target on this machine; ConfigError for any other."""
+    if is_url(path := local_path(target)):
+        raise ConfigError(
+            f"expected a target on this machine, got {target!r}: encode writes to URLs with --scheduler local"
+        )
+    return path.rstrip("/") or path
 
 
 def _copy(verb: str, source: Any, target: Any, chunks: tuple[int, ...], workers: int | None, progress: bool) -> str:
     """`target[...] = source[...]` chunk by chunk on threads; a text with the time taken. The first error ends it."""
     shape = tuple(source.shape)
     count = prod(ceil(side / chunk) for side, chunk in zip(shape, chunks))
-    bar = Progress(verb, count, prod(shape), stream=sys.stderr, shown=progress or sys.stderr.isatty())
 
     def copy(region: tuple[slice, ...]) -> int:
         target[region] = np.asarray(source[region])
         return prod(part.stop - part.start for part in region)
 
     pool, waits = ThreadPoolExecutor(workers or threads()), True
-    try:
-        for done in as_completed([pool.submit(copy, region) for region in _regions(shape, chunks)]):
-            bar.step(done.result())
-    except KeyboardInterrupt:
-        waits = False  # the chunks in work are dropped
-        raise
-    finally:
-        bar.close()
-        pool.shutdown(wait=waits, cancel_futures=True)
+    with drawn(verb, count, prod(shape), shown=progress or sys.stderr.isatty()) as bar:
+        try:
+            for done in as_completed([pool.submit(copy, region) for region in _regions(shape, chunks)]):
+                bar.step(done.result())
+        except KeyboardInterrupt:
+            waits = False  # the chunks in work are dropped
+            raise
+        finally:
+            pool.shutdown(wait=waits, cancel_futures=True)
     return f"{count} chunks in {duration(bar.seconds)}, {voxels_per_second(bar.rate)}"
 
 

@@ -1,4 +1,4 @@
-"""The encoded chunks of a zarr array on disk, byte for byte as the codec returned them, to look at without decoding."""
+"""The encoded chunks of a zarr array, byte for byte as the codec returned them, to look at without decoding."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,10 +36,10 @@ def outlines_of(array: Any) -> Outlines:
 
 
 def stored_streams(array: Any) -> Iterator[tuple[tuple[int, ...], bytes]]:
-    """(first index in the array, stream) of every stored chunk of a local zarr array, format 2 or 3, sharded or not.
+    """(first index in the array, stream) of every stored chunk of a zarr array, format 2 or 3, sharded or not.
 
     Chunks that zarr leaves out because they hold nothing but the fill value are not there. Raises ConfigError for an
-    array that another codec wrote or that is not in a local folder, CorruptChunk for a shard whose index is damaged.
+    array that another codec wrote, CorruptChunk for a shard whose index is damaged.
     """
     metadata = array.metadata
     if codec_of(metadata) is None:
@@ -47,15 +47,25 @@ def stored_streams(array: Any) -> Iterator[tuple[tuple[int, ...], bytes]]:
             f"expected an array with {CODEC_ID} as its last codec, got {_codecs(metadata)}: "
             "encode it with `inr-codec encode`, or in format 3 with compressors=None"
         )
-    root = getattr(array.store, "root", None)
-    if root is None:
-        raise ConfigError(f"expected an array in a local folder, got {array.store!r}: copy it to this machine first")
     outer = array.shards or array.chunks
     for index in product(*(range(-(-side // chunk)) for side, chunk in zip(array.shape, outer))):
-        file = Path(root) / array.path / metadata.encode_chunk_key(index)
-        if file.exists():
-            for place, stream in streams_of_key(array, index, file.read_bytes()):
+        data = _key(array, metadata.encode_chunk_key(index))
+        if data is not None:
+            for place, stream in streams_of_key(array, index, data):
                 yield tuple(i * chunk for i, chunk in zip(place, array.chunks)), stream
+
+
+def _key(array: Any, key: str) -> bytes | None:
+    """The bytes of a key of an array, wherever its store is; None where there is none."""
+    root = getattr(array.store, "root", None)
+    if root is not None:
+        file = Path(root) / array.path / key
+        return file.read_bytes() if file.exists() else None
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.core.sync import sync
+
+    found = sync(array.store.get(f"{array.path}/{key}".lstrip("/"), default_buffer_prototype()))
+    return None if found is None else bytes(found.to_bytes())
 
 
 def streams_of_key(array: Any, index: tuple[int, ...], data: bytes) -> Iterator[tuple[tuple[int, ...], bytes]]:

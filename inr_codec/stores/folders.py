@@ -35,7 +35,7 @@ class Folder(Protocol):
         """Bytes of a key; None where there is none."""
 
     def names(self, prefix: str) -> list[str]:
-        """Keys directly in a folder below this one, in order of their names."""
+        """Keys directly in a folder below this one ("": in this one), in order of their names."""
 
     def delete(self, name: str) -> None:
         """Delete a key, or a folder and all that is in it; no error where there is none."""

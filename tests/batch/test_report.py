@@ -14,9 +14,9 @@ from samples import FAST, field, psnr
 
 from inr_codec.batch import encode_array
 from inr_codec.batch.report import draw_histogram, draw_maps, gather, write_report
-from inr_codec.batch.total import Total, mean_square
 from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError
+from inr_codec.stores.total import Total, mean_square
 
 SHAPE, CHUNKS = (20, 40, 24), (8, 16, 16)
 VALUES = field(SHAPE) + np.float32(30) * (np.arange(40) > 20)[:, None]
