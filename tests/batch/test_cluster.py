@@ -27,6 +27,7 @@ SETTINGS: dict[str, Any] = {"ratio": 20, **FAST}
 MAIN = "from inr_codec.cli import script; script()"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning", "ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning:distributed", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

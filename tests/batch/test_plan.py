@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from inr_codec.batch.plan import Plan, batch_size, batches, clipped, together
 from inr_codec.errors import ConfigError
 
-SIDES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 12), st.integers(1, 4)), min_size=1, max_size=4)
+SIDES = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 9), st.integers(1, 3)), min_size=1, max_size=4)
 
 
 def plan_of(shape: Any, chunks: Any, shards: Any = None, **more: Any) -> Plan:

@@ -34,6 +34,7 @@ def files(tmp_path: Path) -> dict[str, str]:
     return {name.split(".")[0]: str(tmp_path / name) for name in names}
 
 
+@pytest.mark.slow
 def test_every_chunk_is_encoded_with_its_part_of_the_mask(files: dict[str, str], tmp_path: Path) -> None:
     """The streams are those of `encode(chunk, config, labels=part)`, padded with background; metadata name no path."""
     target = str(tmp_path / "a.zarr")

@@ -14,6 +14,7 @@ CHUNKS = (16, 32, 32)
 pytestmark = pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning", "ignore::FutureWarning")
 
 
+@pytest.mark.slow
 def test_an_array_gains_from_one_budget(tmp_path: Path) -> None:
     """It is 1 dB nearer than with the same ratio for every chunk, in no more bytes; every chunk is as near as it says;
     the PSNR of the manifest is that of the decoded arrays."""

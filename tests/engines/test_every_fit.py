@@ -54,6 +54,7 @@ def test_an_engine_that_does_not_exist_stops_every_fit(fit: str, monkeypatch: py
         FITS[fit]()
 
 
+@pytest.mark.slow
 def test_torch_fits_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU it takes off about as much of the error as the fused kernels do, with a payload of its own."""
     chunk, near = blurred()

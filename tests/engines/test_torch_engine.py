@@ -311,6 +311,7 @@ def test_the_engine_learns():
     assert fit_blocks([task], "torch")[0].loss < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_cuda_benchmark_says_what_it_needs(pytestconfig):
     """Without CUDA it ends with one line that says so."""

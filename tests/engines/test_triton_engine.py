@@ -210,6 +210,7 @@ build(grid_kernel, types, FORM=2, PRECISION="tf32x3", **sizes)
 """
 
 
+@pytest.mark.slow
 def test_kernels_compile_for_a_gpu(tmp_path):
     """Triton's compiler takes what its interpreter takes, down to machine code; that needs no GPU."""
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}

@@ -102,6 +102,7 @@ SLACK = 64 << 20
 """Bytes that decoding may take beside what the header declares."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads a process's peak memory from Linux")
 @pytest.mark.parametrize("shape", [(128, 256, 128), (160, 256, 512), (1, 2**22)], ids=str)
 def test_bombs_take_no_more_than_they_declare(shape: tuple[int, ...], tmp_path: Path) -> None:
@@ -171,9 +172,9 @@ def test_a_constant_chunk_of_any_size_is_read() -> None:
 @pytest.mark.parametrize(
     ("options", "layered"),
     [
-        ({"ratio": 50_000, "layers": "network", "steps": 20}, True), ({"lossless": True}, True),
-        ({"max_error": 2}, True), ({"ratio": 60_000}, False), ({"bpv": 0.0001}, False), ({"psnr": 20}, False),
-        ({"ratio": 100}, False),
+        pytest.param({"ratio": 50_000, "layers": "network", "steps": 20}, True, marks=pytest.mark.slow),
+        ({"lossless": True}, True), ({"max_error": 2}, True), ({"ratio": 60_000}, False), ({"ratio": 100}, False),
+        ({"bpv": 0.0001}, False), ({"psnr": 20}, False),
     ],
     ids=str,
 )  # fmt: skip

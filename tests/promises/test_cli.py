@@ -255,6 +255,7 @@ def test_default_chunks_fit_the_volume():
     assert commands.default_chunks((9,)) == (9,)
 
 
+@pytest.mark.slow
 def test_the_installed_script_runs(encoded, tmp_path):
     """The script `inr-codec` is installed, prints warnings nowhere, and stops quietly when its reader does."""
     script = os.path.join(os.path.dirname(sys.executable), "inr-codec")
@@ -265,6 +266,7 @@ def test_the_installed_script_runs(encoded, tmp_path):
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_reaches_a_running_encode(encoded, tmp_path):
     """A real interrupt after the first chunk ends the script with 130; no solver has taken the signal over."""
     script = os.path.join(os.path.dirname(sys.executable), "inr-codec")

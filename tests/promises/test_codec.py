@@ -110,6 +110,7 @@ def test_the_registry_finds_the_codec_by_its_entry_point() -> None:
     assert json.loads(run.stdout) == values.tolist()
 
 
+@pytest.mark.slow
 def test_reading_works_where_the_encoder_libraries_are_missing() -> None:
     """`import inr_codec` loads neither numpy nor numba; decode and inspect need numpy, numba and numcodecs alone."""
     script = (

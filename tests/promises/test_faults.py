@@ -72,6 +72,7 @@ def digest_in_child(name: str) -> bytes:
     return data + decode(data).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_children_encode_what_the_parent_does(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +115,7 @@ def test_an_interrupted_write_leaves_the_chunk_before(zarr_format: int, tmp_path
     assert {path: path.read_bytes() for path in (tmp_path / "a.zarr").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_whole_chunks(tmp_path: Path) -> None:
     """A process killed while it writes the same chunks again and again leaves chunks that decode."""
     script = f"""
@@ -158,6 +160,7 @@ def test_an_interrupt_ends_what_all_threads_do(monkeypatch: pytest.MonkeyPatch) 
     assert 0 in told and len(told) < 20
 
 
+@pytest.mark.slow
 def test_encode_can_be_interrupted() -> None:
     """SIGINT while a long fit runs ends the process with KeyboardInterrupt, long before the fit would have ended."""
     script = """
@@ -198,6 +201,7 @@ def resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow() -> None:
     """Cycles of encoding, decoding in whole and in part, and refusing: after the first ones the peak stays."""
     quick = FAST | {"steps": 20}
@@ -235,6 +239,7 @@ WAYS = {
 """Ways to a fit of hours."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(threading, "_register_atexit"), reason="Python tells nobody that it ends")
 @pytest.mark.parametrize("way", WAYS)
 def test_an_interrupt_ends_the_process_soon(way: str, tmp_path: Path) -> None:

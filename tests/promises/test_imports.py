@@ -23,6 +23,7 @@ def run_without(packages, code, *arguments):
     return run(f"import sys\nfor name in {packages!r}: sys.modules[name] = None\n{code}", *arguments)
 
 
+@pytest.mark.slow
 def test_import_and_decoding_need_nothing_heavy(tmp_path):
     """A reader needs numpy, numba and numcodecs: import, decode and inspect work where nothing else is installed."""
     z, y, x = np.ogrid[:16, :20, :24]
@@ -44,6 +45,7 @@ def test_import_loads_nothing_at_all():
     run_without((*HEAVY, "numba"), "import inr_codec")
 
 
+@pytest.mark.slow
 def test_encoding_needs_no_torch():
     """The CPU encoder works where torch, dask and zarr are not installed."""
     code = (
@@ -66,6 +68,7 @@ def test_entry_points_find_the_codec(code):
     run(code)
 
 
+@pytest.mark.slow
 def test_a_wheel_carries_the_format_and_the_types(tmp_path):
     """The built package holds FORMAT.md, py.typed and every module that the source has."""
     source = tmp_path / "source"

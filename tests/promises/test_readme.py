@@ -12,6 +12,7 @@ from places import ROOT
 from inr_codec import INRCodec, decode
 
 
+@pytest.mark.slow
 def test_readme_code_runs(tmp_path: Path) -> None:
     """Its Python blocks, each in a fresh interpreter in one folder, one after the other."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

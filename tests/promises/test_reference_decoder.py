@@ -1,5 +1,7 @@
 """A decoder written from FORMAT.md alone reads what this package writes: the document says all there is to say."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from places import GOLDEN, ROOT
@@ -10,7 +12,14 @@ EXACT = ("constant", "lossless", "bounded")
 LINES = 400
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.glob("*.inr")))
+def streams() -> list[Any]:
+    """Golden streams; those of many coefficients keep plain Python busy for seconds."""
+    long = ("1d", "residual", "bounded-floats", "bounded-base", "filter")
+    names = sorted(path.stem for path in GOLDEN.glob("*.inr"))
+    return [pytest.param(name, marks=pytest.mark.slow) if name in long else name for name in names]
+
+
+@pytest.mark.parametrize("name", streams())
 def test_a_second_decoder_agrees(name: str) -> None:
     """Every golden stream: bits where they are promised, elsewhere 2e-5 of the range and neighbouring values."""
     prior = GOLDEN / f"{name}.prior"

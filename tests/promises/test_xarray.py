@@ -102,6 +102,7 @@ def test_an_encoded_dataset_is_written_again(dataset: tuple[xarray.Dataset, Path
     assert first.metadata.to_dict().get("compressor") == second.metadata.to_dict().get("compressor")
 
 
+@pytest.mark.slow
 def test_a_fresh_process_reads_lazily(dataset: tuple[xarray.Dataset, Path]) -> None:
     """xarray.open_zarr and dask.array.from_zarr work in a process that imports nothing of ours."""
     data, path = dataset

@@ -22,6 +22,7 @@ SOURCES = {
 """A kernel in a, that calls b, that calls c, and d beside them, named in all three spellings of an import."""
 
 
+@pytest.mark.slow
 def test_a_kernel_is_compiled_anew_when_a_source_that_it_imports_changes(tmp_path: Path) -> None:
     """A later process finds it compiled, after an edit of an unrelated module too; not after an edit of an import's
     import, and what it computes is what that says now."""

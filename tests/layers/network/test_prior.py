@@ -68,6 +68,7 @@ def test_starts_that_were_learnt_help(learnt: Prior) -> None:
     assert psnr(chunk, primed.decode(streams[1])) > psnr(chunk, plain.decode(streams[0])) + 1
 
 
+@pytest.mark.slow
 def test_metadata_alone_decodes_and_another_prior_never_does(learnt: Prior, tmp_path: Any) -> None:
     """A fresh process reads an array of either zarr format; decode() of the bare stream names the prior it lacks."""
     chunk = field(seed=0)

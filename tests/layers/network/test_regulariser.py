@@ -65,6 +65,7 @@ def test_dice_of_many_classes_is_that_of_each():
     torch.testing.assert_close(dice(logits, labels), torch.tensor([[3 / 4, 3 / 4, 1.0]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [None, 12])
 def test_a_regularised_fit_moves_the_mask(bits):
     """At a few hundred bytes the network's threshold cuts the disc wrong; under the regulariser far less so, at the
@@ -80,6 +81,7 @@ def test_a_regularised_fit_moves_the_mask(bits):
     assert kept[50.0] > kept[0.0] + 0.1
 
 
+@pytest.mark.slow
 def test_regularised_sirens_and_nerfs_move_the_mask_and_decode_without_torch(tmp_path):
     """The other architectures follow the mask as well, and a process that cannot import torch decodes the same."""
     image, network = disc(), segmenters.Threshold(75.0, 0.2)
@@ -167,6 +169,7 @@ def test_errors_are_one_line(network, mask, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_encoding_says_that_torch_is_missing():
     """Without the extra a codec with a segmentation is made and told of, and encoding names the extra."""
     script = (
