@@ -72,8 +72,12 @@ def open_stream(data: bytes) -> tuple[Header, list[Layer]]:
 
 
 def weigh(header: Header, layers: Sequence[Layer]) -> int:
-    """Multiplications that evaluating all voxels takes; CorruptChunk for payloads that cannot be."""
-    return sum(kind_of(layer).weigh(layer.payload, layers[:k], header) for k, layer in enumerate(layers))
+    """Multiplications that evaluating all voxels takes; CorruptChunk for payloads that cannot be.
+
+    The last layer first: it knows what may lie below it.
+    """
+    weights = [kind_of(layer).weigh(layer.payload, layers[:k], header) for k, layer in reversed([*enumerate(layers)])]
+    return sum(weights)
 
 
 def most_work(n_bytes: int) -> int:
