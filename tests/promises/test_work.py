@@ -68,6 +68,7 @@ def test_old_streams_are_far_within_the_bounds() -> None:
     assert {name: work for name, work in most.items() if work > (1 << 33) / 100} == {}
 
 
+@pytest.mark.slow
 def test_the_encoder_plans_fewer_parameters_where_one_network_is_too_much_work() -> None:
     """A network of a wide chunk gets what its work allows; one of a usual chunk gets what its bytes do."""
     config = Config(ratio=100, architecture="siren", partition="none").resolved()

@@ -172,6 +172,7 @@ def test_a_damaged_chunk_leaves_the_others_readable(tmp_path: Path) -> None:
     assert array[9].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["format 2", "format 3"])
 def test_a_fresh_process_reads_without_importing_us(tmp_path: Path, way: str) -> None:
     """zarr.open finds the codec by its entry point."""
