@@ -44,6 +44,8 @@ SHARES = (0.005, 0.02)
 DECIBELS = (36.0, 44.0)
 FILTER_SHARE = 0.1
 """Of a stream's bytes, what its filter may take here."""
+LONG = 40
+"""Characters from which on a value is not printed."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
 
 
 def _told(value: Any) -> str:
-    """A number or a few of them; of longer values nothing."""
+    """A number or some of them; of other values nothing."""
     return f"{value:g}" if isinstance(value, int | float) else f"{value}" if isinstance(value, tuple) else ""
 
 
@@ -307,8 +309,9 @@ def table(rows: Sequence[Row]) -> str:
         for row in some:
             gains, unit = row["gains"], row["unit"]
             digits = 3 if unit == "dB" else 2
+            own = row["own"] if len(row["own"]) < LONG else ""
             lines.append([
-                row["constant"].removeprefix("layers."), row["own"], row["value"],
+                row["constant"].removeprefix("layers."), own, row["value"],
                 *(f"{found:+.{digits}f}" for found in (np.mean(gains), np.median(gains))),
                 f"{min(gains):+.{digits}f} to {max(gains):+.{digits}f}", f"{row['seconds']:.2f}",
             ])  # fmt: skip
