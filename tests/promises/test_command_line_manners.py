@@ -56,6 +56,7 @@ def test_near_misses_are_suggested(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"did you mean {meant}?" in said if meant else "did you mean" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_names_in_any_script_on_any_terminal(encoding: str, tmp_path: Path) -> None:
     """A name that the terminal cannot show is spelt in escapes: status 0 after complete work, one line for errors."""
@@ -137,6 +138,7 @@ def test_compiling_is_told_in_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch)
     assert said.getvalue() == ""
 
 
+@pytest.mark.slow
 def test_a_first_encoding_tells_that_it_compiles(tmp_path: Path) -> None:
     """With an empty cache the line is there, and the rate is that of the work; with a full one nothing is said."""
     np.save(tmp_path / "v.npy", field((16, 16, 16), "u2"))
