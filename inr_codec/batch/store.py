@@ -188,10 +188,15 @@ def create_target(plan: Plan) -> None:
 
 
 def written_array(plan: Plan) -> Any:
-    """The target of a plan, to be changed."""
+    """The target of a plan, to be changed; ConfigError where there is none."""
     import zarr
 
-    return zarr.open_array(array_path(plan), mode="r+")
+    try:
+        return zarr.open_array(array_path(plan), mode="r+")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"expected an array at {array_path(plan)!r}, found none: plan it again with --overwrite"
+        ) from None
 
 
 def described_array(plan: Plan, *, stored: bool = False) -> dict[str, Any]:

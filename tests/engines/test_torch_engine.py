@@ -315,7 +315,7 @@ def test_the_engine_learns():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_cuda_benchmark_says_what_it_needs(pytestconfig):
     """Without CUDA it ends with one line that says so."""
-    script = ROOT / "benchmarks" / "cuda.py"
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmarks.studies.speed.cuda"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["expected a CUDA device, found none: run this where torch.cuda.is_available()"]
