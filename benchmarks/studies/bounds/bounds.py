@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.harness.data import chunks
 from benchmarks.harness.markdown import markdown
 from benchmarks.harness.study import Row, options, run
+from benchmarks.peers import missing
 from inr_codec import INRCodec
 from inr_codec.metrics import psnr
 
@@ -35,6 +35,8 @@ def worst(chunk: Array, decoded: Array) -> float:
 
 def float_tools(chunk: Array, bound: float) -> dict[str, float]:
     """Compression ratios of SZ3, SPERR and ZFP within the bound, 0 where none was found."""
+    import imagecodecs
+
     values = chunk.astype(np.float32)
     limit = np.floor(bound) + 0.499 if chunk.dtype.kind in "iu" else bound
     shape, dtype = values.shape, values.dtype
@@ -65,6 +67,8 @@ def float_tools(chunk: Array, bound: float) -> dict[str, float]:
 
 def lossless_tools(chunk: Array) -> dict[str, float]:
     """Compression ratios of JPEG XL (effort 7) and JPEG-LS by planes, and of zstd (level 19) after shuffling bytes."""
+    import imagecodecs
+
     planes = list(chunk.reshape(-1, *chunk.shape[-2:]))
     shuffled = np.frombuffer(chunk.tobytes(), np.uint8).reshape(-1, chunk.dtype.itemsize).T.tobytes()
     sizes = {
@@ -99,6 +103,8 @@ def codec_for(bound: float, effort: Any) -> INRCodec:
 
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     """A row for each bound and chunk, after kernels were compiled."""
+    if reason := missing("imagecodecs"):
+        raise SystemExit(reason)
     found = chunks(arguments.volumes, arguments.names)
     warm = np.random.default_rng(0).integers(0, 99, (16, 16, 16)).astype("u2")
     for bound in (0, 20):
