@@ -1,6 +1,6 @@
 """Speed beside fidelity: inr_codec at its three efforts, alone on the machine, with all cores.
 
-python benchmarks/bench.py --only efforts [--full | --smoke] [--volumes FOLDER] [--results FOLDER]
+python -m benchmarks.run --only efforts [--full | --smoke] [--volumes FOLDER] [--results FOLDER]
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Table 1 and Figure 3: fidelity of all codecs at given ratios, on the same chunks, by the same measures.
 
-    python benchmarks/bench.py --only rates [--full | --smoke] [--volumes FOLDER] [--results FOLDER]
+    python -m benchmarks.run --only rates [--full | --smoke] [--volumes FOLDER] [--results FOLDER]
 
 Conventional codecs run two at a time, each in one thread; so do networks that are one network for a chunk, which no
 second thread would make faster. inr_codec runs alone, with all cores. Seconds are those of the stream that is reported,

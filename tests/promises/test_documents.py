@@ -8,7 +8,7 @@ import pytest
 from places import ROOT
 
 PAGES = sorted(path for pattern in ("*.md", "*/*.md", "benchmarks/studies/*/*.md") for path in ROOT.glob(pattern))
-LINKING = [page for page in PAGES if page.relative_to(ROOT).parts[0] != "benchmarks"]  # tests/test_benchmark_index.py
+LINKING = [page for page in PAGES if page.relative_to(ROOT).parts[0] != "benchmarks"]  # tests/benchmarks/test_index.py
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 MODULES = re.compile(r"^\*Modules?\*:(.*?)(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"INR_CODEC_[A-Z]+")

@@ -184,6 +184,16 @@ def test_non_finite_voxels_come_back_bit_by_bit(dtype: str) -> None:
     assert len(data) <= values.nbytes / 8
 
 
+def test_a_psnr_out_of_reach_keeps_masked_voxels() -> None:
+    """What no stream of layers reaches is stored losslessly, NaN and infinities bit by bit."""
+    values = field((8, 16, 16), "f4", noise=1.0)
+    values[0, 0, :5] = np.nan
+    values[3, 2, 1] = -np.inf
+    data = INRCodec(psnr=150, **FAST).encode(values)
+    assert inspect(data).layers == ("lossless",)
+    assert same_bits(decode(data), values)
+
+
 @pytest.mark.parametrize(("dtype", "fill"), [("f4", np.nan), ("u2", 0), ("u2", 65535), (">i2", -1), ("f8", 1e30)])
 @pytest.mark.parametrize("extent", [(9, 32, 32), (16, 20, 32), (5, 17, 30), (1, 32, 1)])
 def test_padding_of_edge_chunks_is_exact_and_costs_nothing(dtype: str, fill: float, extent: tuple[int, ...]) -> None:

@@ -60,10 +60,10 @@ def split(block: Block) -> list[Block]:
     ]
 
 
-def pack_tree(blocks: Sequence[Block], chunk_shape: Sequence[int]) -> list[int]:
+def pack_block_tree(blocks: Sequence[Block], chunk_shape: Sequence[int]) -> list[int]:
     """Split bits of a partition, depth first.
 
-    `blocks` must be nodes of the tree over `chunk_shape` that cover it exactly once, ordered as `unpack_tree`
+    `blocks` must be nodes of the tree over `chunk_shape` that cover it exactly once, ordered as `unpack_block_tree`
     yields them. Raises ConfigError otherwise.
     """
     bits: list[int] = []
@@ -83,15 +83,15 @@ def pack_tree(blocks: Sequence[Block], chunk_shape: Sequence[int]) -> list[int]:
         else:
             raise ConfigError(
                 f"expected blocks of the tree over {tuple(chunk_shape)} in depth-first order, got {wanted!r} where "
-                f"{node!r} is due: order them as unpack_tree does and leave none out"
+                f"{node!r} is due: order them as unpack_block_tree does and leave none out"
             )
     if wanted is not None:
         raise ConfigError(f"expected the chunk to be covered once, got {wanted!r} beyond that: remove it")
     return bits
 
 
-def unpack_tree(bits: Iterable[int], chunk_shape: Sequence[int], max_blocks: int) -> list[Block]:
-    """The partition that `pack_tree` stored; takes exactly as many bits as the tree has, and no more.
+def unpack_block_tree(bits: Iterable[int], chunk_shape: Sequence[int], max_blocks: int) -> list[Block]:
+    """The partition that `pack_block_tree` stored; takes exactly as many bits as the tree has, and no more.
 
     Raises CorruptChunk when the bits end early or ask for more than `max_blocks` blocks. Memory and time are bounded
     by `max_blocks`: every node on the stack becomes at least one block.

@@ -31,7 +31,7 @@ _BLOCK_UNITS = 100  # the cost of a block in itself: a cut that gains less than 
 
 @dataclass(frozen=True)
 class Tree:
-    """The 2^N-tree over a chunk, nodes depth first: a partition in index order is as `unpack_tree` yields it."""
+    """The 2^N-tree over a chunk, nodes depth first: a partition in index order is as `unpack_block_tree` yields it."""
 
     nodes: tuple[Block, ...]
     parents: tuple[int, ...]
@@ -140,7 +140,7 @@ def plan_partition(
     levels: int = 3,
     form: Form = "magnitude",
 ) -> list[Block]:
-    """Blocks of a chunk, ordered as `unpack_tree` yields them.
+    """Blocks of a chunk, ordered as `unpack_block_tree` yields them.
 
     `values` is the chunk, 1 to 4 axes, finite (masked voxels filled). `partition="spectrum"` solves eq. 8 with the
     spectrum concentration of every node (`top_m` and `form` as in `spectrum_concentration`); `"equal"` takes

@@ -19,7 +19,7 @@ from inr_codec.engines.fused.evaluate import evaluate_grid
 from inr_codec.entropy.integers import IntegerDecoder, IntegerEncoder, most_parameters, padded
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.kind import UnitKind
-from inr_codec.layers.network.blocks import Block, pack_tree, unpack_tree
+from inr_codec.layers.network.blocks import Block, pack_block_tree, unpack_block_tree
 from inr_codec.layers.network.prior import DIGEST_BYTES, start_from
 from inr_codec.networks.position import coordinates_at
 from inr_codec.networks.shape import FUNNEL_UNIT, NetworkShape, funnel_shape, still_axes
@@ -148,7 +148,7 @@ def pack_network(layer: NetworkLayer, chunk_shape: Sequence[int]) -> bytes:
     slots, groups = _slots(layer.depth)
     tensors = 2 * layer.depth
     code = IntegerEncoder(slots, groups)
-    code.put(TREE, np.array(pack_tree(layer.blocks, chunk_shape), np.int64))
+    code.put(TREE, np.array(pack_block_tree(layer.blocks, chunk_shape), np.int64))
     size, std, steps = 0, 16, [24] * tensors
     for network in layer.networks:
         code.put(SIZE, _one(network.size - size))
@@ -208,7 +208,7 @@ def unpack_network(payload: bytes, chunk_shape: tuple[int, ...]) -> NetworkLayer
     slots, groups = _slots(depth)
     tensors = 2 * depth
     code = IntegerDecoder(rest, slots, groups)
-    blocks = unpack_tree(_bits(code), chunk_shape, MAX_BLOCKS)
+    blocks = unpack_block_tree(_bits(code), chunk_shape, MAX_BLOCKS)
     networks = []
     size, std, steps = 0, 16, [24] * tensors
     total = 0

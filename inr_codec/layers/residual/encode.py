@@ -275,8 +275,3 @@ def _next_step(known: list[tuple[float, float]], leap: float) -> float:
     if len(known) > 1 and abs(known[-2][1] - excess) > 1e-4:
         slope = min(max((known[-2][0] - step) / (excess - known[-2][1]), SLOPES[0]), SLOPES[1])
     return step + max(-leap, min(leap, slope * (excess - GOAL)))
-
-
-def encode_residual(residual: FloatArray, n_bytes: int, *, effort: int = 1) -> bytes:
-    """The best payload of at most n_bytes for a finite float32 array of one to four dimensions."""
-    return ResidualEncoder(residual).encode(n_bytes, effort).payload

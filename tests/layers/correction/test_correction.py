@@ -24,7 +24,7 @@ from inr_codec.layers.correction.payload import (
     fill_corrected,
     pack_correction,
 )
-from inr_codec.layers.residual.encode import encode_residual
+from inr_codec.layers.residual.encode import ResidualEncoder
 from inr_codec.stream.frame import Header, Layer, LayerType, pack_stream, unpack_stream
 from tests.reference_decoder.correction import decode as plain_decode
 from tests.reference_decoder.residual import decode as plain_residual
@@ -298,7 +298,7 @@ def test_a_second_decoder_agrees(shape: tuple[int, ...], dtype: str) -> None:
     values = field(shape, dtype, 0.3 if shape[0] > 2 else 0.02)
     lo, hi = float(values.min()), float(values.max())
     intensity, whole = Intensity(lo, hi), all_indices(shape)
-    residual = encode_residual(normalise(values, intensity), 60)
+    residual = ResidualEncoder(normalise(values, intensity)).encode(60).payload
     base = base_values(residual, shape, whole, intensity, values.dtype)
     plain_unit = np.clip(plain_residual(residual, shape).astype("f8"), 0, 1)
     plain_base = (lo + (hi - lo) * plain_unit) if dtype[0] == "f" else np.rint(lo + (hi - lo) * plain_unit)

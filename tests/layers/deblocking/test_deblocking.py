@@ -18,14 +18,14 @@ from inr_codec.layers.deblocking.filter import (
     faces,
     halo_indices,
 )
-from inr_codec.layers.network.blocks import Block, root, split, unpack_tree
+from inr_codec.layers.network.blocks import Block, root, split, unpack_block_tree
 
 shapes = st.lists(st.integers(1, 44), min_size=1, max_size=4).map(tuple).filter(lambda s: np.prod(s) <= 40_000)
 
 
 def random_partition(shape: tuple[int, ...], rng: random.Random) -> list[Block]:
     """A partition of the tree, drawn by splitting nodes at random."""
-    return unpack_tree((int(rng.random() < 0.7) for _ in repeat(None)), shape, 10**6)
+    return unpack_block_tree((int(rng.random() < 0.7) for _ in repeat(None)), shape, 10**6)
 
 
 def oracle(

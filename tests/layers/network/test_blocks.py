@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inr_codec.errors import ConfigError, CorruptChunk, UnsupportedFormat
-from inr_codec.layers.network.blocks import MIN_SIDE, Block, pack_tree, root, split, unpack_tree
+from inr_codec.layers.network.blocks import MIN_SIDE, Block, pack_block_tree, root, split, unpack_block_tree
 
 shapes = st.lists(st.integers(1, 70), min_size=1, max_size=4).map(tuple).filter(lambda s: np.prod(s) <= 200_000)
 
@@ -17,7 +17,7 @@ shapes = st.lists(st.integers(1, 70), min_size=1, max_size=4).map(tuple).filter(
 def random_partition(shape: tuple[int, ...], seed: int, probability: float) -> list[Block]:
     """A partition drawn by splitting nodes at random."""
     rng = random.Random(seed)
-    return unpack_tree((int(rng.random() < probability) for _ in repeat(None)), shape, 10**6)
+    return unpack_block_tree((int(rng.random() < probability) for _ in repeat(None)), shape, 10**6)
 
 
 @given(shapes)
@@ -49,9 +49,9 @@ def test_the_larger_half_comes_first() -> None:
 def test_partition_round_trip(shape: tuple[int, ...], seed: int, probability: float) -> None:
     """Unpacking what was packed gives the same blocks, and reads exactly the bits written."""
     blocks = random_partition(shape, seed, probability)
-    bits = pack_tree(blocks, shape)
+    bits = pack_block_tree(blocks, shape)
     source = iter(chain(bits, [7]))
-    assert unpack_tree(source, shape, len(blocks)) == blocks
+    assert unpack_block_tree(source, shape, len(blocks)) == blocks
     assert next(source) == 7
     count = np.zeros(shape, np.int8)
     for block in blocks:
@@ -63,7 +63,7 @@ def test_partition_round_trip(shape: tuple[int, ...], seed: int, probability: fl
 def test_hostile_bits_parse_or_raise(shape: tuple[int, ...], bits: list[int], max_blocks: int) -> None:
     """Any bits give a partition within the limit or CorruptChunk, nothing else."""
     try:
-        blocks = unpack_tree(bits, shape, max_blocks)
+        blocks = unpack_block_tree(bits, shape, max_blocks)
     except (CorruptChunk, UnsupportedFormat):
         return
     assert 1 <= len(blocks) <= max_blocks
@@ -73,13 +73,13 @@ def test_hostile_bits_parse_or_raise(shape: tuple[int, ...], bits: list[int], ma
 def test_endless_splitting_of_a_huge_chunk_stops_at_the_limit() -> None:
     """Bits that always split stop after about max_blocks nodes, whatever shape the header claims."""
     with pytest.raises(CorruptChunk, match="at most 50"):
-        unpack_tree(repeat(1), (2**31, 2**31, 2**31, 2**31), 50)
+        unpack_block_tree(repeat(1), (2**31, 2**31, 2**31, 2**31), 50)
 
 
 def test_no_blocks_allowed_is_corrupt() -> None:
     """A limit of no blocks cannot hold even the root."""
     with pytest.raises(CorruptChunk):
-        unpack_tree([], (4, 4), 0)
+        unpack_block_tree([], (4, 4), 0)
 
 
 def test_blocks_that_are_no_partition_are_refused() -> None:
@@ -88,4 +88,4 @@ def test_blocks_that_are_no_partition_are_refused() -> None:
     blocks = split(root(shape))
     for wrong in ([], blocks[:-1], blocks[::-1], blocks + blocks[-1:], [Block((0, 0), (31, 16))]):
         with pytest.raises(ConfigError):
-            pack_tree(wrong, shape)
+            pack_block_tree(wrong, shape)

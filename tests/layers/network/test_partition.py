@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inr_codec.errors import ConfigError
-from inr_codec.layers.network.blocks import Block, pack_tree, root, split, unpack_tree
+from inr_codec.layers.network.blocks import Block, pack_block_tree, root, split, unpack_block_tree
 from inr_codec.layers.network.partition import MAX_NODES, Tree, grow_tree, integer_costs, plan_partition, solve_tree
 from inr_codec.layers.network.spectrum import Form, spectrum_concentration
 
@@ -48,7 +48,7 @@ def assert_covers_once(blocks: list[Block], shape: tuple[int, ...]) -> None:
     for block in blocks:
         seen[block.slices] += 1
     assert (seen == 1).all()
-    assert unpack_tree(pack_tree(blocks, shape), shape, len(blocks)) == blocks
+    assert unpack_block_tree(pack_block_tree(blocks, shape), shape, len(blocks)) == blocks
 
 
 @given(shapes, st.integers(0, 5))

@@ -6,7 +6,7 @@ from samples import FAST
 from inr_codec import INRCodec, inspect
 from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
-from inr_codec.layers.network.blocks import pack_tree
+from inr_codec.layers.network.blocks import pack_block_tree
 from inr_codec.layers.network.plan import plan_network
 from inr_codec.layers.network.probe import measured_partition, measured_weights
 
@@ -31,7 +31,7 @@ def test_measured_blocks_are_a_partition() -> None:
     """The blocks cover the chunk once, in the order of the tree, at most as many as allowed."""
     chunk = UnitChunk(half_busy())
     blocks = measured_partition(chunk, 3000, Config(ratio=20, partition="measured", max_blocks=9, **FAST))
-    pack_tree(blocks, chunk.unit.shape)  # raises for anything else
+    pack_block_tree(blocks, chunk.unit.shape)  # raises for anything else
     assert 1 <= len(blocks) <= 9
     assert sum(block.size for block in blocks) == chunk.unit.size
 
