@@ -162,7 +162,8 @@ def prepare(
     """The plan of a target, written beside it, and its empty array; the plan that is there if it is the same.
 
     source: anything that io.load opens, or an OME-Zarr group: its finest level, and the others with plans of their own
-    (in its zarr format, unless `zarr_format` is given; else 3). mask: labels that the settings' segmentation network
+    (in its zarr format, unless `zarr_format` is given; else 3). chunks: chosen by what the axes are, unless they are
+    given (`inr_codec.chunk_shape`). mask: labels that the settings' segmentation network
     should find (in the finest level), opened as the source is and of its shape; that network's file and the mask must
     be where every worker can read them. Raises ConfigError where the target was begun with other settings: `force` goes
     on with the new ones and keeps the chunks that are written, `overwrite` begins anew. What `overwrite` may delete is
@@ -260,7 +261,7 @@ def make_plan(
     check_voxels(array, source)
     if level is not None and zarr_format is None:
         zarr_format = array.metadata.zarr_format
-    sides, outer = clipped(shape, chunks, shards)
+    sides, outer = clipped(shape, chunks, shards, volume.axes)
     if mask is not None:
         _check_mask(mask, shape, settings)
     given = make_config(settings)

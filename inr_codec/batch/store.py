@@ -110,7 +110,13 @@ def open_source(path: str, marks: str) -> Any:
 
 def open_volume(path: str) -> io.Volume:
     """An array with the names of its axes and its attributes. ConfigError for what cannot be opened."""
-    path = local_path(path)
+    volume = _opened(local_path(path))
+    if volume.axes is None and hasattr(volume.array, "metadata"):
+        volume = replace(volume, axes=_ome_axes(local_path(path), volume.array.ndim))
+    return volume
+
+
+def _opened(path: str) -> io.Volume:
     if not is_url(path):
         try:
             return io.load(path)
@@ -134,6 +140,19 @@ def open_volume(path: str) -> io.Volume:
     axes = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     known = {name: array.attrs[name] for name in io.ATTRIBUTES if name in array.attrs}
     return io.Volume(array, tuple(axes) if axes and all(axes) else None, known)
+
+
+def _ome_axes(path: str, ndim: int) -> tuple[str, ...] | None:
+    """Names of the axes of an array in an OME-Zarr group, by the group's multiscales (0.4 keeps them nowhere else)."""
+    import zarr
+
+    try:
+        attributes: dict[str, Any] = dict(zarr.open_group(path.rstrip("/").rpartition("/")[0], mode="r").attrs)
+        axes = attributes.get("ome", attributes)["multiscales"][0]["axes"]
+        names = tuple(str(axis["name"] if isinstance(axis, dict) else axis) for axis in axes)
+    except Exception:  # in no group, or in one of another kind; or whatever a file system behind a URL raises
+        return None
+    return names if len(names) == ndim else None
 
 
 def check_voxels(array: Any, path: str, kinds: str = "biufc") -> None:

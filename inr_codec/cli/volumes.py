@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from itertools import product
@@ -15,13 +15,14 @@ import numpy as np
 from inr_codec import inspect as inspect_stream
 from inr_codec import io, metrics
 from inr_codec.batch.clearing import drop_group, forget, plan_at
-from inr_codec.batch.plan import Plan, default_chunks
+from inr_codec.batch.plan import Plan
 from inr_codec.batch.store import check_voxels, new_array, open_volume, state_of
 from inr_codec.config import Config
 from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
+from inr_codec.stores.chunk_shape import chunk_shape
 from inr_codec.stores.description import record
 from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
 from inr_codec.stores.folders import is_url
@@ -58,10 +59,7 @@ def encode(
     array = volume.array
     check_voxels(array, source, PLAIN_KINDS)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
-    chunks = chunks or default_chunks(shape)
-    if len(chunks) != len(shape):
-        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
-    chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
+    chunks = _chunks(shape, chunks, volume.axes)
     plan = Plan(
         source=source,
         target=target,
@@ -101,11 +99,10 @@ def prior(
     from inr_codec.encoding.learn_prior import learn_prior
 
     check_file_target(target, (source,), overwrite=True, kind="prior")
-    array = open_volume(source).array
+    volume = open_volume(source)
+    array = volume.array
     check_voxels(array, source)
-    chunks = chunks or default_chunks(tuple(array.shape))
-    if len(chunks) != len(array.shape):
-        raise ConfigError(f"expected chunks with a side for each of {array.shape!r}, got {chunks!r}: change --chunks")
+    chunks = _chunks(tuple(array.shape), chunks, volume.axes)
     corners = list(product(*[range(0, max(side - chunk, 0) + 1, chunk) for side, chunk in zip(array.shape, chunks)]))
     chosen = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, samples).astype(int))]
     taken = [np.asarray(array[tuple(slice(a, a + n) for a, n in zip(corner, chunks))]) for corner in chosen]
@@ -186,7 +183,8 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
     """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
     if png is not None:
         check_file_target(png, (original, decoded), overwrite=True, kind="picture")
-    first, second = open_volume(original).array, open_volume(decoded).array
+    volumes = open_volume(original), open_volume(decoded)
+    first, second = (volume.array for volume in volumes)
     if tuple(first.shape) != tuple(second.shape):
         raise ConfigError(f"expected volumes of one shape, got {first.shape!r} and {second.shape!r}: compare others")
     for array, path in ((first, original), (second, decoded)):
@@ -206,13 +204,32 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
         rows["bits per voxel"] = f"{metrics.bits_per_voxel(stored, before.size):.4f}"
         title += f", {ratio:.1f} times smaller"
     if png is not None:
-        from inr_codec.picture import save_comparison
-
-        with io.finished(png, overwrite=True) as part:
-            save_comparison(part, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks)
+        _draw(png, before, after, title, outlines, volumes)
         rows["picture"] = png
     for name, value in rows.items():
         print(f"{name:<26} {value}")
+
+
+def _draw(png: str, before: Any, after: Any, title: str, outlines: Outlines, volumes: Sequence[io.Volume]) -> None:
+    """The picture of a comparison; axes and the size of a voxel are those of the first volume that tells them."""
+    from inr_codec.picture import Scene, save_comparison
+
+    axes = next((volume.axes for volume in volumes if volume.axes is not None), None)
+    told = next((volume.attributes for volume in volumes if "spacing" in volume.attributes), {})
+    scene = Scene(before.shape, before.dtype, axes, told.get("spacing"), told.get("unit"))
+    with io.finished(png, overwrite=True) as part:
+        save_comparison(part, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks, scene=scene)
+
+
+def _chunks(shape: tuple[int, ...], chunks: tuple[int, ...] | None, axes: tuple[str, ...] | None) -> tuple[int, ...]:
+    """The sides that were given, or those chosen by what the axes are, which is told in a line."""
+    if chunks is None:
+        chosen = chunk_shape(shape, axes)
+        print(chosen, flush=True)
+        return chosen.sides
+    if len(chunks) != len(shape):
+        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
+    return tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
 
 
 def _finite(before: Any, after: Any, original: str, decoded: str) -> Any:
@@ -287,11 +304,7 @@ def _sides(shape: tuple[int, ...]) -> str:
 def _similarity(before: Any, after: Any) -> str:
     """SSIM in three dimensions, for a stack too thin for that the mean over its planes, or why there is none."""
     finite = before[np.isfinite(before)]
-    span = float(finite.max()) - float(finite.min())
-    whole = [(before, after)]
-    while whole[0][0].ndim > 3 or (whole[0][0].ndim == 3 and len(whole[0][0]) < metrics.SSIM_WINDOW):
-        whole = [planes for pair in whole for planes in zip(*pair)]
     try:
-        return f"{np.mean([metrics.ssim(a, b, data_range=span) for a, b in whole]):.4f}"
+        return f"{metrics.mean_ssim(before, after, data_range=float(finite.max()) - float(finite.min())):.4f}"
     except ConfigError:
         return "none, the volume is constant or too small"
