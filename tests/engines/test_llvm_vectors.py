@@ -36,9 +36,7 @@ def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_processor_has_its_tiles(processor: tuple[int, int]) -> None:
     """Products and gradients with every size of block and every remainder are those of numpy."""
-    affine, transposed, outer_sum = (
-        njit(kernel.py_func) for kernel in (tiles.affine, tiles.transposed, tiles.outer_sum)
-    )
+    affine, transposed, outer_sum = map(njit, (tiles.affine, tiles.transposed, tiles.outer_sum))
     rng = np.random.default_rng(0)
     for n, m in [(1, 1), (2, 3), (3, 2), (4, 4), (7, 5), (5, 7), (11, 15)]:
         parameters = rng.standard_normal(n * m + m).astype(np.float32)

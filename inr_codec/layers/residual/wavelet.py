@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.runtime.kernels import kernel
+from inr_codec.runtime.kernels import inner, kernel
 from inr_codec.runtime.threads import parallel_map, threads
 
 FloatArray = npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ _SHARE = 1 << 16  # samples that are worth another thread
 _WIDTH = 64  # columns lifted at a time: their tile stays in the cache
 
 
-@kernel()
+@inner()
 def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
     """d[i] += k (s[i] + s[i + 1]) in a tile: low, s, is float32 (n_low, at least width), high, d, (n_high, ...)."""
     for i in range(n_high):
@@ -45,7 +45,7 @@ def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
             high[i, x] += k * (low[i, x] + low[j, x])
 
 
-@kernel()
+@inner()
 def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
     """s[i] += k (d[i - 1] + d[i]) in a tile."""
     for i in range(n_low):
@@ -54,7 +54,7 @@ def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-
             low[i, x] += k * (high[h, x] + high[j, x])
 
 
-@kernel()
+@inner()
 def _spread_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
     """The transpose of `_add_to_high`."""
     for i in range(n_high):
@@ -65,7 +65,7 @@ def _spread_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
             low[j, x] += k * high[i, x]
 
 
-@kernel()
+@inner()
 def _spread_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
     """The transpose of `_add_to_low`."""
     for i in range(n_low):
@@ -76,7 +76,7 @@ def _spread_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-
             high[j, x] += k * low[i, x]
 
 
-@kernel()
+@inner()
 def _lift(low, high, n_low, n_high, width, transpose):  # type: ignore[no-untyped-def]
     """Forward lifting of one tile, or the transpose of inverse lifting; returns the factors of low and high."""
     if transpose:
