@@ -70,4 +70,4 @@ def test_totals_are_sums_over_lanes(processor: tuple[int, int]) -> None:
 def test_what_is_no_float32_is_refused(wrong: object) -> None:
     """Arrays of other types and layouts, whose memory would be misread, are an error of compilation."""
     with pytest.raises(TypingError, match="flat array of float32"):
-        njit(tiles.outer_sum.py_func)(wrong, 0, np.zeros(64, np.float32), 0, np.zeros(64, np.float32), 0, 1, 1)
+        njit(tiles.outer_sum)(wrong, 0, np.zeros(64, np.float32), 0, np.zeros(64, np.float32), 0, 1, 1)

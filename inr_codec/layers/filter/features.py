@@ -84,7 +84,10 @@ def _box_means(values: Array, small: Array, large: Array, rows: int, strides: Se
 
 
 @inner(fastmath={"contract", "nsz"})
-def tile_features(values, small, large, strides, near, settings, at, target):  # type: ignore[no-untyped-def]
+def tile_features(
+    values: Array, small: Array, large: Array, strides: NDArray[np.int64], near: int, settings: Array, at: int,
+    target: Array,
+) -> None:  # fmt: skip
     """target <- features of the voxels at, at + 1, ... of one tile of a slab, TILE values of each feature.
 
     values, small, large: float32, flat, the slab's voxels and their two box means. strides: int64, from a voxel to one

@@ -37,7 +37,7 @@ _WIDTH = 64  # columns lifted at a time: their tile stays in the cache
 
 
 @inner()
-def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+def _add_to_high(low: FloatArray, high: FloatArray, k: np.float32, n_low: int, n_high: int, width: int) -> None:
     """d[i] += k (s[i] + s[i + 1]) in a tile: low, s, is float32 (n_low, at least width), high, d, (n_high, ...)."""
     for i in range(n_high):
         j = min(i + 1, n_low - 1)
@@ -46,7 +46,7 @@ def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
 
 
 @inner()
-def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+def _add_to_low(low: FloatArray, high: FloatArray, k: np.float32, n_low: int, n_high: int, width: int) -> None:
     """s[i] += k (d[i - 1] + d[i]) in a tile."""
     for i in range(n_low):
         h, j = max(i - 1, 0), min(i, n_high - 1)
@@ -55,7 +55,7 @@ def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-
 
 
 @inner()
-def _spread_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+def _spread_high(low: FloatArray, high: FloatArray, k: np.float32, n_low: int, n_high: int, width: int) -> None:
     """The transpose of `_add_to_high`."""
     for i in range(n_high):
         j = min(i + 1, n_low - 1)
@@ -66,7 +66,7 @@ def _spread_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
 
 
 @inner()
-def _spread_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+def _spread_low(low: FloatArray, high: FloatArray, k: np.float32, n_low: int, n_high: int, width: int) -> None:
     """The transpose of `_add_to_low`."""
     for i in range(n_low):
         h, j = max(i - 1, 0), min(i, n_high - 1)
@@ -77,7 +77,9 @@ def _spread_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-
 
 
 @inner()
-def _lift(low, high, n_low, n_high, width, transpose):  # type: ignore[no-untyped-def]
+def _lift(
+    low: FloatArray, high: FloatArray, n_low: int, n_high: int, width: int, transpose: bool
+) -> tuple[np.float32, np.float32]:
     """Forward lifting of one tile, or the transpose of inverse lifting; returns the factors of low and high."""
     if transpose:
         _spread_high(low, high, -_A, n_low, n_high, width)
