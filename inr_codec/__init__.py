@@ -23,6 +23,7 @@ from inr_codec.errors import (
     GenerationLoss,
     InrCodecError,
     LimitExceeded,
+    MetadataLoss,
     UnsupportedArray,
     UnsupportedFormat,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "InrCodecError",
     "Inspection",
     "LimitExceeded",
+    "MetadataLoss",
     "Trials",
     "UnsupportedArray",
     "UnsupportedFormat",

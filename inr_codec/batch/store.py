@@ -15,6 +15,8 @@ from inr_codec import io
 from inr_codec.batch.plan import ODD, Plan, check_inner
 from inr_codec.codec import INRCodec
 from inr_codec.errors import ConfigError
+from inr_codec.io.record import from_attributes
+from inr_codec.io.zarr_arrays import volume_of
 from inr_codec.runtime.caches import kept
 from inr_codec.stores.folders import SCRATCH, Folder, check_within, is_url, open_folder
 from inr_codec.targets import local_path, place_of
@@ -112,7 +114,8 @@ def open_volume(path: str) -> io.Volume:
     """An array with the names of its axes and its attributes. ConfigError for what cannot be opened."""
     volume = _opened(local_path(path))
     if volume.axes is None and hasattr(volume.array, "metadata"):
-        volume = replace(volume, axes=_ome_axes(local_path(path), volume.array.ndim))
+        named = from_attributes(_ome_axes(local_path(path), volume.array.ndim), {}, volume.array.ndim)
+        volume = replace(volume, record=replace(volume.record, axes=named.axes))
     return volume
 
 
@@ -137,9 +140,7 @@ def _opened(path: str) -> io.Volume:
         raise ConfigError(
             f"expected a zarr array behind {path!r}, got {type(error).__name__} ({said}): check the address and access"
         ) from error
-    axes = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    known = {name: array.attrs[name] for name in io.ATTRIBUTES if name in array.attrs}
-    return io.Volume(array, tuple(axes) if axes and all(axes) else None, known)
+    return volume_of(array)
 
 
 def _ome_axes(path: str, ndim: int) -> tuple[str, ...] | None:

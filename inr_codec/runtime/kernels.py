@@ -1,7 +1,9 @@
 """Compiling numba kernels, and keeping them on disk so that no upgrade leaves a stale one.
 
-A `kernel` is called from Python: it has a wrapper for that, and is kept on disk. What only kernels call is `inner`: it
-is compiled into them, for less, and remains a plain function to Python.
+A `kernel` is called from Python: it has a wrapper for that, and is kept on disk. What kernels call is `inner`: it is
+compiled into them, for less, and remains a plain function to Python. A kernel that called another kernel would hold a
+copy of it, and so would all others that do: LLVM optimises each copy where it is, and the process runs the one that it
+compiled or loaded first. Two processes could then round differently.
 
 numba keeps a compiled function as long as the file that defines it is the same, although it contains what it calls from
 other files. Here a cached kernel depends on the sources of its module and of all that this imports from the package.

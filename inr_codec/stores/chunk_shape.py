@@ -73,6 +73,8 @@ def chunk_shape(
     if guessed:
         names = guess(shape)
     kinds = [NAMES.get(name.lower(), "other") for name in names]
+    if kinds and kinds[-1] == "channel" and 3 <= shape[-1] <= SAMPLES:  # a channel for each voxel is a colour
+        kinds[-1] = "colour"
     return ChunkShape(cut(shape, kinds, shards=shards), names, guessed)
 
 

@@ -16,8 +16,9 @@ from samples import FAST, field, psnr
 
 from inr_codec import io
 from inr_codec.batch import encode_array
-from inr_codec.batch.report import draw_histogram, draw_maps, gather, write_report
+from inr_codec.batch.report import gather, write_report
 from inr_codec.batch.report_images import chosen, draw_chunks
+from inr_codec.batch.report_maps import draw_histogram, draw_maps
 from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError
 from inr_codec.stores.total import Total, mean_square

@@ -71,6 +71,7 @@ def test_fused_gradients_are_those_of_torch_in_float64(dims: int, hidden: list[i
     from inr_codec.engines.fused.fit import fused_gradient
     from inr_codec.engines.fused.forward import count_activations
     from inr_codec.engines.fused.tiles import TILE
+    from inr_codec.runtime.kernels import kernel
 
     sides = {1: (128,), 2: (8, 16), 3: (4, 8, 4), 4: (2, 4, 4, 4)}[dims]
     task = make_task(sides, (dims, *hidden, 1), Schedule(1, 64, 1e-3), seed, octaves)
@@ -80,7 +81,7 @@ def test_fused_gradients_are_those_of_torch_in_float64(dims: int, hidden: list[i
     picks = np.arange(128, dtype=np.int32)
     scratch = [np.zeros(neurons * TILE, np.float32) for _ in range(2)]
     weights = np.random.default_rng(seed).uniform(0.2, 2, 128 * (seed % 2)).astype(np.float32)
-    total = fused_gradient(
+    total = kernel(fastmath=True)(fused_gradient)(
         task.values, weights, picks, 0, 128 // TILE, np.array(sides), axes, np.zeros((0, 0), np.float32),
         task.parameters, layer_table(task.shape), np.float32(15.0), octaves > 0, *scratch, gradient,
     )  # fmt: skip

@@ -36,9 +36,7 @@ def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_processor_has_its_tiles(processor: tuple[int, int]) -> None:
     """Products and gradients with every size of block and every remainder are those of numpy."""
-    affine, transposed, outer_sum = (
-        njit(kernel.py_func) for kernel in (tiles.affine, tiles.transposed, tiles.outer_sum)
-    )
+    affine, transposed, outer_sum = map(njit, (tiles.affine, tiles.transposed, tiles.outer_sum))
     rng = np.random.default_rng(0)
     for n, m in [(1, 1), (2, 3), (3, 2), (4, 4), (7, 5), (5, 7), (11, 15)]:
         parameters = rng.standard_normal(n * m + m).astype(np.float32)
@@ -72,4 +70,4 @@ def test_totals_are_sums_over_lanes(processor: tuple[int, int]) -> None:
 def test_what_is_no_float32_is_refused(wrong: object) -> None:
     """Arrays of other types and layouts, whose memory would be misread, are an error of compilation."""
     with pytest.raises(TypingError, match="flat array of float32"):
-        njit(tiles.outer_sum.py_func)(wrong, 0, np.zeros(64, np.float32), 0, np.zeros(64, np.float32), 0, 1, 1)
+        njit(tiles.outer_sum)(wrong, 0, np.zeros(64, np.float32), 0, np.zeros(64, np.float32), 0, 1, 1)

@@ -5,20 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inr_codec.engines.fused.tiles import (
-    TILE,
-    affine,
-    outer_sum,
-    scratch,
-    sine,
-    sine_cosine,
-    transposed,
-    turn,
-    whole_vectors,
-)
+from inr_codec.engines.fused import tiles
+from inr_codec.engines.fused.tiles import TILE, scratch, whole_vectors
+from inr_codec.runtime.kernels import kernel
 
 Array = NDArray[np.float32]
 rows = st.integers(1, 21)
+affine, transposed, outer_sum, sine, sine_cosine, turn = (
+    kernel()(function)
+    for function in (tiles.affine, tiles.transposed, tiles.outer_sum, tiles.sine, tiles.sine_cosine, tiles.turn)
+)
 MARGIN = 5  # values before and behind every array, which must stay as they are
 
 

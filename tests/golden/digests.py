@@ -3,9 +3,9 @@
     INR_CODEC_THREADS=1 python tests/golden/digests.py > before.txt
 
 One line a case: its name, SHA-256 of the stream, SHA-256 of the array it decodes to. Golden streams are decoded, arrays
-are encoded with every option of the README's table, every effort, the torch engine and a batch run. Run it twice and
-keep the second output: the process that compiles kernels may write other bytes (docs/TRUST.md). One machine and one
-set of package versions: fits are float32. It takes about two minutes on one core.
+are encoded with every option of the README's table, every effort, the torch engine and a batch run. The process that
+compiles kernels prints what all others print. One machine and one set of package versions: fits are float32. It takes
+about two minutes on one core, once kernels are compiled.
 """
 
 import contextlib

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 from places import ROOT
+from samples import field
 
+from inr_codec import INRCodec, decode
 from inr_codec.runtime.kernels import inner, kernel
 
 SOURCES = {
@@ -47,6 +50,54 @@ def test_a_kernel_is_compiled_anew_when_a_source_that_it_imports_changes(tmp_pat
     assert ran() == [15, 1]
     (package / "c.py").write_text(SOURCES["c"].replace("return x", "return 7 * x"))
     assert ran() == [45, 0]
+
+
+def test_no_kernel_holds_another() -> None:
+    """Of the functions that a kernel was compiled to, no other than itself is one of the package: what it calls is
+    inlined. The others that hold it would share it, and which one gives it would depend on what was met first."""
+    values = field((16, 24, 24), "u2", noise=0.1)
+    for options in ({"ratio": 30, "steps": 50}, {"ratio": 30, "layers": "network", "steps": 50}, {"max_error": 50}):
+        decode(INRCodec(effort="fast", **options).encode(values))
+    modules = [module for name, module in sys.modules.items() if name.startswith("inr_codec.")]
+    kernels = {value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)}
+    compiled = [(kernel.py_func.__name__, each) for kernel in kernels for each in kernel.overloads.values()]
+    assert len(compiled) > 15
+    for name, result in compiled:
+        functions = result.library._get_module_for_linking().functions
+        held = [each.name for each in functions if not each.is_declaration and "inr_codec" in each.name]
+        assert [other for other in held if f"{len(name)}{name}B" not in other] == []
+
+
+FITTING = """
+import hashlib
+import numpy as np
+from inr_codec.engines import fit_blocks
+from inr_codec.engines.fused.fit import fused_fit
+from inr_codec.engines.task import FitTask, Schedule
+from inr_codec.networks.shape import NetworkShape
+from inr_codec.networks.start import initial_parameters
+
+shape, fitted = NetworkShape((2, 9, 7, 1)), hashlib.sha256()
+for seed in range(5):
+    rng = np.random.default_rng(seed)
+    start, values = initial_parameters(shape, 15.0, rng), rng.standard_normal(32 * 40).astype("f4")
+    task = FitTask(values, (32, 40), shape, 15.0, start, Schedule(60, 256, 5e-3, "adamax"), seed)
+    fitted.update(fit_blocks([task], "fused")[0].parameters.tobytes())
+print(fitted.hexdigest(), sum(fused_fit.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_fits_as_others_do(tmp_path: Path) -> None:
+    """The same bits from the process that compiles the fit and from one that loads it, with sums over two tiles."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", FITTING]
+    compiled, loaded = (
+        subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout.split()
+        for _ in range(2)
+    )
+    assert (compiled[1], loaded[1]) == ("0", "1")
+    assert compiled[0] == loaded[0]
 
 
 def test_kernels_are_compiled_functions() -> None:

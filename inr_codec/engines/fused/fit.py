@@ -11,13 +11,13 @@ from inr_codec.engines.restarts import Segment, drive
 from inr_codec.engines.task import ADAM_BETA2, ADAMAX_BETA2, BETA1, EPSILON, FitOutcome, FitTask
 from inr_codec.networks.position import coordinates, encoded_axes
 from inr_codec.networks.shape import layer_table
-from inr_codec.runtime.kernels import kernel
+from inr_codec.runtime.kernels import inner, kernel
 
 ADAM, ADAMAX = 0, 1
 OPTIMISERS = {"adam": ADAM, "adamax": ADAMAX}
 
 
-@kernel(fastmath=True, boundscheck=False)
+@inner(fastmath=True)
 def fused_gradient(
     values, weights, picks, first, tiles, sides, axes, features, parameters, layers, w0, relu, activations, slopes,
     gradient,

@@ -7,7 +7,7 @@ and so on. A layer that sees the encoded coordinate again finds a copy of it beh
 import numpy as np
 
 from inr_codec.engines.fused.tiles import TILE, affine, sine, sine_cosine
-from inr_codec.runtime.kernels import inner, kernel
+from inr_codec.runtime.kernels import inner
 
 
 @inner()
@@ -71,7 +71,7 @@ def activate_with_slope(values, slopes, start, count, w0, relu):
         sine_cosine(values, slopes, start, count, w0)
 
 
-@kernel(boundscheck=False)
+@inner()
 def forward(parameters, at, layers, first, activations, w0, relu):
     """Run a network's layers from `first` (counted from 0) to the last on one tile; return where its output starts.
 

@@ -9,7 +9,7 @@ inputs with a vector of partial sums each. One core of an AMD EPYC (Zen 4) makes
 import numpy as np
 
 from inr_codec.engines.fused.llvm_vectors import Vectors, in_vectors
-from inr_codec.runtime.kernels import inner, kernel
+from inr_codec.runtime.kernels import inner
 
 TILE = 128
 WIDEST = 16
@@ -72,7 +72,7 @@ def _transposed(v, weights, w, source, s, target, t, n_in, n_out, across):
     _product(v, v.at(weights, w), v.at(source, s), v.at(target, t), n_in, n_out, across, backward=True)
 
 
-@kernel(boundscheck=False)
+@inner()
 def affine(weights, w, source, s, target, t, n_in, n_out):
     """target <- matrix @ source + bias, for one tile.
 
@@ -81,7 +81,7 @@ def affine(weights, w, source, s, target, t, n_in, n_out):
     _affine(weights, w, source, s, target, t, n_in, n_out)
 
 
-@kernel(boundscheck=False)
+@inner()
 def transposed(weights, w, source, s, target, t, n_in, n_out, across):
     """target *= matrix.T @ source, for one tile; of the `across` columns of the matrix, the first `n_out`."""
     _transposed(weights, w, source, s, target, t, n_in, n_out, across)
@@ -118,7 +118,7 @@ def _outer_sum(v, delta, d, source, s, gradient, g, n_in, n_out):
             add(sums, columns, v.at(matrix, (o, n_in), i))
 
 
-@kernel(boundscheck=False)
+@inner()
 def outer_sum(delta, d, source, s, gradient, g, n_in, n_out):
     """gradient[o, i] += sum over the tile of delta[o] * source[i]; behind the matrix, += sum of delta[o]."""
     _outer_sum(delta, d, source, s, gradient, g, n_in, n_out)
@@ -149,14 +149,14 @@ def _half_turns(w0):
     return high, np.float32(turns - high)
 
 
-@kernel(boundscheck=False)
+@inner()
 def sine(values, start, count, w0):
     """values <- sin(w0 * values) on `count` entries from `start` (whole vectors), as `sine_cosine` does."""
     high, low = _half_turns(w0)
     _sine(values, start, count, high, low)
 
 
-@kernel(boundscheck=False)
+@inner()
 def sine_cosine(values, slopes, start, count, w0):
     """values <- sin(w0 * values), slopes <- w0 * cos(w0 * values) on `count` entries from `start` (whole vectors).
 
@@ -177,7 +177,7 @@ def _turn(v, sines, cosines, x, across, phase, quarter, target, t, rows, count):
             u.store(u.fma(s, cosine, v.builder.fmul(c, sine)), v.at(target, (o, TILE), t, j))
 
 
-@kernel(boundscheck=False)
+@inner()
 def turn(sines, cosines, x, across, phase, quarter, target, t, rows, count):
     """target[o, j] <- phase[o] * cosines[o, x + j] + quarter[o] * sines[o, x + j]: sines of sums of angles.
 

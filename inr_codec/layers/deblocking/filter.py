@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from inr_codec.errors import ConfigError
 from inr_codec.layers.network.blocks import Block
-from inr_codec.runtime.kernels import kernel
+from inr_codec.runtime.kernels import inner, kernel
 
 STRENGTHS = (1.0, 2.0, 4.0, 8.0)
 """What the strength can be, in multiples of the root mean square error of the chunk before the filter
@@ -165,7 +165,7 @@ def _patches(values: Floats, blocks: Sequence[Block], axis: int, indices: Sequen
     return table
 
 
-@kernel()
+@inner()
 def _delta(p1: np.float32, p0: np.float32, q0: np.float32, q1: np.float32, strength: np.float32) -> np.float32:
     """d of the module's docstring; 0 where the samples are left alone (also where one is not finite)."""
     two = np.float32(2)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.engines.fused.tiles import TILE
-from inr_codec.runtime.kernels import kernel
+from inr_codec.runtime.kernels import inner, kernel
 from inr_codec.runtime.threads import parallel_map, threads
 
 # Format, frozen (FORMAT.md section 7.2).
@@ -83,8 +83,11 @@ def _box_means(values: Array, small: Array, large: Array, rows: int, strides: Se
             sources = targets
 
 
-@kernel(fastmath={"contract", "nsz"}, boundscheck=False, inline="never", error_model="numpy")
-def tile_features(values, small, large, strides, near, settings, at, target):  # type: ignore[no-untyped-def]
+@inner(fastmath={"contract", "nsz"})
+def tile_features(
+    values: Array, small: Array, large: Array, strides: NDArray[np.int64], near: int, settings: Array, at: int,
+    target: Array,
+) -> None:  # fmt: skip
     """target <- features of the voxels at, at + 1, ... of one tile of a slab, TILE values of each feature.
 
     values, small, large: float32, flat, the slab's voxels and their two box means. strides: int64, from a voxel to one

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.runtime.kernels import kernel
+from inr_codec.runtime.kernels import inner, kernel
 from inr_codec.runtime.threads import parallel_map, threads
 
 FloatArray = npt.NDArray[np.float32]
@@ -36,8 +36,8 @@ _SHARE = 1 << 16  # samples that are worth another thread
 _WIDTH = 64  # columns lifted at a time: their tile stays in the cache
 
 
-@kernel()
-def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+@inner()
+def _add_to_high(low: FloatArray, high: FloatArray, k: np.float32, n_low: int, n_high: int, width: int) -> None:
     """d[i] += k (s[i] + s[i + 1]) in a tile: low, s, is float32 (n_low, at least width), high, d, (n_high, ...)."""
     for i in range(n_high):
         j = min(i + 1, n_low - 1)
@@ -45,8 +45,8 @@ def _add_to_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
             high[i, x] += k * (low[i, x] + low[j, x])
 
 
-@kernel()
-def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+@inner()
+def _add_to_low(low: FloatArray, high: FloatArray, k: np.float32, n_low: int, n_high: int, width: int) -> None:
     """s[i] += k (d[i - 1] + d[i]) in a tile."""
     for i in range(n_low):
         h, j = max(i - 1, 0), min(i, n_high - 1)
@@ -54,8 +54,8 @@ def _add_to_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-
             low[i, x] += k * (high[h, x] + high[j, x])
 
 
-@kernel()
-def _spread_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+@inner()
+def _spread_high(low: FloatArray, high: FloatArray, k: np.float32, n_low: int, n_high: int, width: int) -> None:
     """The transpose of `_add_to_high`."""
     for i in range(n_high):
         j = min(i + 1, n_low - 1)
@@ -65,8 +65,8 @@ def _spread_high(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped
             low[j, x] += k * high[i, x]
 
 
-@kernel()
-def _spread_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-def]
+@inner()
+def _spread_low(low: FloatArray, high: FloatArray, k: np.float32, n_low: int, n_high: int, width: int) -> None:
     """The transpose of `_add_to_low`."""
     for i in range(n_low):
         h, j = max(i - 1, 0), min(i, n_high - 1)
@@ -76,8 +76,10 @@ def _spread_low(low, high, k, n_low, n_high, width):  # type: ignore[no-untyped-
             high[j, x] += k * low[i, x]
 
 
-@kernel()
-def _lift(low, high, n_low, n_high, width, transpose):  # type: ignore[no-untyped-def]
+@inner()
+def _lift(
+    low: FloatArray, high: FloatArray, n_low: int, n_high: int, width: int, transpose: bool
+) -> tuple[np.float32, np.float32]:
     """Forward lifting of one tile, or the transpose of inverse lifting; returns the factors of low and high."""
     if transpose:
         _spread_high(low, high, -_A, n_low, n_high, width)
