@@ -26,18 +26,17 @@ def run(
     check_file_target(picture, (source,), overwrite=True, kind="picture")
     volume = open_volume(source)
     check_voxels(volume.array, source, "iuf")
-    if chunks is None:
-        chosen = chunk_shape(volume.array.shape, volume.axes)
-        print(chosen, flush=True)
-        chunks = chosen.sides
+    chosen = chunk_shape(volume.array.shape, volume.axes)
     trials = try_ratios(
         volume.array,
         axes=volume.axes,
-        chunks=chunks,
+        chunks=chunks or chosen.sides,
         ratios=ratios or RATIOS,
         seconds=seconds,
         progress=progress or None,
     )
+    if chunks is None:
+        print(chosen)
     print(trials)
     best, _ = trials.recommended
     effort = "" if best.effort == "default" else f" --effort {best.effort}"

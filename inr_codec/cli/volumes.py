@@ -22,7 +22,7 @@ from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
-from inr_codec.stores.chunk_shape import chunk_shape
+from inr_codec.stores.chunk_shape import ChunkShape, chunk_shape
 from inr_codec.stores.description import record
 from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
 from inr_codec.stores.folders import is_url
@@ -59,7 +59,7 @@ def encode(
     array = volume.array
     check_voxels(array, source, PLAIN_KINDS)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
-    chunks = _chunks(shape, chunks, volume.axes)
+    chunks, chosen = _chunks(shape, chunks, volume.axes)
     plan = Plan(
         source=source,
         target=target,
@@ -75,6 +75,8 @@ def encode(
     )
     with _group(Path(target).parent, zarr_format), io.finished(target, overwrite=overwrite) as part:
         encoded = new_array(plan, str(part))
+        if chosen is not None:
+            print(chosen, flush=True)
         work = _copy("encoding", array, encoded, chunks, workers, progress)
         reached = record(encoded)
     forget(target)
@@ -102,7 +104,10 @@ def prior(
     volume = open_volume(source)
     array = volume.array
     check_voxels(array, source)
-    chunks = _chunks(tuple(array.shape), chunks, volume.axes)
+    config = Config(ratio=ratio, layers=layers)
+    chunks, chosen = _chunks(tuple(array.shape), chunks, volume.axes)
+    if chosen is not None:
+        print(chosen, flush=True)
     corners = list(product(*[range(0, max(side - chunk, 0) + 1, chunk) for side, chunk in zip(array.shape, chunks)]))
     chosen = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, samples).astype(int))]
     taken = [np.asarray(array[tuple(slice(a, a + n) for a, n in zip(corner, chunks))]) for corner in chosen]
@@ -114,7 +119,7 @@ def prior(
             bar.append(Progress("learning", of, of, stream=sys.stderr, shown=shown))
         bar[0].step(1)
 
-    learnt = learn_prior(taken, Config(ratio=ratio, layers=layers), rounds=rounds, on_size=on_size)
+    learnt = learn_prior(taken, config, rounds=rounds, on_size=on_size)
     bar[0].close()
     with io.finished(target, overwrite=True) as part:
         part.write_text(learnt.text, encoding="ascii")
@@ -221,15 +226,16 @@ def _draw(png: str, before: Any, after: Any, title: str, outlines: Outlines, vol
         save_comparison(part, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks, scene=scene)
 
 
-def _chunks(shape: tuple[int, ...], chunks: tuple[int, ...] | None, axes: tuple[str, ...] | None) -> tuple[int, ...]:
-    """The sides that were given, or those chosen by what the axes are, which is told in a line."""
+def _chunks(
+    shape: tuple[int, ...], chunks: tuple[int, ...] | None, axes: tuple[str, ...] | None
+) -> tuple[tuple[int, ...], ChunkShape | None]:
+    """The sides that were given, or those chosen by what the axes are, and then what to tell of them."""
     if chunks is None:
         chosen = chunk_shape(shape, axes)
-        print(chosen, flush=True)
-        return chosen.sides
+        return chosen.sides, chosen
     if len(chunks) != len(shape):
         raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
-    return tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
+    return tuple(min(side, chunk) for side, chunk in zip(shape, chunks)), None
 
 
 def _finite(before: Any, after: Any, original: str, decoded: str) -> Any:
