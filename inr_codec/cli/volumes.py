@@ -105,9 +105,9 @@ def prior(
     array = volume.array
     check_voxels(array, source)
     config = Config(ratio=ratio, layers=layers)
-    chunks, chosen = _chunks(tuple(array.shape), chunks, volume.axes)
-    if chosen is not None:
-        print(chosen, flush=True)
+    chunks, told = _chunks(tuple(array.shape), chunks, volume.axes)
+    if told is not None:
+        print(told, flush=True)
     corners = list(product(*[range(0, max(side - chunk, 0) + 1, chunk) for side, chunk in zip(array.shape, chunks)]))
     chosen = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, samples).astype(int))]
     taken = [np.asarray(array[tuple(slice(a, a + n) for a, n in zip(corner, chunks))]) for corner in chosen]
