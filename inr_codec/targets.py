@@ -62,6 +62,7 @@ KINDS: dict[str, Callable[[bytes], bool]] = {
     ".nii": _nifti,
     ".nii.gz": _nifti_gz,
     ".nrrd": lambda head: head.startswith(b"NRRD"),
+    ".mrc": lambda head: head[208:211] == b"MAP",
 }
 """Whether a file begins as its suffix promises."""
 
@@ -155,7 +156,7 @@ def split_part(path: str) -> tuple[str, str | None]:
     """A file and the part of it that is named, ("scan.tif", "1") of "scan.tif:1"; None where none is."""
     path = local_path(path)
     file, colon, part = path.rpartition(":")
-    if not colon or "://" in path or os.path.lexists(path) or not os.path.isfile(file):
+    if not colon or "://" in path or os.path.lexists(path) or not os.path.exists(file):
         return path, None
     return file, part
 

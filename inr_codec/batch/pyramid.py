@@ -32,23 +32,28 @@ def image_at(path: str) -> Image:
         raise ConfigError(
             f"expected multiscales with datasets in {path!r}, got {sorted(ome | others)!r}: name an array of it"
         )
-    levels = list(levels_of("", group, ome, exact="image-label" in ome))
+    levels = _checked("", group, ome, exact="image-label" in ome)
     groups = {"": (_first(ome), others)}
     for name in _labels(group):
         label = group[f"{LABELS}/{name}"]
         told, rest = metadata_of(dict(label.attrs))
         if datasets_of(told):
-            levels += levels_of(f"{LABELS}/{name}", label, told, exact=True)
+            levels += _checked(f"{LABELS}/{name}", label, told, exact=True)
             groups[f"{LABELS}/{name}"] = (_first(told), rest)
     if len(groups) > 1:
         names = [name.removeprefix(f"{LABELS}/") for name in groups if name]
         groups[LABELS] = ({LABELS: names}, metadata_of(dict(group[LABELS].attrs))[1])
-    for level in levels:
-        check_inner(level.path)
     known = {level.path.partition("/")[0] for level in levels}
     further = [f"multiscales {k}" for k in range(1, len(ome["multiscales"]))]
     left = [name for name in sorted(dict(group.members())) if name not in known]
     return Image(tuple(levels), groups, tuple(further + left), group.metadata.zarr_format)
+
+
+def _checked(path: str, group: Any, ome: dict[str, Any], *, exact: bool) -> list[Level]:
+    """The levels of an image in a group; ConfigError for paths that lead out of it."""
+    for dataset in datasets_of(ome):
+        check_inner(str(dataset["path"]))
+    return list(levels_of(path, group, ome, exact=exact))
 
 
 def _first(ome: dict[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def open_volume(path: str) -> io.Volume:
             if Path(path).is_dir() and not any(Path(path, name).exists() for name in METADATA):
                 raise ConfigError(
                     f"expected a volume, found a folder that is no zarr array or group at {path!r}: name a file, or "
-                    "make one of its slices first (dcm2niix writes NIfTI from DICOM)"
+                    "a folder of TIFF or DICOM files"
                 ) from None
             raise
     import zarr
