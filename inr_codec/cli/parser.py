@@ -204,7 +204,7 @@ def _add_volumes(verbs: Any) -> None:
     compare.add_argument("original", help="the volume as it was")
     compare.add_argument("decoded", help="the encoded zarr array, or a decoded volume")
     compare.add_argument("--png", help="draw original, decoded and difference, views, spectra here")
-    compare.set_defaults(run=partial(_command, "volumes", "compare"))
+    compare.set_defaults(run=partial(_command, "comparison", "compare"))
 
 
 def _add_large(verbs: Any) -> None:
