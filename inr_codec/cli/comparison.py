@@ -9,6 +9,7 @@ import numpy as np
 from inr_codec import io, metrics
 from inr_codec.batch.store import check_voxels, open_volume
 from inr_codec.errors import ConfigError
+from inr_codec.io.format import in_order
 from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
 from inr_codec.targets import check_file_target
 
@@ -17,13 +18,16 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
     """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
     if png is not None:
         check_file_target(png, (original, decoded), overwrite=True, kind="picture")
-    volumes = open_volume(original), open_volume(decoded)
-    first, second = (volume.array for volume in volumes)
+    opened = open_volume(original), open_volume(decoded)
+    first, second = opened[0].array, in_order(opened[1].array, opened[1].axes, opened[0].axes)
     if tuple(first.shape) != tuple(second.shape):
         raise ConfigError(f"expected volumes of one shape, got {first.shape!r} and {second.shape!r}: compare others")
     for array, path in ((first, original), (second, decoded)):
         check_voxels(array, path, "biuf")
     before, after = np.asarray(first[...]), np.asarray(second[...])
+    scales = [volume.record.value_scale or (1.0, 0.0) for volume in opened]
+    if scales[0] != scales[1]:  # a slope that decoding has applied: real values are compared
+        before, after = (values * slope + offset for values, (slope, offset) in zip((before, after), scales))
     finite = _finite(before, after, original, decoded)
     psnr, ssim = f"{metrics.psnr(before, after):.2f} dB", _similarity(before, after)
     rows = {"PSNR (peak = max - min)": psnr, "SSIM (range = max - min)": ssim}
@@ -38,7 +42,7 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
         rows["bits per voxel"] = f"{metrics.bits_per_voxel(stored, before.size):.4f}"
         title += f", {ratio:.1f} times smaller"
     if png is not None:
-        _draw(png, before, after, title, outlines, volumes)
+        _draw(png, before, after, title, outlines, opened)
         rows["picture"] = png
     for name, value in rows.items():
         print(f"{name:<26} {value}")
@@ -49,7 +53,8 @@ def _draw(png: str, before: Any, after: Any, title: str, outlines: Outlines, vol
     from inr_codec.picture import Scene, save_comparison
 
     axes = next((volume.axes for volume in volumes if volume.axes is not None), None)
-    told = next((volume.attributes for volume in volumes if "spacing" in volume.attributes), {})
+    alike = (volume.attributes for volume in volumes if volume.axes in (None, axes))  # in the same order
+    told = next((attributes for attributes in alike if "spacing" in attributes), {})
     scene = Scene(before.shape, before.dtype, axes, told.get("spacing"), told.get("unit"))
     with io.finished(png, overwrite=True) as part:
         save_comparison(part, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks, scene=scene)

@@ -22,7 +22,7 @@ from inr_codec.batch.store import as_image, check_voxels, finest_level, new_arra
 from inr_codec.config import Config
 from inr_codec.errors import ConfigError, MetadataLoss
 from inr_codec.io.ome_zarr import Image, Level
-from inr_codec.io.record import Record, named
+from inr_codec.io.record import from_attributes
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
@@ -187,7 +187,8 @@ def decode(source: str, target: str, *, workers: int | None, overwrite: bool, pr
         with io.finished(target, overwrite=overwrite) as part:
             for level in image.levels:
                 (part / level.path).parent.mkdir(parents=True, exist_ok=True)
-                volume = io.Volume(level.array, Record(named(level.names or ())), level.attributes)
+                told = from_attributes(level.names, level.attributes, len(level.array.shape))
+                volume = io.Volume(level.array, told, level.attributes)
                 done = _decode(volume, str(part / level.path), workers, False, progress)
             write_groups(image, str(part), 3)
         print(f"{target}: {len(image.levels)} arrays, the last {done}")
