@@ -123,6 +123,17 @@ def test_names_of_what_is_lost(tmp_path: Path) -> None:
     assert io.load(tmp_path / "a.nii").record.labels is True
 
 
+def test_attributes_of_stores_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    """What a zarr array says beside its record goes to zarr, and is named where it cannot go along."""
+    for name, kept in (("a.zarr", True), ("a.nii", False)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with io.create(tmp_path / name, VALUES.shape, "u2", axes="zyx", attributes={"long_name": "x"}) as out:
+                out[...] = VALUES
+        assert any("its attributes long_name" in str(one.message) for one in caught) != kept
+        assert (io.load(tmp_path / name).attributes.get("long_name") == "x") == kept
+
+
 def test_a_second_series_is_not_dropped(tmp_path: Path) -> None:
     """A file of several series is refused with a list of them; a number names one."""
     with tifffile.TiffWriter(tmp_path / "a.tif") as out:
