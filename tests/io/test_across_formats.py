@@ -13,7 +13,7 @@ import tifffile
 from inr_codec import io, targets
 from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError, MetadataLoss
-from inr_codec.io import table
+from inr_codec.io import table, tiff_stacks
 from inr_codec.io.record import Affine, Axis, Channel, Record, as_space, matrix_of
 from inr_codec.io.units import factor, unit_of
 
@@ -162,6 +162,27 @@ def test_a_folder_of_tiffs_is_a_stack(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("a thesis")
     with pytest.raises(ConfigError, match=r"notes\.txt"):
         io.load(folder)
+
+
+def test_names_of_files_count_along_axes(tmp_path: Path) -> None:
+    """Two numbers that differ are two axes where the names say which, and refused where they do not or some lack."""
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    for t in range(2):
+        for z in range(11):
+            tifffile.imwrite(
+                folder / f"run7_t{t}_z{z}.tif", VALUES[0] + 20 * t + z, photometric="minisblack", metadata=None
+            )
+    volume = io.load(folder)
+    assert volume.axes == ("t", "z", "y", "x") and volume.array.shape == (2, 11, 4, 3)
+    np.testing.assert_array_equal(volume.array[1, 9:, 2], VALUES[0][2] + np.array([[29], [30]]))
+    (folder / "run7_t1_z3.tif").unlink()
+    with pytest.raises(ConfigError, match="count along"):
+        io.load(folder)
+    assert tiff_stacks.axes_of(["a_2020_1.tif", "a_2020_2.tif"]) == ((), (2,))
+    assert tiff_stacks.axes_of(["a_153001_1.tif", "a_153002_2.tif", "a_153003_3.tif"]) == ((), (3,))
+    with pytest.raises(ConfigError, match="count along"):
+        tiff_stacks.axes_of([f"{a}-{b}.tif" for a in range(2) for b in range(2)])
 
 
 UNITS = {
