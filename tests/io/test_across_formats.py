@@ -170,9 +170,8 @@ def test_names_of_files_count_along_axes(tmp_path: Path) -> None:
     folder.mkdir()
     for t in range(2):
         for z in range(11):
-            tifffile.imwrite(
-                folder / f"run7_t{t}_z{z}.tif", VALUES[0] + 20 * t + z, photometric="minisblack", metadata=None
-            )
+            values = VALUES[0] + 20 * t + z
+            tifffile.imwrite(folder / f"run7_t{t}_z{z}.tif", values, photometric="minisblack", metadata=None)
     volume = io.load(folder)
     assert volume.axes == ("t", "z", "y", "x") and volume.array.shape == (2, 11, 4, 3)
     np.testing.assert_array_equal(volume.array[1, 9:, 2], VALUES[0][2] + np.array([[29], [30]]))
