@@ -21,6 +21,7 @@ from inr_codec.errors import (
     GenerationLoss,
     InrCodecError,
     LimitExceeded,
+    TargetMissed,
     UnsupportedArray,
     UnsupportedFormat,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "InrCodecError",
     "Inspection",
     "LimitExceeded",
+    "TargetMissed",
     "UnsupportedArray",
     "UnsupportedFormat",
     "__version__",

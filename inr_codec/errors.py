@@ -31,3 +31,7 @@ class IncompleteArray(InrCodecError):
 
 class GenerationLoss(UserWarning):
     """A source that is lossy already is encoded again, and loses again."""
+
+
+class TargetMissed(UserWarning):
+    """A stream takes more bytes than were asked for, for a reason that lies in the data; the message names it."""

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.allocation import config_within
 from inr_codec.batch.journal import Journal, parsed, worker_name
 from inr_codec.batch.manifest import JOURNAL, MEASURES, described, measured
 from inr_codec.batch.plan import Plan
@@ -230,7 +229,7 @@ def _sound_streams(plan: Plan, job: int, data: bytes | None) -> dict[int, bytes]
 def _encode_chunk(work: Work, job: int, n: int, keep: bool, stop: threading.Event) -> dict[str, Any]:
     """Encode a chunk and write its key, or its part of a shard; its record, in the journal too unless it failed."""
     plan, begun = work.plan, perf_counter()
-    allowed = None if work.budget is None else int(work.budget[n])
+    allowed = plan.budget_of(n) if work.budget is None else int(work.budget[n])
     common = {"worker": worker_name(), "budget": allowed}
     folder, key = (work.target, plan.key_of_job(job)) if plan.shards is None else (work.state, spooled(plan, job, n))
     try:
@@ -246,8 +245,7 @@ def _encode_chunk(work: Work, job: int, n: int, keep: bool, stop: threading.Even
                 folder.delete(key)
             record = described(plan, n, "empty", **common)
         else:
-            config = plan.config if allowed is None else config_within(plan.config, chunk.nbytes, allowed)
-            stream = encode(chunk, config, None, work.labels(n))
+            stream = encode(chunk, plan.config, None, work.labels(n), allowed).stream
             work.check_plan()
             folder.write(key, stream)
             inside = tuple(slice(0, part.stop - part.start) for part in plan.region_of(n))  # without padding

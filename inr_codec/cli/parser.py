@@ -19,7 +19,7 @@ from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from inr_codec.config import OPTIONS, TARGETS, Config
-from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray, InrCodecError
+from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray, InrCodecError, TargetMissed
 from inr_codec.options import choices_of, kind_of
 
 INTERRUPTED = 130
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = vars(parser.parse_args(arguments))
         with warnings.catch_warnings():
             warnings.simplefilter("once", GenerationLoss)
+            warnings.simplefilter("ignore", TargetMissed)  # the commands count them
             warnings.showwarning = partial(_warn, warnings.showwarning)
             options.pop("run")(**options)
         sys.stdout.flush()

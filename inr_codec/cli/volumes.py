@@ -84,6 +84,8 @@ def encode(
     ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"
     score = f"PSNR {reached.total} (peak = max - min of the array)"
     print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {score}, {work}")
+    for reason, count in reached.missed.items():
+        print(f"  {count:,} chunks take more bytes than were asked for: {reason}")
 
 
 def prior(
