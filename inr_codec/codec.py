@@ -1,6 +1,7 @@
 """The codec as numcodecs and zarr format 2 see it: options in, bytes out, and back."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, Never, Self
 
 import numpy as np
@@ -30,6 +31,7 @@ class Recipe:
         psnr: float | None = None,
         max_error: float | None = None,
         lossless: bool | None = None,
+        missing: float | Sequence[float] | None = None,
         effort: Effort = "default",
         seed: int = 0,
         preset: Literal["paper"] | None = None,
@@ -79,11 +81,11 @@ class Recipe:
         """Set what a codec consists of; a serializer is a frozen dataclass."""
         self.__setstate__({"config": config, "weights": weights, "_told": set()})
 
-    def _stream(self, array: NDArray[Any], exactly: bool = False) -> bytes:
-        """The stream of an array; TargetMissed is warned of once for each reason."""
+    def _stream(self, array: NDArray[Any], exactly: bool = False, fill: Any = None) -> bytes:
+        """The stream of an array; TargetMissed is warned of once for each reason. fill: the array's own fill value."""
         from inr_codec.encoding.encoder import encode, encode_exactly
 
-        encoded = encode_exactly(array, self.config) if exactly else encode(array, self.config, self.weights)
+        encoded = encode_exactly(array, self.config) if exactly else encode(array, self.config, self.weights, fill=fill)
         if encoded.missed is not None and encoded.missed not in self._told:
             self._told.add(encoded.missed)
             target = f"ratio={self.config.ratio:g}" if self.config.ratio else f"bpv={self.config.bpv:g}"

@@ -245,7 +245,7 @@ def _encode_chunk(work: Work, job: int, n: int, keep: bool, stop: threading.Even
                 folder.delete(key)
             record = described(plan, n, "empty", **common)
         else:
-            stream = encode(chunk, plan.config, None, work.labels(n), allowed).stream
+            stream = encode(chunk, plan.config, None, work.labels(n), allowed, plan.fill_value).stream
             work.check_plan()
             folder.write(key, stream)
             inside = tuple(slice(0, part.stop - part.start) for part in plan.region_of(n))  # without padding
@@ -310,7 +310,11 @@ def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time:
             return tally
         try:
             chunk = chunk_of(work.plan, n)
-            curve = NOTHING if chunk is None else measure_chunk(chunk)
+            curve = (
+                NOTHING
+                if chunk is None
+                else measure_chunk(chunk, work.plan.config.missing_numbers, work.plan.fill_value)
+            )
             work.check_plan()
             work.measures.append({"n": n, "curve": curve.to_json(), "source": source_crc(chunk)})
             tally.add(described(work.plan, n, "done"))

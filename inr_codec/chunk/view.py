@@ -85,6 +85,12 @@ class View:
         both = np.broadcast_to(array, (2, *array.shape)) if self.parts == 2 else array
         return self._long(both).reshape(self.seen_shape)
 
+    def inside(self, extent: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Which elements, as layers see them, lie in a box at the chunk's start."""
+        found = np.zeros(self.shape, np.bool_)
+        found[tuple(slice(0, n) for n in extent)] = True
+        return self.of_each(found)
+
     def _long(self, array: NDArray[Any]) -> NDArray[Any]:
         """Without the axes of length 1 of the chunk (which may be shorter here), a part axis first."""
         if self.long == (1,):

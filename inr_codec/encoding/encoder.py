@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.chunk.intensity import Intensity, normalise
+from inr_codec.chunk.missing import missing_voxels
 from inr_codec.chunk.selection import all_indices
 from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.chunk.view import exponent, padding_extent, scaled, shown
@@ -152,11 +153,12 @@ def encode(
     weights: NDArray[Any] | None = None,
     labels: NDArray[Any] | None = None,
     budget: int | None = None,
+    fill: Any = None,
 ) -> Encoded:
     """The stream of an array. `weights` is the array that config.weights == "array" stands for.
 
     labels: 0..K, of the array's shape: what its structural regulariser keeps, in the place of `config.mask`. budget:
-    bytes, in the place of `config`'s target. Raises UnsupportedArray for what no layer can hold, ConfigError for
+    bytes, in the place of `config`'s target. fill: the fill value of the array that this is a chunk of. Raises UnsupportedArray for what no layer can hold, ConfigError for
     weights and labels that are missing or do not fit.
     """
     config = config.resolved()
@@ -164,8 +166,9 @@ def encode(
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     if labels is not None:
         config = replace(config, mask=labels)
+    missing = None if config.lossless else config.missing_numbers
     with one_of_few(), np.errstate(all="ignore"):  # whatever the caller asks of numpy: tiny values underflow
-        return _encode(prepare(np.asarray(array)), config, weights, budget)
+        return _encode(prepare(np.asarray(array), missing, fill), config, weights, budget)
 
 
 def encode_exactly(array: NDArray[Any], config: Config, reason: Missed = Missed.BYTES) -> Encoded:
@@ -203,10 +206,13 @@ def _told(chunk: Prepared, pack: Callable[[tuple[Missed, ...]], bytes], reason: 
     return Encoded(pack((reason,)), reason)
 
 
-def prepare(array: NDArray[Any]) -> Prepared:
-    """An array as the encoder takes it; UnsupportedArray for what no layer can hold."""
+def prepare(array: NDArray[Any], missing: Sequence[float] | None = (), fill: Any = None) -> Prepared:
+    """An array as the encoder takes it; UnsupportedArray for what no layer can hold.
+
+    missing: numbers that stand for what is; None where that is not looked for. fill: see `encode`.
+    """
     plain = _plain(array)
-    return _prepared(plain) if fits_networks(plain.chunk) else plain
+    return _prepared(plain, missing, fill) if fits_networks(plain.chunk) else plain
 
 
 def _plain(array: NDArray[Any]) -> Prepared:
@@ -229,16 +235,22 @@ def _plain(array: NDArray[Any]) -> Prepared:
     return Prepared(values, header, values, counted=values.size, unfit=unfit)
 
 
-def _prepared(plain: Prepared) -> Prepared:
+def _prepared(plain: Prepared, numbers: Sequence[float] | None, fill: Any) -> Prepared:
     """A chunk of a kind that layers hold, with what is masked; `plain` itself where its values are beyond them."""
     header, view = plain.header, plain.header.view
     values = np.ascontiguousarray(view.of(plain.chunk))
     inside = padding_extent(plain.chunk)
     if values.size - math.prod(inside) <= 1:
         inside = plain.chunk.shape
-    missing = None if view.merged == 1 or inside == plain.chunk.shape or 0 in inside else _outside(plain.chunk, inside)
+    missing = None
+    if numbers is not None and 0 not in inside:
+        number = float(fill) if isinstance(fill, (int, float, np.integer, np.floating)) else None
+        missing = missing_voxels(values, numbers, number, view.inside(inside))
+    if view.merged > 1 and inside != plain.chunk.shape and 0 not in inside:
+        padding = ~view.inside(inside)
+        missing = padding if missing is None else missing | padding
     try:
-        mask = find_mask(values, None if missing is None else view.of_each(missing))
+        mask = find_mask(values, missing)
     except OverflowError:
         return replace(plain, unfit=Missed.KIND)
     valid = None if mask is None else mask.valid(values.shape)
@@ -252,13 +264,6 @@ def _prepared(plain: Prepared) -> Prepared:
         values = np.ldexp(values, -power)
     counted = math.prod(inside) or values.size // view.parts
     return Prepared(plain.chunk, replace(header, intensity=intensity), values, valid, masks, counted)
-
-
-def _outside(chunk: NDArray[Any], inside: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The voxels of a chunk that lie outside of a box at its start."""
-    found = np.ones(chunk.shape, np.bool_)
-    found[tuple(slice(0, n) for n in inside)] = False
-    return found
 
 
 def _zeros_of_both_signs(seen: NDArray[Any]) -> bool:

@@ -71,7 +71,7 @@ def learn_prior(
 
 def _plans(values: NDArray[Any], config: Config) -> list[NetworkPlan]:
     """Network layers as the encoder would plan them for a chunk; none for a chunk that networks do not hold."""
-    given = prepare(values)
+    given = prepare(values, config.missing_numbers)
     budget = config.budget(given.counted * given.chunk.dtype.itemsize, given.counted)
     if budget is None:
         raise ConfigError("expected ratio= or bpv= to learn a prior for, got another target: give the usual ratio")
