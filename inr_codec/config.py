@@ -100,10 +100,10 @@ class Config:
         REACH, "every voxel comes back bit by bit", values="`True`", common=True, flag=True,
     ))  # fmt: skip
     missing: float | tuple[float, ...] | None = field(default=None, metadata=about(
-        REACH,
+        USE,
         "numbers that stand for what was not measured: they come back exactly, and nothing else suffers from them. NaN "
-        "and infinities always do; an array's fill value, and a number that occurs again and again far from all others, "
-        "are found without it",
+        "and infinities always do; an array's fill value, and a number that occurs again and again far from all "
+        "others, are found without it",
         values="a number, or several", unread=(KEPT,), flag=True,
     ))  # fmt: skip
     effort: Effort = field(default="default", metadata=about(

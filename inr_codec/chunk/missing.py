@@ -50,11 +50,10 @@ def missing_voxels(
 def _as(number: float, dtype: np.dtype[Any]) -> Any:
     """A number as the dtype has it; one that it cannot hold equals nothing."""
     with np.errstate(all="ignore"):
-        if dtype.kind in "iu" and not (
-            float(number).is_integer() and np.can_cast(np.min_scalar_type(int(number)), dtype)
-        ):
-            return np.nan
-        return dtype.type(number)
+        if dtype.kind == "f":
+            return dtype.type(number)
+        ends = np.iinfo(dtype)
+        return dtype.type(int(number)) if float(number).is_integer() and ends.min <= number <= ends.max else np.nan
 
 
 def _end(values: NDArray[Any], counted: NDArray[np.bool_], highest: bool) -> Any:
@@ -77,9 +76,8 @@ def _is_apart(values: NDArray[Any], counted: NDArray[np.bool_], end: Any, highes
 
 
 def _is_usual(end: Any, dtype: np.dtype[Any], fill: float | None) -> bool:
-    numbers = (
-        USUAL if dtype.kind == "f" else (*USUAL[:3], *WHOLE, *([np.iinfo(dtype).min] if dtype.kind == "i" else []))
-    )
+    least = [float(np.iinfo(dtype).min)] if dtype.kind == "i" else []
+    numbers = USUAL if dtype.kind == "f" else (*USUAL[:3], *WHOLE, *least)
     if fill and np.isfinite(fill):
         numbers = (*numbers, fill)
     return any(end == _as(number, dtype) for number in numbers)

@@ -158,8 +158,8 @@ def encode(
     """The stream of an array. `weights` is the array that config.weights == "array" stands for.
 
     labels: 0..K, of the array's shape: what its structural regulariser keeps, in the place of `config.mask`. budget:
-    bytes, in the place of `config`'s target. fill: the fill value of the array that this is a chunk of. Raises UnsupportedArray for what no layer can hold, ConfigError for
-    weights and labels that are missing or do not fit.
+    bytes, in the place of `config`'s target. fill: the fill value of the array that this is a chunk of. Raises
+    UnsupportedArray for what no layer can hold, ConfigError for weights and labels that are missing or do not fit.
     """
     config = config.resolved()
     if config.weights == "array" and weights is None:
