@@ -33,5 +33,9 @@ class GenerationLoss(UserWarning):
     """A source that is lossy already is encoded again, and loses again."""
 
 
+class MetadataLoss(UserWarning):
+    """What belongs to a volume, its orientation say, has no place in the format that it is written to."""
+
+
 class TargetMissed(UserWarning):
     """A stream takes more bytes than were asked for, for a reason that lies in the data; the message names it."""
