@@ -1,5 +1,6 @@
 """Missing numbers: found where they stand apart, exact when decoded, and without weight on the others."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from samples import FAST, field
 
 from inr_codec import INRCodec, INRSerializer, decode, inspect
 from inr_codec.chunk.missing import missing_voxels
+from inr_codec.cli import main
 
 SEA = np.s_[:, 4:13, 7:20]
 
@@ -82,3 +84,21 @@ def test_an_array_s_own_fill_value_is_missing(fill: float) -> None:
         compressors=None,
     )
     assert np.array_equal(array[...] == fill, values == fill)
+
+
+@pytest.mark.parametrize("way", ["fill value", "_FillValue", "missing_value", "given"])
+@pytest.mark.parametrize("scheduler", [False, True])
+def test_a_source_s_own_number_is_missing_in_its_copy(way: str, scheduler: bool, tmp_path: Path) -> None:
+    """The command line takes it from the source's metadata, or is told; the recipe has it, and it comes back."""
+    values = land("i2", 300)
+    source = zarr.create_array(tmp_path / "a.zarr", data=values, fill_value=300 if way == "fill value" else 0)
+    if way.endswith(("_FillValue", "missing_value")):
+        source.attrs[way] = 300
+    more = ["--missing", "300"] if way == "given" else []
+    more += ["--scheduler", "local", "--workers", "1"] if scheduler else []
+    target = str(tmp_path / "b.zarr")
+    command = ["encode", str(tmp_path / "a.zarr"), target, "--ratio", "12", "--effort", "fast", "--set", "steps=200"]
+    assert main([*command, *more]) == 0
+    array = zarr.open_array(target, mode="r")
+    assert np.array_equal(array[...][SEA], values[SEA])
+    assert '"missing": 300' in array.attrs["lossy_compression_recipe"]
