@@ -116,7 +116,8 @@ class Prepared:
     ) -> bytes:
         """The stream of layers and masks; `stored`, as layers see it, in the place of the range."""
         intensity = self.header.intensity if stored is None else scaled(stored, -self.exponent)
-        header = replace(self.header, intensity=intensity, reached=reached, missed=missed)
+        replaced = None if stored is None or not stored.constant or reached == EXACT else self.header.intensity
+        header = replace(self.header, intensity=intensity, reached=reached, missed=missed, replaced=replaced)
         return pack_stream(header, [*layers, *self.masks], weigh(header, layers))
 
     def lossless(self, missed: tuple[Missed, ...] = ()) -> bytes:

@@ -34,7 +34,7 @@ class Frame:
             ends = np.frombuffer(data.take(count * self.dtype.itemsize), self.dtype.newbyteorder("<"))
             self.lo, self.hi = float(ends[0]), float(ends[-1])
             if head & 32:
-                data.take(4)
+                data.take(4 + 2 * self.dtype.itemsize * (count == 1))
         if flags & 128:
             while data.byte():
                 data.take(data.varint())
