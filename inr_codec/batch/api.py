@@ -108,7 +108,7 @@ def _at_work(target: str, part: Part) -> Iterator[None]:
 
 def targets_of(target: str) -> list[str]:
     """A target and, where it is an OME-Zarr group, its further levels: arrays with plans of their own."""
-    return [target, *(level for _, level in pyramid.levels(load_plan(target)))]
+    return [target, *(place for _, place, _ in pyramid.levels(load_plan(target)))]
 
 
 def measure(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> None:
@@ -162,8 +162,10 @@ def prepare(
 ) -> Plan:
     """The plan of a target, written beside it, and its empty array; the plan that is there if it is the same.
 
-    source: anything that io.load opens, or an OME-Zarr group: its finest level, and the others with plans of their own
-    (in its zarr format, unless `zarr_format` is given; else 3). mask: labels that the settings' segmentation network
+    source: anything that io.load opens; an OME-Zarr group: its finest level, and the others and labels with plans of
+    their own (in its zarr format, unless `zarr_format` is given; else 3); or a source with `#ome` after its path, for
+    the OME-Zarr image that is made of it. chunks: chosen by what the axes are, unless they are given
+    (`inr_codec.chunk_shape`). mask: labels that the settings' segmentation network
     should find (in the finest level), opened as the source is and of its shape; that network's file and the mask must
     be where every worker can read them. Raises ConfigError where the target was begun with other settings: `force` goes
     on with the new ones and keeps the chunks that are written, `overwrite` begins anew. What `overwrite` may delete is
@@ -175,9 +177,13 @@ def prepare(
     plans = [plan]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GenerationLoss)  # the finest level has told
-        for level, place in pyramid.levels(plan):
-            coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
-            plans.append(replace(coarser, separator=plan.separator))
+        for path, place, level in pyramid.levels(plan):
+            given = {"lossless": True} if level.exact else settings
+            inner, outer = (sides and sides[-len(level.array.shape) :] for sides in (chunks, shards))
+            further = make_plan(path, place, given, inner, outer, plan.zarr_format, per_chunk)
+            plans.append(replace(further, separator=plan.separator))
+    if plan.source_group is not None:
+        pyramid.tell_left(pyramid.image_at(plan.source_group), plan.source_group)
     if not write:
         return plan if overwrite else _continued(plan, force)
     with alone(plan.target), undone(plan.target):
@@ -259,9 +265,9 @@ def make_plan(
     array = volume.array
     shape = tuple(map(int, array.shape))
     check_voxels(array, source)
-    if level is not None and zarr_format is None:
+    if level is not None and zarr_format is None and hasattr(array, "metadata"):
         zarr_format = array.metadata.zarr_format
-    sides, outer = clipped(shape, chunks, shards)
+    sides, outer = clipped(shape, chunks, shards, volume.axes)
     if mask is not None:
         _check_mask(mask, shape, settings)
     given = make_config(with_missing(settings, volume.record.nodata))
@@ -293,7 +299,7 @@ def make_plan(
         attributes=of_source(
             source if level is None else f"{source}/{level}",
             array,
-            volume.stored if level is None else {},
+            volume.stored if level is None else volume.of_level,
             lossless=bool(given.lossless),
         ),
     )

@@ -1,8 +1,9 @@
 """The commands that work on volumes: functions that take paths, write volumes and print a summary."""
 
 import sys
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from itertools import product
@@ -15,19 +16,27 @@ import numpy as np
 from inr_codec import inspect as inspect_stream
 from inr_codec import io, metrics
 from inr_codec.batch.clearing import drop_group, forget, plan_at
-from inr_codec.batch.plan import Plan, default_chunks
-from inr_codec.batch.store import check_voxels, new_array, open_volume, state_of
+from inr_codec.batch.plan import Plan
+from inr_codec.batch.pyramid import image_at, tell_left, write_groups
+from inr_codec.batch.store import as_image, check_voxels, finest_level, new_array, open_volume, state_of
 from inr_codec.config import Config
-from inr_codec.errors import ConfigError
+from inr_codec.errors import ConfigError, MetadataLoss
+from inr_codec.io.ome_zarr import Image, Level
+from inr_codec.io.record import from_attributes
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
+from inr_codec.stores.chunk_shape import chunk_shape
 from inr_codec.stores.description import record
-from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
+from inr_codec.stores.encoded_chunks import stored_streams
 from inr_codec.stores.folders import is_url
 from inr_codec.stores.losses import of_source
+<<<<<<< HEAD
 from inr_codec.stores.nodata import with_missing
 from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path
+=======
+from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path, split_part
+>>>>>>> main
 
 LISTED_CHUNKS = 10
 PLAIN_KINDS = "biufcmMSUV"
@@ -40,12 +49,14 @@ def encode(
     *,
     settings: dict[str, Any],
     chunks: tuple[int, ...] | None,
-    zarr_format: Literal[2, 3],
+    zarr_format: Literal[2, 3] | None,
     workers: int | None,
     overwrite: bool,
     progress: bool,
+    ome: bool = False,
 ) -> None:
-    """Write a volume as a zarr array of INRCodec(**settings) chunks; names and spacing of the axes go along."""
+    """Write a volume as a zarr array of INRCodec(**settings) chunks, with what belongs to it; or an OME-Zarr image, all
+    of its levels at these settings and its labels exactly."""
     source, target = local_path(source), _local(target)
     sources = [source, *(value for name in ("segmentation", "mask") if isinstance(value := settings.get(name), str))]
     check_array_name(target)
@@ -55,27 +66,73 @@ def encode(
             f"expected a new path, found the plan of an array that was begun with --scheduler in {state_of(target)!r}: "
             "choose another, go on with --scheduler, or --overwrite it"
         )
+    image = opened_image(as_image(source, target, ome))
+    form = zarr_format or image.zarr_format
+    reached, nbytes = [], 0
+    work: list[str] = []
+    with _group(Path(target).parent, form), io.finished(target, overwrite=overwrite) as part:
+        for level in image.levels:
+            plan = _plan(source, target, level, settings, chunks, form, grouped=bool(image.groups))
+            encoded = new_array(plan, str(part / level.path))
+            if chunks is None and not work:
+                print(chunk_shape(plan.shape, plan.axes), flush=True)
+            work.append(_copy("encoding", level.array, encoded, plan.chunks, workers, progress))
+            reached.append(record(encoded))
+            nbytes += plan.nbytes
+        if image.groups:
+            write_groups(image, str(part), form)
+    forget(target)
+    stored = sum(one.bytes for one in reached)
+    ratio = f"{metrics.compression_ratio(nbytes, stored):.1f} times smaller" if stored else "nothing but the fill value"
+    score = f"PSNR {reached[0].total} (peak = max - min of the array)"
+    arrays = "" if len(work) == 1 else f", the first of {len(work)} arrays"
+    print(f"{target}: {nbytes:,} bytes in {stored:,}, {ratio}, {score}, {work[0]}{arrays}")
+
+
+def opened_image(source: str) -> Image:
+    """The image that a source is; one of a single array, without groups, where it is none."""
+    if finest_level(source) is not None:
+        image = image_at(source)
+        tell_left(image, source)
+        return image
     volume = open_volume(source)
+<<<<<<< HEAD
     array, settings = volume.array, with_missing(settings, volume.record.nodata)
+=======
+    return Image((Level("", volume.array, volume.axes, volume.stored),), {})
+
+
+def _plan(
+    source: str,
+    target: str,
+    level: Level,
+    settings: dict[str, Any],
+    chunks: tuple[int, ...] | None,
+    zarr_format: Literal[2, 3],
+    *,
+    grouped: bool,
+) -> Plan:
+    """How one array is to be encoded; ConfigError for what cannot be."""
+    array, exact = level.array, level.exact or bool(settings.get("lossless"))
+>>>>>>> main
     check_voxels(array, source, PLAIN_KINDS)
-    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
-    chunks = chunks or default_chunks(shape)
-    if len(chunks) != len(shape):
-        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
-    chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
-    plan = Plan(
+    shape = tuple(array.shape)
+    sides = chunks if chunks is None or not level.exact else chunks[-len(shape) :]
+    return Plan(
         source=source,
         target=target,
-        array="",
+        array=level.path,
         shape=shape,
-        dtype=dtype.str,
-        chunks=chunks,
+        dtype=np.dtype(array.dtype).str,
+        chunks=_chunks(shape, sides, level.names),
         shards=None,
         zarr_format=zarr_format,
-        settings=settings,
-        axes=volume.axes,
-        attributes=of_source(source, array, volume.stored, lossless=bool(settings.get("lossless"))),
+        settings={"lossless": True} if level.exact else settings,
+        separator="/" if grouped else ".",
+        axes=level.names,
+        attributes=of_source(split_part(source)[0], array, level.attributes, lossless=exact),
     )
+<<<<<<< HEAD
     with _group(Path(target).parent, zarr_format), io.finished(target, overwrite=overwrite) as part:
         encoded = new_array(plan, str(part))
         work = _copy("encoding", array, encoded, chunks, workers, progress)
@@ -87,6 +144,8 @@ def encode(
     print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {score}, {work}")
     for reason, count in reached.missed.items():
         print(f"  {count:,} chunks take more bytes than were asked for: {reason}")
+=======
+>>>>>>> main
 
 
 def prior(
@@ -104,11 +163,13 @@ def prior(
     from inr_codec.encoding.learn_prior import learn_prior
 
     check_file_target(target, (source,), overwrite=True, kind="prior")
-    array = open_volume(source).array
+    volume = open_volume(source)
+    array = volume.array
     check_voxels(array, source)
-    chunks = chunks or default_chunks(tuple(array.shape))
-    if len(chunks) != len(array.shape):
-        raise ConfigError(f"expected chunks with a side for each of {array.shape!r}, got {chunks!r}: change --chunks")
+    config = Config(ratio=ratio, layers=layers)
+    if chunks is None:
+        print(chunk_shape(array.shape, volume.axes), flush=True)
+    chunks = _chunks(tuple(array.shape), chunks, volume.axes)
     corners = list(product(*[range(0, max(side - chunk, 0) + 1, chunk) for side, chunk in zip(array.shape, chunks)]))
     chosen = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, samples).astype(int))]
     taken = [np.asarray(array[tuple(slice(a, a + n) for a, n in zip(corner, chunks))]) for corner in chosen]
@@ -120,7 +181,7 @@ def prior(
             bar.append(Progress("learning", of, of, stream=sys.stderr, shown=shown))
         bar[0].step(1)
 
-    learnt = learn_prior(taken, Config(ratio=ratio, layers=layers), rounds=rounds, on_size=on_size)
+    learnt = learn_prior(taken, config, rounds=rounds, on_size=on_size)
     bar[0].close()
     with io.finished(target, overwrite=True) as part:
         part.write_text(learnt.text, encoding="ascii")
@@ -137,15 +198,34 @@ def read_text(path: str) -> str:
 
 
 def decode(source: str, target: str, *, workers: int | None, overwrite: bool, progress: bool) -> None:
-    """Write an array as npy, tif, nii, nrrd or lossless zarr, whatever the suffix of the target says."""
+    """Write an array as the file that the suffix of the target says, or as lossless zarr; an image as one of these."""
     source, target = local_path(source), _local(target)
-    if target.lower().endswith(tuple(KINDS)):
+    is_store = not target.lower().endswith(tuple(KINDS))
+    if not is_store:
         check_file_target(target, (source,), overwrite=overwrite)
     else:
         check_array_target(target, (source,), overwrite=overwrite)
-    volume = open_volume(source)
+    image = opened_image(as_image(source, target) if is_store else source)
+    if is_store and image.groups:
+        with io.finished(target, overwrite=overwrite) as part:
+            for level in image.levels:
+                (part / level.path).parent.mkdir(parents=True, exist_ok=True)
+                told = from_attributes(level.names, level.attributes, len(level.array.shape))
+                volume = io.Volume(level.array, told, level.attributes)
+                done = _decode(volume, str(part / level.path), workers, False, progress)
+            write_groups(image, str(part), 3)
+        print(f"{target}: {len(image.levels)} arrays, the last {done}")
+        return
+    further = [name for name in image.groups if name.startswith("labels/")]
+    if further:
+        warnings.warn(f"{target!r}: {', '.join(further)} of the image stay behind", MetadataLoss, stacklevel=1)
+    print(f"{target}: {_decode(open_volume(source), target, workers, overwrite, progress)}")
+
+
+def _decode(volume: io.Volume, target: str, workers: int | None, overwrite: bool, progress: bool) -> str:
+    """Write one volume; a text about it."""
     array, shape = volume.array, tuple(volume.array.shape)
-    chunks = tuple(getattr(array, "chunks", shape))
+    chunks = tuple(getattr(array, "chunks", None) or chunk_shape(shape, volume.axes).sides)
     with io.create(
         target,
         shape,
@@ -156,7 +236,7 @@ def decode(source: str, target: str, *, workers: int | None, overwrite: bool, pr
         overwrite=overwrite,
     ) as out:
         work = _copy("decoding", array, out, chunks, workers, progress)
-    print(f"{target}: {_sides(shape)} {array.dtype}, {work}")
+    return f"{_sides(shape)} {array.dtype}, {work}"
 
 
 def inspect(source: str, *, every_chunk: bool) -> None:
@@ -185,50 +265,15 @@ def inspect(source: str, *, every_chunk: bool) -> None:
         print("sections:", ", ".join(f"{name} {size:,} ({size / stored:.1%})" for name, size in sections.items()))
 
 
-def compare(original: str, decoded: str, *, png: str | None) -> None:
-    """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
-    if png is not None:
-        check_file_target(png, (original, decoded), overwrite=True, kind="picture")
-    first, second = open_volume(original).array, open_volume(decoded).array
-    if tuple(first.shape) != tuple(second.shape):
-        raise ConfigError(f"expected volumes of one shape, got {first.shape!r} and {second.shape!r}: compare others")
-    for array, path in ((first, original), (second, decoded)):
-        check_voxels(array, path, "biuf")
-    before, after = np.asarray(first[...]), np.asarray(second[...])
-    finite = _finite(before, after, original, decoded)
-    psnr, ssim = f"{metrics.psnr(before, after):.2f} dB", _similarity(before, after)
-    rows = {"PSNR (peak = max - min)": psnr, "SSIM (range = max - min)": ssim}
-    if before.dtype.kind in "iu":
-        rows[f"PSNR (peak of {before.dtype})"] = f"{metrics.psnr(before, after, peak='dtype'):.2f} dB"
-    rows["largest error"] = f"{np.max(np.abs(after[finite].astype(np.float64) - before[finite])):g}"
-    title, outlines = f"{Path(original).name}: PSNR {psnr}, SSIM {ssim}", Outlines()
-    if hasattr(second, "metadata"):
-        stored, outlines = sum(len(stream) for _, stream in stored_streams(second)), outlines_of(second)
-        ratio = metrics.compression_ratio(before.nbytes, max(stored, 1))
-        rows["bytes"] = f"{before.nbytes:,} in {stored:,}, {ratio:.1f} times smaller"
-        rows["bits per voxel"] = f"{metrics.bits_per_voxel(stored, before.size):.4f}"
-        title += f", {ratio:.1f} times smaller"
-    if png is not None:
-        from inr_codec.picture import save_comparison
-
-        with io.finished(png, overwrite=True) as part:
-            save_comparison(part, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks)
-        rows["picture"] = png
-    for name, value in rows.items():
-        print(f"{name:<26} {value}")
-
-
-def _finite(before: Any, after: Any, original: str, decoded: str) -> Any:
-    """Where the original is finite; ConfigError where it is so nowhere, or the decoded volume is not."""
-    finite = np.isfinite(before)
-    if not finite.any():
-        raise ConfigError(f"expected a finite voxel in {original!r}, got none: there is nothing to compare")
-    if spoilt := int(np.count_nonzero(~np.isfinite(after[finite]))):
-        raise ConfigError(
-            f"expected finite voxels in {decoded!r} where {original!r} has them, got {spoilt:,} that are not: name "
-            "what it was made of"
-        )
-    return finite
+def _chunks(
+    shape: tuple[int, ...], chunks: tuple[int, ...] | None, axes: Sequence[str | None] | None
+) -> tuple[int, ...]:
+    """The sides of chunks that were given, or those chosen by what the axes are."""
+    if chunks is None:
+        return chunk_shape(shape, axes).sides
+    if len(chunks) != len(shape):
+        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
+    return tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
 
 
 @contextmanager
@@ -285,16 +330,3 @@ def _regions(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[
 
 def _sides(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _similarity(before: Any, after: Any) -> str:
-    """SSIM in three dimensions, for a stack too thin for that the mean over its planes, or why there is none."""
-    finite = before[np.isfinite(before)]
-    span = float(finite.max()) - float(finite.min())
-    whole = [(before, after)]
-    while whole[0][0].ndim > 3 or (whole[0][0].ndim == 3 and len(whole[0][0]) < metrics.SSIM_WINDOW):
-        whole = [planes for pair in whole for planes in zip(*pair)]
-    try:
-        return f"{np.mean([metrics.ssim(a, b, data_range=span) for a, b in whole]):.4f}"
-    except ConfigError:
-        return "none, the volume is constant or too small"

@@ -167,9 +167,14 @@ def encode(
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     if labels is not None:
         config = replace(config, mask=labels)
+<<<<<<< HEAD
     missing = None if config.lossless else config.missing_numbers
     with one_of_few(), np.errstate(all="ignore"):  # whatever the caller asks of numpy: tiny values underflow
         return _encode(prepare(np.asarray(array), missing, fill), config, weights, budget)
+=======
+    with one_of_few(np.size(array)), np.errstate(all="ignore"):  # whatever numpy is set to: tiny values underflow
+        return _encode(array, config, weights)
+>>>>>>> main
 
 
 def encode_exactly(array: NDArray[Any], config: Config, reason: Missed = Missed.BYTES) -> Encoded:
@@ -313,9 +318,9 @@ def _encode_towards(chunk: Prepared, config: Config, weights: NDArray[Any] | Non
         return Encoded(stream)
     middle = _middle(seen)
     reached = filled.reached([], middle)
-    least = chunk.packed([], None, middle)  # without its figures
-    if len(chunk.packed([], reached, middle)) > budget >= len(least):
-        return Encoded(least)
+    bare = chunk.packed([], None, middle)  # without its figures
+    if len(chunk.packed([], reached, middle)) > budget >= len(bare):
+        return Encoded(bare)
     return _told(chunk, lambda missed: chunk.packed([], reached, middle, missed), Missed.SMALL, budget)
 
 

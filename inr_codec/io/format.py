@@ -49,6 +49,11 @@ class Volume:
         """The attributes of an array in a store that says the same."""
         return self.others | self.record.to_attributes()
 
+    @property
+    def of_level(self) -> dict[str, Any]:
+        """The attributes of an array in a group that says the rest."""
+        return self.others | Record(value_scale=self.record.value_scale).to_attributes()
+
 
 @dataclass(frozen=True)
 class Format:
@@ -121,6 +126,13 @@ def transposed(array: Any, order: tuple[int, ...]) -> Any:
         return np.asarray(array[back]).transpose(order)
 
     return Lazy(tuple(array.shape[k] for k in order), array.dtype, read)
+
+
+def in_order(array: Any, names: tuple[str, ...] | None, wanted: tuple[str, ...] | None) -> Any:
+    """An array whose axes have names with those in another order; as it is where the names are not the same."""
+    if names is None or wanted is None or sorted(names) != sorted(wanted):
+        return array
+    return transposed(array, tuple(names.index(name) for name in wanted))
 
 
 def module(name: str) -> Any:

@@ -197,7 +197,7 @@ def test_a_psnr_out_of_reach_keeps_masked_voxels() -> None:
 @pytest.mark.parametrize(("dtype", "fill"), [("f4", np.nan), ("u2", 0), ("u2", 65535), (">i2", -1), ("f8", 1e30)])
 @pytest.mark.parametrize("extent", [(9, 32, 32), (16, 20, 32), (5, 17, 30), (1, 32, 1)])
 def test_padding_of_edge_chunks_is_exact_and_costs_nothing(dtype: str, fill: float, extent: tuple[int, ...]) -> None:
-    """What zarr adds around an edge chunk returns bit by bit, and the voxels are coded within their own bytes, or it is said."""
+    """What zarr adds around an edge chunk returns bit by bit; its voxels keep to their own bytes, or it is said."""
     values = np.full(SHAPE, fill, dtype)
     inner = tuple(slice(0, n) for n in extent)
     values[inner] = field(dtype=dtype)[inner]
