@@ -54,11 +54,8 @@ __all__ = [
     "Inspection",
     "LimitExceeded",
     "MetadataLoss",
-<<<<<<< HEAD
     "TargetMissed",
-=======
     "Trials",
->>>>>>> main
     "UnsupportedArray",
     "UnsupportedFormat",
     "__version__",

@@ -31,12 +31,8 @@ from inr_codec.stores.description import record
 from inr_codec.stores.encoded_chunks import stored_streams
 from inr_codec.stores.folders import is_url
 from inr_codec.stores.losses import of_source
-<<<<<<< HEAD
 from inr_codec.stores.nodata import with_missing
-from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path
-=======
 from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path, split_part
->>>>>>> main
 
 LISTED_CHUNKS = 10
 PLAIN_KINDS = "biufcmMSUV"
@@ -87,6 +83,8 @@ def encode(
     score = f"PSNR {reached[0].total} (peak = max - min of the array)"
     arrays = "" if len(work) == 1 else f", the first of {len(work)} arrays"
     print(f"{target}: {nbytes:,} bytes in {stored:,}, {ratio}, {score}, {work[0]}{arrays}")
+    for reason, count in sum((one.missed for one in reached), Counter[str]()).items():
+        print(f"  {count:,} chunks take more bytes than were asked for: {reason}")
 
 
 def opened_image(source: str) -> Image:
@@ -96,10 +94,7 @@ def opened_image(source: str) -> Image:
         tell_left(image, source)
         return image
     volume = open_volume(source)
-<<<<<<< HEAD
-    array, settings = volume.array, with_missing(settings, volume.record.nodata)
-=======
-    return Image((Level("", volume.array, volume.axes, volume.stored),), {})
+    return Image((Level("", volume.array, volume.axes, volume.stored, nodata=volume.record.nodata),), {})
 
 
 def _plan(
@@ -114,7 +109,6 @@ def _plan(
 ) -> Plan:
     """How one array is to be encoded; ConfigError for what cannot be."""
     array, exact = level.array, level.exact or bool(settings.get("lossless"))
->>>>>>> main
     check_voxels(array, source, PLAIN_KINDS)
     shape = tuple(array.shape)
     sides = chunks if chunks is None or not level.exact else chunks[-len(shape) :]
@@ -127,25 +121,11 @@ def _plan(
         chunks=_chunks(shape, sides, level.names),
         shards=None,
         zarr_format=zarr_format,
-        settings={"lossless": True} if level.exact else settings,
+        settings={"lossless": True} if level.exact else with_missing(settings, level.nodata),
         separator="/" if grouped else ".",
         axes=level.names,
         attributes=of_source(split_part(source)[0], array, level.attributes, lossless=exact),
     )
-<<<<<<< HEAD
-    with _group(Path(target).parent, zarr_format), io.finished(target, overwrite=overwrite) as part:
-        encoded = new_array(plan, str(part))
-        work = _copy("encoding", array, encoded, chunks, workers, progress)
-        reached = record(encoded)
-    forget(target)
-    whole, stored = prod(shape) * dtype.itemsize, reached.bytes
-    ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"
-    score = f"PSNR {reached.total} (peak = max - min of the array)"
-    print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {score}, {work}")
-    for reason, count in reached.missed.items():
-        print(f"  {count:,} chunks take more bytes than were asked for: {reason}")
-=======
->>>>>>> main
 
 
 def prior(

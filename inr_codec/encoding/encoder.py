@@ -167,14 +167,9 @@ def encode(
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     if labels is not None:
         config = replace(config, mask=labels)
-<<<<<<< HEAD
     missing = None if config.lossless else config.missing_numbers
-    with one_of_few(), np.errstate(all="ignore"):  # whatever the caller asks of numpy: tiny values underflow
-        return _encode(prepare(np.asarray(array), missing, fill), config, weights, budget)
-=======
     with one_of_few(np.size(array)), np.errstate(all="ignore"):  # whatever numpy is set to: tiny values underflow
-        return _encode(array, config, weights)
->>>>>>> main
+        return _encode(prepare(np.asarray(array), missing, fill), config, weights, budget)
 
 
 def encode_exactly(array: NDArray[Any], config: Config, reason: Missed = Missed.BYTES) -> Encoded:
