@@ -166,15 +166,15 @@ def _command(module: str, job: str, **options: Any) -> None:
 
 def _add_volumes(verbs: Any) -> None:
     """encode, decode, prior, try, inspect, compare."""
-    encode = verbs.add_parser("encode", help="a volume (npy, tif, nii, nrrd, zarr) to an encoded zarr array")
-    encode.add_argument("source", help="the volume; NAME.zarr/ARRAY for an array in a group")
+    encode = verbs.add_parser("encode", help="a volume (TIFF, NIfTI, NRRD, DICOM, zarr, ...) to an encoded zarr array")
+    encode.add_argument("source", help="the volume; NAME.zarr/ARRAY in a group, FILE:PART of a file of several")
     encode.add_argument("target", help="the zarr array to write, NAME.zarr or NAME.zarr/ARRAY")
     _add_recipe(encode)
     _add_cluster(encode)
     _add_check(encode)
     encode.set_defaults(run=_encode)
 
-    decode = verbs.add_parser("decode", help="an encoded zarr array to npy, tif, nii, nrrd or lossless zarr")
+    decode = verbs.add_parser("decode", help="an encoded zarr array to npy, tif, nii, nrrd, mrc or lossless zarr")
     decode.add_argument("source", help="the zarr array; NAME.zarr/ARRAY for an array in a group")
     decode.add_argument("target", help="the volume to write; its suffix tells the format")
     decode.set_defaults(run=partial(_command, "volumes", "decode"))

@@ -22,7 +22,7 @@ from inr_codec.batch.store import as_image, check_voxels, finest_level, new_arra
 from inr_codec.config import Config
 from inr_codec.errors import ConfigError, MetadataLoss
 from inr_codec.io.ome_zarr import Image, Level
-from inr_codec.io.record import from_attributes
+from inr_codec.io.record import RECORD, from_attributes
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
@@ -197,6 +197,7 @@ def decode(source: str, target: str, *, workers: int | None, overwrite: bool, pr
         print(f"{target}: {len(image.levels)} arrays, the last {done}")
         return
     further = [name for name in image.groups if name.startswith("labels/")]
+    further += [f"the attribute {name}" for name in image.groups.get("", ({}, {}))[1] if name != RECORD]
     if further:
         warnings.warn(f"{target!r}: {', '.join(further)} of the image stay behind", MetadataLoss, stacklevel=1)
     print(f"{target}: {_decode(open_volume(source), target, workers, overwrite, progress)}")
