@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
-from inr_codec.layers import lossless, mask
+from inr_codec.layers import lossless, mask, missing
 from inr_codec.layers.correction import payload as correction
 from inr_codec.layers.deblocking import payload as deblocking
 from inr_codec.layers.filter import payload as filter_payload
 from inr_codec.layers.kind import CoverKind, LayerKind, UnitKind, ValueKind, WholeKind
+from inr_codec.layers.labels import payload as labels
 from inr_codec.layers.network import payload as network
 from inr_codec.layers.residual import payload as residual
 from inr_codec.runtime.limits import whole_number
@@ -25,7 +26,9 @@ TABLE: dict[int, LayerKind] = {
         filter_payload.KIND,
         correction.KIND,
         mask.KIND,
+        missing.KIND,
         lossless.KIND,
+        labels.KIND,
     )
 }
 """Every kind of layer by its number, in the order in which they act."""
