@@ -21,6 +21,7 @@ from inr_codec.errors import (
     GenerationLoss,
     InrCodecError,
     LimitExceeded,
+    MetadataLoss,
     UnsupportedArray,
     UnsupportedFormat,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "InrCodecError",
     "Inspection",
     "LimitExceeded",
+    "MetadataLoss",
     "UnsupportedArray",
     "UnsupportedFormat",
     "__version__",

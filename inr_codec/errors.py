@@ -31,3 +31,7 @@ class IncompleteArray(InrCodecError):
 
 class GenerationLoss(UserWarning):
     """A source that is lossy already is encoded again, and loses again."""
+
+
+class MetadataLoss(UserWarning):
+    """What belongs to a volume, its orientation say, has no place in the format that it is written to."""

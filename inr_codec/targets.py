@@ -149,9 +149,18 @@ def local_path(path: str) -> str:
     return os.path.abspath(decoded if os.path.lexists(decoded) and not os.path.lexists(rest) else rest)
 
 
+def split_part(path: str) -> tuple[str, str | None]:
+    """A file and the part of it that is named, ("scan.tif", "1") of "scan.tif:1"; None where none is."""
+    path = local_path(path)
+    file, colon, part = path.rpartition(":")
+    if not colon or "://" in path or os.path.lexists(path) or not os.path.isfile(file):
+        return path, None
+    return file, part
+
+
 def place_of(path: str) -> Place:
-    """Where a path or URL leads; of a chained URL (`simplecache::s3://...`) what it ends in."""
-    path = local_path(path.rpartition("::")[2])
+    """Where a path or URL leads; of a chained URL (`simplecache::s3://...`) what it ends in, of a part its file."""
+    path = split_part(path.rpartition("::")[2])[0]
     if "://" not in path:
         return Place(os.path.realpath(path))
     try:

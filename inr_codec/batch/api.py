@@ -292,7 +292,7 @@ def make_plan(
         attributes=of_source(
             source if level is None else f"{source}/{level}",
             array,
-            volume.attributes if level is None else {},
+            volume.stored if level is None else {},
             lossless=bool(given.lossless),
         ),
     )

@@ -28,6 +28,7 @@ from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress
 from inr_codec.runtime.threads import threads
 from inr_codec.stores.folders import is_url
+from inr_codec.targets import split_part
 
 LOG = logging.getLogger(__name__)
 SAMPLES = 4
@@ -191,6 +192,7 @@ def _files(path: str) -> list[tuple[str, int, str]]:
         files.invalidate_cache()
         told = files.find(root, detail=True)
         return [(name, int(one.get("size") or 0), _time(one)) for name, one in told.items()]
+    path = split_part(path)[0]
     if not os.path.isdir(path):
         stat = os.stat(path)
         return [("", stat.st_size, str(stat.st_mtime_ns))]

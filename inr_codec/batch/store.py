@@ -15,6 +15,7 @@ from inr_codec import io
 from inr_codec.batch.plan import ODD, Plan, check_inner
 from inr_codec.codec import INRCodec
 from inr_codec.errors import ConfigError
+from inr_codec.io.zarr_arrays import volume_of
 from inr_codec.runtime.caches import kept
 from inr_codec.stores.folders import SCRATCH, Folder, check_within, is_url, open_folder
 from inr_codec.targets import local_path, place_of
@@ -131,9 +132,7 @@ def open_volume(path: str) -> io.Volume:
         raise ConfigError(
             f"expected a zarr array behind {path!r}, got {type(error).__name__} ({said}): check the address and access"
         ) from error
-    axes = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    known = {name: array.attrs[name] for name in io.ATTRIBUTES if name in array.attrs}
-    return io.Volume(array, tuple(axes) if axes and all(axes) else None, known)
+    return volume_of(array)
 
 
 def check_voxels(array: Any, path: str, kinds: str = "biufc") -> None:

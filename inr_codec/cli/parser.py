@@ -19,7 +19,7 @@ from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from inr_codec.config import OPTIONS, TARGETS, Config
-from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray, InrCodecError
+from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray, InrCodecError, MetadataLoss
 from inr_codec.options import choices_of, kind_of
 
 INTERRUPTED = 130
@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_module("argcomplete").autocomplete(parser)
         options = vars(parser.parse_args(arguments))
         with warnings.catch_warnings():
-            warnings.simplefilter("once", GenerationLoss)
+            for told in (GenerationLoss, MetadataLoss):
+                warnings.simplefilter("once", told)
             warnings.showwarning = partial(_warn, warnings.showwarning)
             options.pop("run")(**options)
         sys.stdout.flush()
@@ -98,7 +99,7 @@ def script() -> NoReturn:
 
 def _warn(others: Any, message: Warning | str, category: type[Warning], *where: Any) -> None:
     """A line for a warning of this package; others are shown as they are."""
-    if issubclass(category, GenerationLoss):
+    if issubclass(category, (GenerationLoss, MetadataLoss)):
         print("inr-codec: warning:", " ".join(str(message).split()), file=sys.stderr)
     else:
         others(message, category, *where)

@@ -73,7 +73,7 @@ def encode(
         zarr_format=zarr_format,
         settings=settings,
         axes=volume.axes,
-        attributes=of_source(source, array, volume.attributes, lossless=bool(settings.get("lossless"))),
+        attributes=of_source(source, array, volume.stored, lossless=bool(settings.get("lossless"))),
     )
     with _group(Path(target).parent, zarr_format), io.finished(target, overwrite=overwrite) as part:
         encoded = new_array(plan, str(part))
@@ -148,8 +148,8 @@ def decode(source: str, target: str, *, workers: int | None, overwrite: bool, pr
         shape,
         array.dtype,
         chunks=chunks,
-        axes=volume.axes,
-        attributes=volume.attributes,
+        attributes=volume.others,
+        record=volume.record,
         overwrite=overwrite,
     ) as out:
         work = _copy("decoding", array, out, chunks, workers, progress)

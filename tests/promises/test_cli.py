@@ -240,9 +240,9 @@ def test_interrupting_leaves_nothing(encoded, tmp_path, monkeypatch):
 
 def test_the_bar_is_drawn_when_asked(encoded, tmp_path, capsys):
     """--progress draws chunks, rate and time left on stderr even where that is no terminal; without, nothing."""
-    assert main(["decode", str(encoded / "v3.zarr"), str(tmp_path / "a.npy"), "--progress", "--workers", "1"]) == 0
+    assert main(["decode", str(encoded / "v3.zarr"), str(tmp_path / "a.tif"), "--progress", "--workers", "1"]) == 0
     assert "8/8 chunks" in capsys.readouterr().err
-    assert main(["decode", str(encoded / "v3.zarr"), str(tmp_path / "a.npy"), "--overwrite"]) == 0
+    assert main(["decode", str(encoded / "v3.zarr"), str(tmp_path / "a.tif"), "--overwrite"]) == 0
     assert capsys.readouterr().err == ""
 
 

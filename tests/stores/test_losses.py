@@ -134,7 +134,9 @@ def test_dicom_tells_by_its_transfer_syntax(tmp_path: Path) -> None:
         header.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
         if flag:
             header.LossyImageCompression = flag
-        header.save_as(tmp_path / "1.dcm", implicit_vr=False, little_endian=True, enforce_file_format=False)
+        header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+        header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = "1.2.3"
+        header.save_as(tmp_path / "1.dcm", enforce_file_format=True)
         data = (tmp_path / "1.dcm").read_bytes()
         assert data[128:132] == b"DICM"
         with warnings.catch_warnings(record=True) as caught:
