@@ -33,7 +33,7 @@ class Volume:
 
     def v(self, place, step) -> int:
         """V at a step from a place."""
-        (z0, y0, x0), (nz, ny, nx) = place, self.labels.shape
+        (z0, y0, x0), (_, ny, nx) = place, self.labels.shape
         z, y, x = z0 + step[0], y0 + step[1], x0 + step[2]
         if z < z0 and z0 == 0:
             return self.v(place, (0, -1, step[2]))
@@ -127,7 +127,7 @@ class Volume:
 
     def search(self, place, excluded: list[int]) -> int:
         """Steps 5 and 6."""
-        asked, (z, y, x), (nz, ny, nx) = 0, place, self.labels.shape
+        asked, (z, y, x), (_, ny, nx) = 0, place, self.labels.shape
         for d in range(3, 24):
             rays = [(0, -1, d), (0, -2, d), (0, -d, d), (0, -d, 0), (0, -d, -d), (0, -1, -d)]
             if self.solid:

@@ -95,4 +95,4 @@ def _judge(counts: Counts, values: int, voxels: int) -> bool:
     steps, following = counts[STEPS : STEPS + 3], counts[NEXT : NEXT + 3]
     gradient = np.min(following[steps > 0] / steps[steps > 0], initial=1.0)
     dense = counts[BOUNDARY] > DENSE * voxels
-    return not (values > GREY_VALUES and gradient > GRADIENT or values > SHELLS and gradient > NESTED and dense)
+    return not ((values > GREY_VALUES and gradient > GRADIENT) or (values > SHELLS and gradient > NESTED and dense))

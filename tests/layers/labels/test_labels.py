@@ -1,4 +1,4 @@
-"""Labels layer: every bit comes back, a second decoder agrees, sizes are near what can be, damaged bytes are refused."""
+"""Labels layer: every bit comes back, a second decoder agrees, sizes are small, damaged bytes are refused."""
 
 import tracemalloc
 import zlib
@@ -166,9 +166,10 @@ def test_what_cannot_be_is_refused(payload: bytes, what: str) -> None:
 def test_any_bytes_are_labels_or_refused(data: bytes, count: int, shape: tuple[int, ...]) -> None:
     """Forged bytes give an array of the shape or CorruptChunk."""
     try:
-        assert unpack_labels(head(b"<u2", count) + data, shape).shape == shape
-    except CorruptChunk as error:
-        assert "damaged" in str(error)
+        labels = unpack_labels(head(b"<u2", count) + data, shape)
+    except CorruptChunk:
+        return
+    assert labels.shape == shape and labels.dtype == "u2"
 
 
 def test_few_bytes_take_little_memory() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from samples import field
 from scipy import ndimage
-from tests.layers.labels.test_labels import cells
 
 from inr_codec.layers.labels.recognise import is_labelled
+from tests.layers.labels.test_labels import cells
 
 SOLID = cells((16, 40, 40), 300)
 SORTED = cells((90, 90), 300)
