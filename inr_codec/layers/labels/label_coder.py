@@ -176,6 +176,7 @@ def _pattern(cells, i, offsets, label):
 
 @inner()
 def _is_new(labels, n, label):
+    """Whether a label is not among labels[:n]."""
     for k in range(n):
         if labels[k] == label:
             return False

@@ -54,6 +54,7 @@ def place(offset, z, depth, sy, sz):
 
 @inner()
 def _copy_row(cells, flats, source, target, n):
+    """n cells from `source` on, and their steps, are those from `target` on too."""
     for i in range(n):
         cells[target + i] = cells[source + i]
         flats[target + i] = flats[source + i]
