@@ -11,9 +11,10 @@ from itertools import islice
 from typing import Any
 from uuid import uuid4
 
-from inr_codec.batch.run import Results, host_memory
+from inr_codec.batch.run import Results
 from inr_codec.batch.tasks import PlanReplaced, Task, whole
 from inr_codec.errors import ConfigError, IncompleteArray
+from inr_codec.runtime.limits import host_memory
 from inr_codec.runtime.threads import threads
 
 AHEAD = 2

@@ -20,13 +20,12 @@ from inr_codec.config import Config, make_config
 from inr_codec.content_names import Reference
 from inr_codec.efforts import EFFORTS
 from inr_codec.errors import ConfigError
+from inr_codec.runtime.limits import encoding_bytes
 
 VERSION = 1
 BATCH_SECONDS = 60
 """Seconds of work in one task: long against a scheduler's milliseconds, short against a worker's life."""
 MAX_BATCH = 4096
-BYTES_PER_CHUNK, BYTES_PER_VOXEL = 50e6, 300
-"""Bytes of memory that encoding takes for a chunk, and for each of its voxels (benchmarks/studies/scale)."""
 GPU_NETWORKS = 1024
 """Networks that fill a GPU. A guess, not measured."""
 NETWORKS_PER_CHUNK = 8
@@ -269,7 +268,7 @@ def clipped(shape: Index, chunks: Index | None, shards: Index | None) -> tuple[I
 
 def together(plan: Plan, memory: float, threads: int, gpu: bool = False) -> int:
     """How many chunks a process encodes at once: one per core (enough to fill a GPU), limited by `memory` bytes."""
-    room = int(memory / (BYTES_PER_CHUNK + BYTES_PER_VOXEL * prod(plan.chunks)))
+    room = int(memory / encoding_bytes(prod(plan.chunks)))
     return max(1, min(room, ceil(GPU_NETWORKS / NETWORKS_PER_CHUNK) if gpu else threads))
 
 

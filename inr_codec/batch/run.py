@@ -6,7 +6,6 @@ scheduler and driver hold a window of tasks and not a million.
 
 import logging
 import math
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from inr_codec.batch.tasks import Tally, Task, encode_anew, encode_jobs, error_t
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
 from inr_codec.runtime.compiling import drawn
+from inr_codec.runtime.limits import host_memory
 from inr_codec.runtime.threads import threads
 from inr_codec.stores.attributes import describe
 from inr_codec.stores.folders import SCRATCH
@@ -241,11 +241,3 @@ def finish(target: str, *, check: Check = "bytes", shown: bool | None = None) ->
     if not summary["failed"]:
         state_folder(target).delete(SPOOL)
     return summary
-
-
-def host_memory() -> float:
-    """Bytes of memory that this machine has (4 GB where it does not tell)."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (ValueError, OSError, AttributeError):
-        return 4e9

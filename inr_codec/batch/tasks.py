@@ -29,6 +29,7 @@ from inr_codec.encoding.encoder import encode
 from inr_codec.engines.joint_calls import Crowd
 from inr_codec.errors import ConfigError, CorruptChunk
 from inr_codec.runtime.caches import kept
+from inr_codec.runtime.threads import few_already
 from inr_codec.stores.folders import Folder
 from inr_codec.stores.total import Total
 
@@ -172,7 +173,7 @@ def _encode_jobs(target: str, plan_id: str, jobs: Sequence[int], at_a_time: int,
     crowd = Crowd(sum(map(len, missing.values())), at_a_time)
 
     def encode_one(job: int, n: int) -> dict[str, Any] | None:
-        with crowd.turn():
+        with crowd.turn(), few_already():
             return None if stop.is_set() else _encode_chunk(work, job, n, keep, stop)
 
     with ThreadPoolExecutor(at_a_time) as pool:

@@ -134,7 +134,7 @@ def encode(
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     if labels is not None:
         config = replace(config, mask=labels)
-    with one_of_few(), np.errstate(all="ignore"):  # whatever the caller asks of numpy: tiny values underflow
+    with one_of_few(np.size(array)), np.errstate(all="ignore"):  # whatever numpy is set to: tiny values underflow
         return _encode(array, config, weights)
 
 

@@ -1,7 +1,8 @@
 """Settings of the running process, never stored: how many threads work, and how work is stopped.
 
 `INR_CODEC_THREADS` sets the number of threads (default: the processors this process may use).
-The same number bounds how many chunks are encoded at a time, and so the memory that this takes.
+The same number bounds how many chunks are encoded at a time, and so does `INR_CODEC_MEMORY`, the bytes that this may
+take (see `limits`).
 `INR_CODEC_ENGINE` sets the engine of every fit: fused (default), torch or triton. The last two work on the device that
 `INR_CODEC_DEVICE` names (default: cuda where there is one, else cpu).
 """
@@ -16,6 +17,7 @@ from functools import partial
 from typing import TypeVar
 
 from inr_codec.errors import ConfigError
+from inr_codec.runtime.limits import encoding_bytes, memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,37 +97,50 @@ if hasattr(threading, "_register_atexit"):
 
 
 _free = threading.Condition()
-_encoding = 0
+_encoding: list[float] = []
+"""Bytes of memory for each chunk that is being encoded."""
 
 
 @contextmanager
-def one_of_few() -> Iterator[None]:
-    """Wait until fewer than `threads()` callers are in here: each encode takes some hundred bytes a voxel.
+def one_of_few(voxels: int) -> Iterator[None]:
+    """Wait until a chunk of so many voxels may be encoded: fewer than `threads()` others are, and all of them together
+    take no more than `limits.memory()`. A single one always may.
 
-    Callers on the process's own threads pass, as they are few already; so do all with an engine that fits the chunks of
-    many callers together.
+    Callers on the process's own threads pass, and those that are `few_already`; so do all with an engine that fits the
+    chunks of many callers together.
     """
-    global _encoding
-    if getattr(_inside, "job", None) is not None or engine() != "fused":
+    if getattr(_inside, "job", None) is not None or getattr(_inside, "few", False) or engine() != "fused":
         yield
         return
+    wanted, most = encoding_bytes(voxels), memory()
     with _free:
-        while _encoding >= threads():
+        while _encoding and (len(_encoding) >= threads() or sum(_encoding) + wanted > most):
             _free.wait(0.2)
             stop_if_cancelled()
-        _encoding += 1
+        _encoding.append(wanted)
     try:
         yield
     finally:
         with _free:
-            _encoding -= 1
-            _free.notify()
+            _encoding.remove(wanted)
+            _free.notify_all()
+
+
+@contextmanager
+def few_already() -> Iterator[None]:
+    """What this thread encodes in here has been counted by whoever started it, in threads and memory."""
+    _inside.few = True
+    try:
+        yield
+    finally:
+        _inside.few = False
 
 
 def _after_fork() -> None:
     """Threads of the parent that were in `one_of_few` are gone in the child."""
-    global _free, _encoding
-    _free, _encoding = threading.Condition(), 0
+    global _free
+    _free = threading.Condition()
+    _encoding.clear()
 
 
 if hasattr(os, "register_at_fork"):

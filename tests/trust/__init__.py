@@ -1,0 +1,1 @@
+"""What makes the figures of docs/TRUST.md: `make trust`."""
