@@ -69,14 +69,14 @@ def is_labelled(chunk: npt.NDArray[Any]) -> bool:
         return False
     bits = as_bits(chunk).reshape(volume_of(chunk.shape))
     middle = tuple(slice(n // 2 - min(n, MIDDLE) // 2, n // 2 + min(n, MIDDLE) // 2 + 1) for n in bits.shape)
-    counts, _ = _counted(bits[middle])
+    counts, _ = counted(bits[middle])
     if counts[SINGLE] > SHARE_NOISE * counts[COLOURED] > SHARE_NOISE * ENOUGH:
         return False
-    counts, values = _counted(bits)
+    counts, values = counted(bits)
     return values * LEAST_REGION <= chunk.size and _judge(counts, values, chunk.size)
 
 
-def _counted(bits: Ids) -> tuple[Counts, int]:
+def counted(bits: Ids) -> tuple[Counts, int]:
     """What `_count` counts in a volume, and how many values there are."""
     bits = np.ascontiguousarray(bits)
     ids = distinct(bits)
