@@ -22,6 +22,7 @@ from inr_codec.errors import (
     InrCodecError,
     LimitExceeded,
     MetadataLoss,
+    TargetMissed,
     UnsupportedArray,
     UnsupportedFormat,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Inspection",
     "LimitExceeded",
     "MetadataLoss",
+    "TargetMissed",
     "UnsupportedArray",
     "UnsupportedFormat",
     "__version__",

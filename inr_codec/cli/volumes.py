@@ -26,6 +26,7 @@ from inr_codec.stores.description import record
 from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
 from inr_codec.stores.folders import is_url
 from inr_codec.stores.losses import of_source
+from inr_codec.stores.nodata import with_missing
 from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path
 
 LISTED_CHUNKS = 10
@@ -55,7 +56,7 @@ def encode(
             "choose another, go on with --scheduler, or --overwrite it"
         )
     volume = open_volume(source)
-    array = volume.array
+    array, settings = volume.array, with_missing(settings, volume.record.nodata)
     check_voxels(array, source, PLAIN_KINDS)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     chunks = chunks or default_chunks(shape)
@@ -84,6 +85,8 @@ def encode(
     ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"
     score = f"PSNR {reached.total} (peak = max - min of the array)"
     print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {score}, {work}")
+    for reason, count in reached.missed.items():
+        print(f"  {count:,} chunks take more bytes than were asked for: {reason}")
 
 
 def prior(

@@ -79,7 +79,8 @@ def weigh(header: Header, layers: Sequence[Layer]) -> int:
 
     The last layer first: it knows what may lie below it.
     """
-    weights = [kind_of(layer).weigh(layer.payload, layers[:k], header) for k, layer in reversed([*enumerate(layers)])]
+    seen = header.seen()
+    weights = [kind_of(layer).weigh(layer.payload, layers[:k], seen) for k, layer in reversed([*enumerate(layers)])]
     return sum(weights)
 
 

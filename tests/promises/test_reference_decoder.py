@@ -39,8 +39,8 @@ def test_a_second_decoder_agrees(name: str) -> None:
 
 
 def test_it_is_plain_and_another_one() -> None:
-    """It imports numpy and the standard library only, and each of its four files is short."""
-    for name in ("bits.py", "decoder.py", "residual.py", "correction.py"):
+    """It imports numpy and the standard library only, and each of its files is short."""
+    for name in ("bits.py", "frame.py", "decoder.py", "residual.py", "correction.py"):
         text = (ROOT / "tests" / "reference_decoder" / name).read_text()
         assert "inr_codec" not in text and "numba" not in text
         assert text.count("\n") < LINES
