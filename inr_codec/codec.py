@@ -32,6 +32,7 @@ class Recipe:
         max_error: float | None = None,
         lossless: bool | None = None,
         missing: float | Sequence[float] | None = None,
+        labels: Literal["auto", "never", "always"] = "auto",
         effort: Effort = "default",
         seed: int = 0,
         preset: Literal["paper"] | None = None,

@@ -99,4 +99,4 @@ def _cover(asked: AskedValues, values: NDArray[np.generic]) -> None:
         values[box] = part
 
 
-KIND = CoverKind(type=LayerType.MISSING, name="missing", exact=True, cover=_cover, weigh=_weigh)
+KIND = CoverKind(type=LayerType.MISSING, name="missing", exact=True, cover=_cover, weigh=_weigh, since=2)

@@ -57,11 +57,15 @@ def open_stream(data: bytes) -> tuple[Header, list[Layer]]:
     header, layers = unpack_stream(data)
     kinds = [kind_of(layer) for layer in layers]
     names = [kind.name for kind in kinds]
+    if newer := [kind.type for kind in kinds if kind.since > header.version]:
+        raise UnsupportedFormat(
+            f"expected layer types of format version {header.version}, got {newer[0]}: the stream is of no release"
+        )
     alone = [isinstance(kind, WholeKind) for kind in kinds]
     if (any(alone) or header.dtype is None) and not (alone == [True] and header.dtype is None):
-        raise CorruptChunk(f"expected a lossless layer alone, or none, got {names}: the chunk is damaged")
+        raise CorruptChunk(f"expected a lossless layer or labels alone, or none, got {names}: the chunk is damaged")
     order = [list(TABLE).index(layer.type) for layer in layers]
-    if order != sorted(set(order)):
+    if order != sorted(set(order)) or sum(isinstance(kind, CoverKind) for kind in kinds) > 1:
         raise CorruptChunk(f"expected each layer once and in order, got {names}: the chunk is damaged")
     if header.intensity is not None and header.intensity.constant and not all(isinstance(k, CoverKind) for k in kinds):
         raise CorruptChunk(f"expected no layers but a mask where all values are one, got {names}: the chunk is damaged")

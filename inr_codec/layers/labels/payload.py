@@ -18,7 +18,7 @@ from inr_codec.layers.kind import WholeKind
 from inr_codec.layers.labels.label_coder import Labels, decode_labels, encode_labels
 from inr_codec.layers.lossless import read_dtype
 from inr_codec.stream.byteio import ByteReader, ByteWriter
-from inr_codec.stream.frame import Header, Layer, LayerType
+from inr_codec.stream.frame import FREE_VOXELS, VOXELS_PER_BYTE, Header, Layer, LayerType
 
 SIZES = (1, 2, 4, 8)
 """Bytes that a value may have."""
@@ -66,14 +66,19 @@ def pack_labels(chunk: Array, most: int | None = None) -> bytes | None:
     bits = as_bits(chunk).reshape(volume)
     ids = distinct(bits)
     out.varint(ids.size)
-    room = (chunk.nbytes if most is None else min(most, chunk.nbytes)) - len(out.getvalue())
+    room = max((chunk.nbytes if most is None else min(most, chunk.nbytes)) - len(out.getvalue()), 0)
+    data: bytes | None
     if ids.size == 1:
         data = ids.astype(ids.dtype.newbyteorder("<")).tobytes()
-    else:
-        data = encode_labels(lookup(bits, ids), volume, ids.size, max(room, 0), ids.astype(np.uint64)) or b""
-    if not 0 < len(data) <= room or ids.size > FREE_LABELS + LABELS_PER_BYTE * len(data):
+    elif ids.size > FREE_LABELS + LABELS_PER_BYTE * room:
         return None
-    out.raw(data)
+    else:
+        data = encode_labels(lookup(bits, ids), volume, ids.size, room, ids.astype(np.uint64))
+    if data is None or ids.size > FREE_LABELS + LABELS_PER_BYTE * len(data):
+        return None
+    out.raw(data.ljust(-((FREE_VOXELS - chunk.size) // VOXELS_PER_BYTE), b"\0"))
+    if len(out.getvalue()) > (chunk.nbytes if most is None else most):
+        return None
     return out.getvalue()
 
 
@@ -86,6 +91,8 @@ def unpack_head(payload: bytes, shape: tuple[int, ...]) -> tuple[np.dtype[Any], 
     count = data.varint()
     most = min(math.prod(shape), 256**dtype.itemsize)
     coded = data.rest()
+    if math.prod(shape) > FREE_VOXELS + VOXELS_PER_BYTE * len(coded):
+        raise CorruptChunk(f"expected labels of fewer voxels in {len(coded)} bytes, got {shape}: the chunk is damaged")
     most = min(most, FREE_LABELS + LABELS_PER_BYTE * len(coded))
     if not 0 < count <= most:
         raise CorruptChunk(f"expected 1 to {most} labels, got {count}: the chunk is damaged")
@@ -131,5 +138,5 @@ def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
 
 
 KIND = WholeKind(
-    type=LayerType.LABELS, name="labels", exact=True, array=unpack_labels, dtype=unpack_dtype, weigh=_weigh
+    type=LayerType.LABELS, name="labels", exact=True, array=unpack_labels, dtype=unpack_dtype, weigh=_weigh, since=2
 )
