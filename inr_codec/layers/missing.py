@@ -37,7 +37,7 @@ def pack_missing(mask: Mask, shape: tuple[int, ...], most: int | None = None) ->
         classes = mask.classes.reshape(volume_of(mask.extent))
         room = classes.size if most is None else most - len(out.getvalue())
         data = encode_labels(
-            lambda planes: classes[planes].astype(np.int32), classes.shape, len(mask.patterns) + 1, max(room, 0)
+            lambda box: classes[box].astype(np.int32, order="C"), classes.shape, len(mask.patterns) + 1, max(room, 0)
         )
         if data is None:
             return None
@@ -52,8 +52,8 @@ def unpack_missing(payload: bytes, shape: tuple[int, ...], itemsize: int) -> Mas
         return Mask(extent, fill, patterns, None)
     volume = volume_of(extent)
     classes = np.empty(volume, np.uint8)
-    for planes, labels in decode_labels(data, volume, len(patterns) + 1):
-        classes[planes] = labels
+    for box, labels in decode_labels(data, volume, len(patterns) + 1):
+        classes[box] = labels
     return Mask(extent, fill, patterns, classes.reshape(extent))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inr_codec.chunk.boxes import Box, extent
 from inr_codec.entropy.mixing import ONE_WEIGHT, OVERRUN, excess, learn, length, new_tables, predict
 from inr_codec.entropy.range_coder import (
     HALF,
@@ -29,7 +30,20 @@ from inr_codec.entropy.range_coder import (
 )
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.labels import neighbours
-from inr_codec.layers.labels.neighbours import FAR, PAD, begin_plane, begin_row, end_row, place, planes_of
+from inr_codec.layers.labels.neighbours import (
+    FAR,
+    FARTHEST,
+    NEAREST,
+    PAD,
+    begin_plane,
+    begin_row,
+    end_batch,
+    end_part,
+    end_row,
+    place,
+    planes_of,
+    rows_above,
+)
 from inr_codec.runtime.kernels import inner, kernel
 from inr_codec.runtime.threads import stop_if_cancelled
 
@@ -39,7 +53,6 @@ Labels = npt.NDArray[np.int32]
 CONTEXTS = 8
 ASKED = 4  # labels of neighbours that are asked for, at most
 FOUND = 8  # labels of voxels further away, at most
-NEAREST, FARTHEST = 3, 24  # steps along a ray: the first, and the one after the last
 SEARCH = 16  # decisions that a search counts as
 SETS = 64  # of mixing weights for the first, second and later questions
 STALE = 12  # a share of 2^-12 of the predictors' errors is forgotten with each bit
@@ -264,21 +277,25 @@ def _look_further(state, buffer, singles, cells, i, where, volume, rays, asked, 
 
 
 @kernel()
-def _code(values, coded, start, known, shape, cells, flats, geometry, coder, memory, ids):
-    """Write or read planes of labels; returns the bytes written, or those missing, at most, for what was read.
+def _code(values, coded, start, known, shape, planes, geometry, coder, memory, ids):
+    """Write or read a batch of labels; returns the bytes written, or those missing, at most, for what was read.
 
-    values: int32 (n, ny, nx), the planes from number `start` on; None to read them into `coded`. known: int64 (3,):
-    decisions, the last new label, labels that were seen. shape: of the volume. cells, flats: flat planes.
+    values: int32 (nz, ny, nx), the batch: planes from number `start` on, of a single plane rows, of a single line a
+    part; None to read it into `coded`. known: int64 (4,): decisions, the last new label, labels that were seen, the
+    last run. shape: of the volume. cells, flats: flat planes with `above` rows before the first and rows of sy cells.
     geometry: template, sizes, lines, rays. coder: state, buffer, tables, weights, scores, singles. memory: unseen,
     bits of a label, count. ids: uint64 (count,), ascending, coded before the first plane; or empty.
     """
     state, buffer, tables, weights, scores, singles, shift = coder
     template, sizes, lines, rays = geometry
     unseen, bits, count = memory
+    cells, flats, above, sy = planes
     nz, ny, nx = shape
     depth = 3 if nz > 1 else 1
-    sy = nx + 2 * PAD
-    sz = (ny + 2 * PAD) * sy
+    sz = cells.size // depth
+    z0 = start if nz > 1 else 0
+    y0 = start if nz == 1 and ny > 1 else 0
+    x0 = start if nz == 1 and ny == 1 else 0
     if start == 0:
         if values is None:
             decoder_init(state, buffer, 0, buffer.size)
@@ -302,23 +319,24 @@ def _code(values, coded, start, known, shape, cells, flats, geometry, coder, mem
     inputs[CONTEXTS] = 64
     asked, ways = np.zeros(ASKED + FOUND, np.int64), np.zeros(5, np.int64)
     full = (1 << offsets.size) - 1
-    for z in range(start, start + coded.shape[0]):
+    for z in range(z0, z0 + coded.shape[0]):
         for k in range(offsets.size):
             offsets[k] = place(template[k], z, depth, sy, sz)
         for k in range(4):
             at_lines[k] = place(lines[k], z, depth, sy, sz)
         begin_plane(cells, flats, z, depth, ny, sy, sz)
-        for y in range(ny):
+        for y in range(y0, y0 + coded.shape[1]):
             if values is None and excess(state, buffer.size, known[0], nz * ny * nx) > OVERRUN:
                 return OVERRUN + 1
-            row = z % depth * sz + (y + PAD) * sy + PAD
-            begin_row(cells, flats, z, y, depth, sy, sz, row)
-            run = 0
-            for x in range(nx):
-                i = row + x
+            row = z % depth * sz + (y - y0 + above) * sy + PAD
+            if x0 == 0:
+                begin_row(cells, flats, z, y, depth, sy, sz, row)
+            run = known[3] if x0 else 0
+            for x in range(x0, x0 + coded.shape[2]):
+                i = row + x - x0
                 v = 0
                 if values is not None:
-                    v = np.int64(values[z - start, y, x])
+                    v = np.int64(values[z - z0, y - y0, x - x0])
                 run = min(run + 1, FAR) if x > 1 and cells[i - 1] == cells[i - 2] else min(x, 1)
                 label = np.int64(cells[i - 1])
                 first_label = label
@@ -377,11 +395,17 @@ def _code(values, coded, start, known, shape, cells, flats, geometry, coder, mem
                                 state, buffer, singles, cells, i, where, volume, rays, asked, n, known, memory, v
                             )  # fmt: skip
                 cells[i] = label
-                coded[z - start, y, x] = label
-            end_row(cells, flats, row, nx)
+                coded[z - z0, y - y0, x - x0] = label
+            known[3] = run
+            if ny > 1:
+                end_row(cells, flats, row, nx)
+            else:
+                end_part(cells, row, coded.shape[2])
+    if nz == 1 and ny > 1:
+        end_batch(cells, flats, above, coded.shape[1], sy)
     if values is None:
         return excess(state, buffer.size, known[0], nz * ny * nx)
-    if start + coded.shape[0] < nz:
+    if z0 + coded.shape[0] < nz or y0 + coded.shape[1] < ny or x0 + coded.shape[2] < nx:
         return state[2]
     return length(state, encoder_finish(state, buffer), known[0], nz * ny * nx)
 
@@ -410,20 +434,26 @@ def _coder(shape: tuple[int, int, int], count: int, buffer: npt.NDArray[np.uint8
             neighbours.TEMPLATE_OF_ONE_PLANE, neighbours.SIZES_OF_ONE_PLANE, neighbours.LINES_OF_ONE_PLANE,
             neighbours.RAYS_OF_ONE_PLANE,
         )  # fmt: skip
-    cells, flats = planes_of(shape)
-    known = np.zeros(3, np.int64)
-    return known, np.array(shape), cells.reshape(-1), flats.reshape(-1), geometry, coder, (unseen, bits, count)
+    cells, flats = planes_of(shape, extent(_batches(shape)[0]))
+    planes = cells.reshape(-1), flats.reshape(-1), rows_above(shape), cells.shape[2]
+    return np.zeros(4, np.int64), shape, planes, geometry, coder, (unseen, bits, count)
 
 
-def _batches(shape: tuple[int, int, int]) -> Iterator[slice]:
-    """Planes that are coded at a time."""
-    together = max(1, AT_ONCE // (shape[1] * shape[2]))
-    for start in range(0, shape[0], together):
-        yield slice(start, min(start + together, shape[0]))
+def _batches(shape: tuple[int, int, int]) -> list[Box]:
+    """What is coded at a time: planes, rows of a single plane, parts of a single line."""
+    axis = 0 if shape[0] > 1 else 1 if shape[1] > 1 else 2
+    together = max(1, AT_ONCE // math.prod(shape[axis + 1 :]))
+    whole = tuple(slice(0, n) for n in shape)
+    starts = range(0, shape[axis], together)
+    return [(*whole[:axis], slice(start, min(start + together, shape[axis])), *whole[axis + 1 :]) for start in starts]
+
+
+def _start(batch: Box) -> int:
+    return max(int(side.start) for side in batch)
 
 
 def encode_labels(
-    planes: Callable[[slice], Labels],
+    part: Callable[[Box], Labels],
     shape: tuple[int, int, int],
     count: int,
     most: int,
@@ -431,15 +461,15 @@ def encode_labels(
 ) -> bytes | None:
     """The bytes of a volume of labels from 0 to count - 1 (2 or more), and of their ids; None for more than `most`.
 
-    planes: gives planes of the volume, int32 (n, ny, nx), C-contiguous. ids: ascending, (count,), or none.
+    part: gives a box of the volume, int32, C-contiguous. ids: ascending, (count,), or none.
     """
     buffer = np.zeros(most + OVERRUN, np.uint8)
     given = _coder(shape, count, buffer)
     written = 0
     for batch in _batches(shape):
         stop_if_cancelled()
-        values = planes(batch)
-        written = _code(values, values, batch.start, *given, ids)
+        values = part(batch)
+        written = _code(values, values, _start(batch), *given, ids)
         if written > most:
             return None
     return buffer[:written].tobytes()
@@ -447,14 +477,14 @@ def encode_labels(
 
 def decode_labels(
     data: bytes, shape: tuple[int, int, int], count: int, ids: npt.NDArray[np.uint64] = NO_IDS
-) -> Iterator[tuple[slice, Labels]]:
-    """Planes of labels, a batch at a time, and before the first of them the ids, which are put into `ids`.
+) -> Iterator[tuple[Box, Labels]]:
+    """Boxes that tile the volume and their labels, and before the first of them the ids, which are put into `ids`.
 
     CorruptChunk when the bytes end long before the labels do.
     """
     given = _coder(shape, count, np.frombuffer(data or bytes(1), np.uint8))
     for batch in _batches(shape):
-        labels = np.zeros((batch.stop - batch.start, *shape[1:]), np.int32)
-        if _code(None, labels, batch.start, *given, ids) > OVERRUN:
+        labels = np.zeros(extent(batch), np.int32)
+        if _code(None, labels, _start(batch), *given, ids) > OVERRUN:
             raise CorruptChunk(f"expected labels to end with their {len(data)} bytes, got more: the chunk is damaged")
         yield batch, labels

@@ -1,8 +1,9 @@
 """Which coded voxels a label is compared with, and the planes that they are read from.
 
 Planes are flat arrays with PAD cells on every side: `cells` (int32) holds labels, `flats` (uint8) for each of them how
-many steps to the right its row stays as it is, at most FAR. There are three of them in turn, one where a volume is a
-single plane. Labels go on beyond the ends of the volume as in the correction layer (FORMAT.md, section 10.2).
+many steps to the right its row stays as it is, at most FAR. There are three of them in turn. Of a volume that is a
+single plane there are some rows with those above them that are looked at, of one that is a single line a part of it.
+Labels go on beyond the ends of the volume as in the correction layer (FORMAT.md, section 10.2).
 """
 
 import numpy as np
@@ -15,6 +16,7 @@ Offsets = npt.NDArray[np.int64]
 # Format, frozen (FORMAT.md section 11.2): steps along z, y, x, the nearest first.
 PAD = 3
 FAR = 15
+NEAREST, FARTHEST = 3, 24  # steps along a ray: the first, and the one after the last
 TEMPLATE = np.array(
     [(0, 0, -1), (0, -1, 0), (-1, 0, 0), (0, -1, 1), (-1, 0, 1), (-1, 1, 0), (0, -1, -1), (-1, -1, 0), (-1, 0, -1)]
     + [(-1, 1, 1), (-2, 0, 0), (-2, 0, 1), (-2, 1, 0), (0, 0, -2), (0, -2, 0), (-1, -1, 1), (-1, 1, -1), (-1, -1, -1)]
@@ -40,9 +42,17 @@ RAYS, RAYS_OF_ONE_PLANE = (
 """Where labels are looked for that no neighbour has: step z; start y; then y and x at each step."""
 
 
-def planes_of(shape: tuple[int, int, int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """Empty `cells` and `flats`, (planes, rows, columns)."""
-    padded = (3 if shape[0] > 1 else 1, shape[1] + 2 * PAD, shape[2] + 2 * PAD)
+def rows_above(shape: tuple[int, int, int]) -> int:
+    """Rows above the first one of a batch that planes have room for."""
+    return PAD if shape[0] > 1 else min(max(shape[1] - 1, PAD), FARTHEST - 1)
+
+
+def planes_of(
+    shape: tuple[int, int, int], batch: tuple[int, ...]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """Empty `cells` and `flats`, (planes, rows, columns), for batches of at most that shape."""
+    below = PAD if shape[0] > 1 else 0
+    padded = (3 if shape[0] > 1 else 1, rows_above(shape) + batch[1] + below, batch[2] + 2 * PAD)
     return np.zeros(padded, np.int32), np.full(padded, FAR, np.uint8)
 
 
@@ -89,6 +99,20 @@ def begin_plane(cells, flats, z, depth, ny, sy, sz):
         for i in range(sz):
             cells[far + i] = cells[before + i]
             flats[far + i] = flats[before + i]
+
+
+@inner()
+def end_batch(cells, flats, above, rows, sy):
+    """The last rows of a batch of a single plane become those above the next one."""
+    for y in range(above):
+        _copy_row(cells, flats, (y + rows) * sy, y * sy, sy)
+
+
+@inner()
+def end_part(cells, row, n):
+    """The last voxels of a part of a line are those before the next part."""
+    for i in range(PAD):
+        cells[row - PAD + i] = cells[row - PAD + n + i]
 
 
 @inner()

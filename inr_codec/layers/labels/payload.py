@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.chunk.boxes import as_3d, runs
+from inr_codec.chunk.boxes import Box, as_3d, extent, runs
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.kind import WholeKind
 from inr_codec.layers.labels.label_coder import Labels, decode_labels, encode_labels
@@ -42,13 +42,13 @@ def distinct(bits: Ids) -> Ids:
     return np.unique(np.concatenate([np.unique(bits[box]) for box in runs(bits.shape, PIECE)]))
 
 
-def lookup(bits: Ids, ids: Ids) -> Callable[[slice], Labels]:
-    """What gives the labels of planes: the places of their values in `ids`."""
+def lookup(bits: Ids, ids: Ids) -> Callable[[Box], Labels]:
+    """What gives the labels of a box: the places of its values in `ids`."""
     if bits.dtype.itemsize > FEW_BYTES:
-        return lambda planes: np.searchsorted(ids, bits[planes]).astype(np.int32)
+        return lambda box: np.ascontiguousarray(np.searchsorted(ids, bits[box]), np.int32)
     table = np.zeros(256**bits.dtype.itemsize, np.int32)
     table[ids] = np.arange(ids.size)
-    return lambda planes: table[bits[planes]]
+    return lambda box: table[bits[box]]
 
 
 def volume_of(shape: Sequence[int]) -> tuple[int, int, int]:
@@ -116,11 +116,15 @@ def unpack_labels(payload: bytes, shape: tuple[int, ...], order: Literal["C", "F
     ids = np.zeros(count, np.uint64)
     axes = out.squeeze()
     lead = axes.shape[:-2]
-    for planes, labels in decode_labels(data, volume_of(shape), count, ids):
-        if planes.start == 0:
+    volume = volume_of(shape)
+    for box, labels in decode_labels(data, volume, count, ids):
+        if not any(side.start for side in box):
             table = _values(ids, dtype)
-        for plane, number in enumerate(range(planes.start, planes.stop)):
-            axes[np.unravel_index(number, lead)] = table[labels[plane]].reshape(axes.shape[-2:])
+        if volume[0] == 1:
+            axes[box[-axes.ndim :]] = table[labels].reshape(extent(box[-axes.ndim :]))
+            continue
+        for plane, number in enumerate(range(box[0].start, box[0].stop)):
+            axes[np.unravel_index(number, lead)] = table[labels[plane]]
     return out
 
 

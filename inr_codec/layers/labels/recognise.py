@@ -80,7 +80,7 @@ def counted(bits: Ids) -> tuple[Counts, int]:
     """What `_count` counts in a volume, and how many values there are."""
     bits = np.ascontiguousarray(bits)
     ids = distinct(bits)
-    labels: Labels = lookup(bits, ids)(slice(None))
+    labels: Labels = lookup(bits, ids)(tuple(slice(0, n) for n in bits.shape))
     counts = np.zeros(10, np.int64)
     _count(labels, int(np.bincount(labels.reshape(-1)).argmax()), counts)
     return counts, ids.size

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inr_codec.errors import CorruptChunk
+from inr_codec.layers.labels import label_coder
 from inr_codec.layers.labels.payload import pack_labels, unpack_labels
 from inr_codec.stream.byteio import ByteWriter
 from tests.reference_decoder.labels import labels as plain_labels
@@ -92,11 +93,25 @@ def test_whatever_is_packed_is_unpacked(shape: tuple[int, ...], count: int, seed
     assert data is None or same(unpack_labels(data, shape), chunk)
 
 
-def test_volumes_of_many_planes_are_coded_in_batches() -> None:
-    """More voxels than the kernel takes at a time give the same labels, in bytes that say so."""
-    chunk = np.repeat(cells((20, 40, 40), 30).astype("u1"), 12, axis=0)
+@pytest.mark.parametrize("shape", [(900,), (60, 31), (2, 90), (14, 9, 11)], ids=str)
+def test_bytes_are_the_same_whatever_is_coded_at_a_time(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of a line, rows of a plane, planes of a volume: in batches of few voxels or in one."""
+    rng = np.random.default_rng(1)
+    chunk = np.where(rng.random(shape) < 0.1, rng.integers(0, 40, shape), cells(shape, 15)).astype("u2")
     data = packed(chunk)
-    assert chunk.size > 1 << 18 and same(unpack_labels(data, chunk.shape), chunk)
+    for few in (1, 100, 500):
+        monkeypatch.setattr(label_coder, "AT_ONCE", few)
+        assert packed(chunk) == data and same(unpack_labels(data, shape), chunk)
+
+
+@pytest.mark.parametrize("shape", [(300_000,), (700, 900), (40, 90, 90)], ids=str)
+def test_large_chunks_come_back(shape: tuple[int, ...]) -> None:
+    """More voxels than are coded at a time."""
+    chunk = (np.indices(shape, sparse=True)[-1] // 37 + sum(np.indices(shape, sparse=True)) // 90).astype("u2")
+    assert chunk.size > label_coder.AT_ONCE
+    assert same(unpack_labels(packed(chunk), shape), chunk)
 
 
 def test_segmentations_take_a_fraction_of_what_deflate_does() -> None:
@@ -173,13 +188,14 @@ def test_any_bytes_are_labels_or_refused(data: bytes, count: int, shape: tuple[i
 
 
 def test_few_bytes_take_little_memory() -> None:
-    """A megavoxel under a few bytes: the array, two million more for planes and tables, whatever number of labels."""
-    for count in (2, 4000):
-        tracemalloc.start()
-        try:
-            unpack_labels(head(b"|u1" if count == 2 else b"<u4", count) + b"\0", (16, 256, 256))
-        except CorruptChunk:
-            pass
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert most < 4 * 16 * 256 * 256 + (12 << 20)
+    """Up to a megavoxel under a byte: the array and 16 MB, whatever its axes and its number of labels."""
+    for shape in ((16, 256, 256), (1024, 1024), (2**20,), (2, 2**19)):
+        for count in (2, 4000):
+            tracemalloc.start()
+            try:
+                unpack_labels(head(b"|u1" if count == 2 else b"<u4", count) + b"\0", shape)
+            except CorruptChunk:
+                pass
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert most < 2**20 * (1 if count == 2 else 4) + (16 << 20)
