@@ -17,12 +17,12 @@ from inr_codec.runtime.kernels import kernel
 KINDS = "biu"
 LEAST_REGION = 8
 """Voxels for each value, at least."""
-ALONE, ALONE_BY_VALUE, FEW_ALONE, SHARE_ALONE = 1 / 2500, 1 / 20, 4, 1 / 4
-"""Voxels that no other around them equals, at most: a share of those that are not background, a share of the number of
-values, or so few if they are no more than the last share of those that are not background."""
+ALONE_OF_TWO, ALONE, ALONE_BY_VALUE, FEW_ALONE, SHARE_ALONE = 1 / 1000, 1 / 300, 1 / 20, 4, 1 / 4
+"""Voxels that no other around them equals, at most: a share of those that are not background, of two values and of
+more, a share of the number of values, or so few if they are no more than the last share of those not background."""
 TEXTURE = 0.4
 """Squares of 2 x 2 voxels with three values or more, of those with two or more, at most."""
-GRADIENT, GREY_VALUES, NESTED, SHELLS, DENSE = 0.3, 16, 0.8, 4, 0.35
+GRADIENT, GREY_VALUES, NESTED, SHELLS, DENSE = 0.3, 16, 0.7, 4, 0.2
 """Steps to the next value, of all steps along every axis that has some: more of them than the first number are a
 gradient where there are more values than the second one. More than the third are one where there are more values than
 the fourth and more than a share of the fifth of all squares lie at boundaries."""
@@ -88,7 +88,8 @@ def counted(bits: Ids) -> tuple[Counts, int]:
 
 def _judge(counts: Counts, values: int, voxels: int) -> bool:
     alone, coloured = counts[SINGLE], counts[COLOURED]
-    if alone > max(ALONE * coloured, ALONE_BY_VALUE * values, min(FEW_ALONE, SHARE_ALONE * coloured)):
+    share = ALONE if values > 2 else ALONE_OF_TWO
+    if alone > max(share * coloured, ALONE_BY_VALUE * values, min(FEW_ALONE, SHARE_ALONE * coloured)):
         return False
     if counts[JUNCTION] > TEXTURE * counts[BOUNDARY]:
         return False
