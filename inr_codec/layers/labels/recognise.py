@@ -17,7 +17,7 @@ from inr_codec.runtime.kernels import kernel
 KINDS = "biu"
 LEAST_REGION = 8
 """Voxels for each value, at least."""
-ALONE_OF_TWO, ALONE, ALONE_BY_VALUE, FEW_ALONE, SHARE_ALONE = 1 / 1000, 1 / 300, 1 / 20, 4, 1 / 4
+ALONE_OF_TWO, ALONE, ALONE_BY_VALUE, FEW_ALONE, SHARE_ALONE = 1 / 2000, 1 / 300, 1 / 20, 4, 1 / 4
 """Voxels that no other around them equals, at most: a share of those that are not background, of two values and of
 more, a share of the number of values, or so few if they are no more than the last share of those not background."""
 TEXTURE = 0.4
