@@ -1,7 +1,6 @@
 """The codec as numcodecs and zarr format 2 see it: options in, bytes out, and back."""
 
 import warnings
-from collections.abc import Sequence
 from typing import Any, Literal, Never, Self
 
 import numpy as np
@@ -31,7 +30,7 @@ class Recipe:
         psnr: float | None = None,
         max_error: float | None = None,
         lossless: bool | None = None,
-        missing: float | Sequence[float] | None = None,
+        missing: float | tuple[float, ...] | None = None,
         labels: Literal["auto", "never", "always"] = "auto",
         effort: Effort = "default",
         seed: int = 0,

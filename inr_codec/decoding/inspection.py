@@ -95,7 +95,7 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
     told, seen = dict(NO_NETWORKS), header.seen()
     for layer in layers:
         told |= kind_of(layer).describe(layer.payload, seen.shape)
-    lo, hi = (None, None) if header.intensity is None else (header.intensity.lo, header.intensity.hi)
+    lo, hi = (None, None) if header.range is None else (header.range.lo, header.range.hi)
     psnr, max_error = reached_of(header, layers)
     return Inspection(
         shape=header.shape,
@@ -124,9 +124,10 @@ def reached_of(header: Header, layers: list[Layer]) -> tuple[float | None, float
         kind = kind_of(layer)
         if isinstance(kind, ValueKind):
             return header.reached.psnr, math.ldexp(kind.bound(layer.payload), header.exponent)
-    if header.intensity.constant and header.reached.max_error > 0:  # stored as its mean: the range is not known
+    assert header.range is not None
+    if header.range.constant and header.reached.max_error > 0:  # as its mean, in version 1: the range is not known
         return header.reached.psnr, None
-    return header.reached.psnr, _spans(header.reached.max_error, header.intensity)
+    return header.reached.psnr, _spans(header.reached.max_error, header.range)
 
 
 def _spans(share: float, intensity: Intensity) -> float:

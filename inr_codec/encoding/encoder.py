@@ -54,7 +54,7 @@ PADDED = 8
 FIGURES_BYTES = 4
 """Of the figures of what was reached."""
 TINY = 512
-"""Arrays of fewer voxels are stored losslessly, and so are lines of fewer than TINY_LINE (coordinates)."""
+"""Arrays of fewer voxels are stored losslessly, and so are 1-D arrays of fewer than TINY_LINE (coordinates)."""
 TINY_LINE = 65536
 
 
@@ -116,7 +116,8 @@ class Prepared:
     ) -> bytes:
         """The stream of layers and masks; `stored`, as layers see it, in the place of the range."""
         intensity = self.header.intensity if stored is None else scaled(stored, -self.exponent)
-        header = replace(self.header, intensity=intensity, reached=reached, missed=missed)
+        replaced = None if stored is None or not stored.constant or reached == EXACT else self.header.intensity
+        header = replace(self.header, intensity=intensity, reached=reached, missed=missed, replaced=replaced)
         return pack_stream(header, [*layers, *self.masks], weigh(header, layers))
 
     def exactly(self, layer: Layer, missed: tuple[Missed, ...] = ()) -> bytes:
@@ -330,6 +331,9 @@ def _encode_towards(chunk: Prepared, config: Config, weights: NDArray[Any] | Non
         return Encoded(stream)
     middle = _middle(seen)
     reached = filled.reached([], middle)
+    least = chunk.packed([], None, middle)  # without its figures
+    if len(chunk.packed([], reached, middle)) > budget >= len(least):
+        return Encoded(least)
     return _told(chunk, partial(chunk.packed, [], reached, middle), Missed.SMALL, budget)
 
 
@@ -366,8 +370,7 @@ def on_any_engine(reached: Reached, layers: list[Layer]) -> Reached:
 
 def fits_networks(chunk: NDArray[Any]) -> bool:
     """Whether a chunk is of a kind that networks hold, and large enough to be worth it."""
-    line = sum(n > 1 for n in chunk.shape) < 2
-    large = chunk.size >= (TINY_LINE if line else TINY)
+    large = chunk.size >= (TINY_LINE if chunk.ndim == 1 else TINY)
     return shown(chunk.dtype) and large
 
 

@@ -73,7 +73,7 @@ def record(array: Any) -> Reached:
     for first, stream in stored_streams(array):
         header, layers = open_stream(stream)
         psnr, error = reached_of(header, layers)
-        lo, hi = (None, None) if header.intensity is None else (header.intensity.lo, header.intensity.hi)
+        lo, hi = (None, None) if header.range is None else (header.range.lo, header.range.hi)
         voxels = math.prod(min(c, n - a) for a, c, n in zip(first, array.chunks, array.shape))
         found.total.add(mean_square(psnr, lo, hi), voxels, lo, hi)
         found.bytes += len(stream)

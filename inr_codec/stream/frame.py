@@ -96,7 +96,7 @@ class Header:
     """What a stream says of its chunk. `dtype` is native; `big_endian` and `fortran` say what to convert it to.
 
     dtype: None where the lossless layer names it. version: of the format. missed: why the stream is larger than what
-    was asked for.
+    was asked for. replaced: the range of the values that one value stands for, where it is not exact (version 2).
     """
 
     shape: tuple[int, ...]
@@ -107,11 +107,17 @@ class Header:
     reached: Reached | None
     version: int = VERSION
     missed: tuple[Missed, ...] = ()
+    replaced: Intensity | None = None
 
     @property
     def size(self) -> int:
         """Number of voxels."""
         return math.prod(self.shape)
+
+    @property
+    def range(self) -> Intensity | None:
+        """The range of the voxels that were encoded and are not masked, as far as it is known."""
+        return self.replaced or self.intensity
 
     @property
     def view(self) -> View:
@@ -187,6 +193,10 @@ def pack_stream(header: Header, layers: list[Layer], work: int = 0) -> bytes:
     return MAGIC + bytes([VERSION]) + zlib.crc32(body).to_bytes(4, "little") + body
 
 
+def _values(values: list[float], kind: np.dtype[np.generic]) -> bytes:
+    return np.array(values, np.float64).astype(kind).astype(kind.newbyteorder("<")).tobytes()
+
+
 def _varint_bytes(value: int) -> int:
     return max(-(-value.bit_length() // 7), 1)
 
@@ -196,17 +206,19 @@ def _pack_header(header: Header, out: ByteWriter) -> None:
     plain = header.dtype is None or header.intensity is None
     one = not plain and header.intensity is not None and header.intensity.constant
     exact = one and header.reached == EXACT
-    figures = not plain and header.reached is not None and not exact
+    reached = None if one and header.replaced is None else header.reached
+    figures = not plain and (reached is not None or one) and not exact
     out.uint(code | FIGURES * figures | BIG_ENDIAN * header.big_endian | FORTRAN * header.fortran, 1)
     out.uint(len(header.shape) | ONE_VALUE * one | NOTES * bool(header.missed), 1)
     for n in header.shape:
         out.varint(n)
     if header.dtype is not None and header.intensity is not None:
         kind = header.view.seen_dtype
-        ends = [header.intensity.lo, header.intensity.hi][: 2 - one]
-        out.raw(np.array(ends, np.float64).astype(kind).astype(kind.newbyteorder("<")).tobytes())
-    if figures:
-        _pack_reached(header.reached, out)
+        out.raw(_values([header.intensity.lo, header.intensity.hi][: 2 - one], kind))
+        if figures:
+            _pack_reached(reached, out)
+        if one and reached is not None and header.replaced is not None:
+            out.raw(_values([header.replaced.lo, header.replaced.hi], kind))
     if header.missed:
         out.uint(MISSED, 1)
         out.varint(len(header.missed))
@@ -270,15 +282,21 @@ def _unpack_header(stream: ByteReader, version: int) -> Header:
     intensity = Intensity(float(ends[0]), float(ends[-1]))
     if not (intensity.lo <= intensity.hi and math.isfinite(intensity.hi / 2 - intensity.lo / 2)):
         raise CorruptChunk(f"expected a finite range of intensities, got {intensity}: the chunk is damaged")
+    measured = version == 1 or first & FIGURES
+    reached = _unpack_reached(stream) if measured else EXACT if one else None
+    replaced = None
+    if one and measured and reached is not None:
+        ends = np.frombuffer(stream.raw(2 * kind.itemsize), kind.newbyteorder("<"))
+        replaced = Intensity(float(ends[0]), float(ends[1]))
+        if not (replaced.lo <= replaced.hi and math.isfinite(replaced.hi / 2 - replaced.lo / 2)):
+            raise CorruptChunk(f"expected a finite range of intensities, got {replaced}: the chunk is damaged")
     if version == 1 and not math.isfinite(intensity.hi - intensity.lo):
         raise CorruptChunk(f"expected a finite range of intensities, got {intensity}: the chunk is damaged")
     most = 1 if header.dtype == np.dtype("b1") else MOST_WHOLE if kind.kind in "iu" else math.inf
     if (version > 1 and intensity.constant != one) or max(-intensity.lo, intensity.hi) > most:
         raise CorruptChunk(f"expected one value or a range of at most {most}, got {intensity}: the chunk is damaged")
-    measured = version == 1 or first & FIGURES
-    reached = _unpack_reached(stream) if measured else EXACT if one else None
     missed = _unpack_notes(stream) if flags & NOTES else ()
-    return replace(header, intensity=intensity, reached=reached, missed=missed)
+    return replace(header, intensity=intensity, reached=reached, missed=missed, replaced=replaced)
 
 
 def _unpack_notes(stream: ByteReader) -> tuple[Missed, ...]:

@@ -157,10 +157,10 @@ def test_shapes_that_promise_too_much_are_refused(shape: tuple[int, ...]) -> Non
 
 
 def test_a_version_to_come_names_both() -> None:
-    """A stream of format version 2 is UnsupportedFormat, which names the version read and the version found."""
+    """A stream of format version 3 is UnsupportedFormat, which names the versions read and the version found."""
     data = bytearray(stream("network"))
-    data[3] = 2
-    with pytest.raises(UnsupportedFormat, match="version 1, got 2: install"):
+    data[3] = 3
+    with pytest.raises(UnsupportedFormat, match="version 1 or 2, got 3: install"):
         decode(data)
     unknown_layer = bytes([0, 3, *SHAPE, 0, 1, 0, 0, 0, 0, 200, 0])
     with pytest.raises(UnsupportedFormat, match="got 200: install"):

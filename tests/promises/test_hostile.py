@@ -188,7 +188,7 @@ def test_a_damaged_chunk_is_named_and_the_others_are_read(way: str, damage: str,
     before = array[...]
     key = {"format 2": "1.0.1", "format 3": "c/1/0/1", "shards": "c/0/0/1"}[way]
     stored = (path / key).read_bytes()
-    start = stored.rindex(b"INR\x01") if way == "shards" else 0
+    start = stored.rindex(b"INR\x02") if way == "shards" else 0
     stream = bytearray(stored[start:])
     match damage:
         case "flipped":

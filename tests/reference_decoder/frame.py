@@ -34,7 +34,8 @@ class Frame:
             ends = np.frombuffer(data.take(count * self.dtype.itemsize), self.dtype.newbyteorder("<"))
             self.lo, self.hi = float(ends[0]), float(ends[-1])
             if head & 32:
-                data.take(4)
+                measured = data.take(4)[:2] != b"\xff\xff"
+                data.take(2 * self.dtype.itemsize if count == 1 and measured else 0)
         if flags & 128:
             while data.byte():
                 data.take(data.varint())
