@@ -331,9 +331,9 @@ def _encode_towards(chunk: Prepared, config: Config, weights: NDArray[Any] | Non
         return Encoded(stream)
     middle = _middle(seen)
     reached = filled.reached([], middle)
-    least = chunk.packed([], None, middle)  # without its figures
-    if len(chunk.packed([], reached, middle)) > budget >= len(least):
-        return Encoded(least)
+    short = chunk.packed([], None, middle)  # without its figures
+    if len(chunk.packed([], reached, middle)) > budget >= len(short):
+        return Encoded(short)
     return _told(chunk, partial(chunk.packed, [], reached, middle), Missed.SMALL, budget)
 
 
