@@ -31,6 +31,7 @@ class Recipe:
         max_error: float | None = None,
         lossless: bool | None = None,
         missing: float | tuple[float, ...] | None = None,
+        labels: Literal["auto", "never", "always"] = "auto",
         effort: Effort = "default",
         seed: int = 0,
         preset: Literal["paper"] | None = None,

@@ -106,6 +106,13 @@ class Config:
         "others, are found without it",
         values="a number, or several", unread=(KEPT,), flag=True,
     ))  # fmt: skip
+    labels: Literal["auto", "never", "always"] = field(default="auto", metadata=about(
+        USE,
+        'integers that are labels (segmentations, masks) are stored exactly, whatever the target: "auto" (those that '
+        'are recognised; none with layers="network"), "never" (lossy, but where exact fits the target) or "always" '
+        "(all integers)",
+        unread=(BOUNDED,), flag=True,
+    ))  # fmt: skip
     effort: Effort = field(default="default", metadata=about(
         TRY, "how long networks are fitted, and how many ways of coding are tried",
         unread=(EXACT,), common=True, flag=True,

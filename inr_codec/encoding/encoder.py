@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,11 +20,14 @@ from inr_codec.content_names import labels_of
 from inr_codec.decoding.compose import chunk_values
 from inr_codec.efforts import Effort
 from inr_codec.encoding.choose_layers import choose_layers
+from inr_codec.encoding.exact_layers import exact_layer, mask_layer
 from inr_codec.encoding.psnr_search import search_psnr
 from inr_codec.errors import ConfigError, UnsupportedArray
 from inr_codec.layers.correction.encode import encode_correction
-from inr_codec.layers.lossless import KINDS, pack_lossless
-from inr_codec.layers.mask import find_mask, pack_mask
+from inr_codec.layers.labels.recognise import KINDS as KINDS_OF_LABELS
+from inr_codec.layers.labels.recognise import is_labelled
+from inr_codec.layers.lossless import KINDS
+from inr_codec.layers.mask import find_mask
 from inr_codec.layers.table import kind_of, weigh
 from inr_codec.runtime.threads import one_of_few
 from inr_codec.stream.frame import (
@@ -43,10 +47,6 @@ from inr_codec.stream.frame import (
 if TYPE_CHECKING:
     from inr_codec.layers.network.structure_loss import Regulariser
 
-LOSSLESS_HOPE = 1.5
-"""Chunks that deflate's fastest level leaves larger than so many budgets are not tried without loss. The best level is
-0.98 to 1.41 times smaller on volumes, but 1.7 to 3.2 times on masks, some of which are missed
-(benchmarks/studies/constants, deflate.py)."""
 DISAGREEMENT = 1e-5
 """Of unit intensities between engines, at most (FORMAT.md section 2)."""
 PADDED = 8
@@ -120,20 +120,25 @@ class Prepared:
         header = replace(self.header, intensity=intensity, reached=reached, missed=missed, replaced=replaced)
         return pack_stream(header, [*layers, *self.masks], weigh(header, layers))
 
-    def lossless(self, missed: tuple[Missed, ...] = ()) -> bytes:
-        """The stream of the lossless layer."""
+    def exactly(self, layer: Layer, missed: tuple[Missed, ...] = ()) -> bytes:
+        """The stream of a layer that stands alone."""
         wide = self.chunk.dtype.itemsize > 1
         header = replace(
             self.header, dtype=None, big_endian=self.header.big_endian and wide, intensity=None, reached=None
         )
-        return pack_stream(replace(header, missed=missed), [Layer(LayerType.LOSSLESS, pack_lossless(self.chunk))])
+        return pack_stream(replace(header, missed=missed), [layer])
+
+    def lossless(self) -> Callable[..., bytes]:
+        """What packs the smallest exact stream: `exactly` of a layer that is chosen here."""
+        layer = exact_layer(self.chunk)
+        assert layer is not None
+        return partial(self.exactly, layer)
 
     def lossless_within(self, budget: int) -> bytes | None:
-        """A lossless stream if one fits the budget (masks, labels, nearly empty chunks): a quick look first."""
-        if len(pack_lossless(self.chunk, 1)) > LOSSLESS_HOPE * budget:
-            return None
-        exact = self.lossless()
-        return exact if len(exact) <= budget else None
+        """An exact stream if one fits the budget (masks, labels, nearly empty chunks)."""
+        frame = len(self.exactly(Layer(LayerType.LOSSLESS, b"")))
+        layer = exact_layer(self.chunk, budget - frame) if budget > frame else None
+        return None if layer is None else self.exactly(layer)
 
     def reached(self, layers: Sequence[Layer], stored: Intensity) -> Reached:
         """Decode what was encoded and compare it with the voxels that are not masked; peak is their range."""
@@ -175,7 +180,7 @@ def encode(
 def encode_exactly(array: NDArray[Any], config: Config, reason: Missed = Missed.BYTES) -> Encoded:
     """A lossless stream of an array; `reason` is why it is not coded towards the target."""
     chunk = _plain(array)
-    return _told(chunk, chunk.lossless, reason, _budget(chunk, config))
+    return _told(chunk, chunk.lossless(), reason, _budget(chunk, config))
 
 
 def _budget(chunk: Prepared, config: Config) -> int | None:
@@ -186,25 +191,38 @@ def _encode(chunk: Prepared, config: Config, weights: NDArray[Any] | None, given
     bound = 0.0 if config.lossless else config.max_error
     budget = _budget(chunk, config) if given is None else given
     if chunk.header.intensity is None:
-        return _told(chunk, chunk.lossless, chunk.unfit, budget)
+        return _told(chunk, chunk.lossless(), chunk.unfit, budget)
     if chunk.intensity.constant and not (config.lossless and _zeros_of_both_signs(chunk.seen)):
-        return _told(chunk, lambda missed: chunk.packed([], EXACT, missed=missed), Missed.SMALL, budget)
+        return _told(chunk, partial(chunk.packed, [], EXACT), Missed.SMALL, budget)
     if bound is not None:
         return Encoded(_encode_bounded(chunk, bound, config.effort))
+    if _kept_as_labels(chunk.chunk, config):
+        return _told(chunk, chunk.lossless(), Missed.LABELS, budget)
     return _encode_towards(chunk, config, weights, budget)
 
 
-def _told(chunk: Prepared, pack: Callable[[tuple[Missed, ...]], bytes], reason: Missed, budget: int | None) -> Encoded:
+def _kept_as_labels(chunk: NDArray[Any], config: Config) -> bool:
+    """Whether a chunk is stored exactly, whatever the target, as `Config.labels` says."""
+    if config.labels == "auto":
+        return config.layers != "network" and is_labelled(chunk)
+    return config.labels == "always" and chunk.dtype.kind in KINDS_OF_LABELS
+
+
+def _told(chunk: Prepared, pack: Callable[..., bytes], reason: Missed, budget: int | None) -> Encoded:
     """A stream that nothing makes smaller: with a note of the reason where it takes more than the budget.
 
-    The reason is the mask where there would be room without it. Of an array without voxels nothing is asked.
+    The reason is the mask where a constant would have room without it. Of an array without voxels nothing is asked.
     """
-    stream = pack(())
+    stream = pack()
     if budget is None or chunk.counted == 0 or len(stream) <= budget:
         return Encoded(stream)
-    if chunk.masks and len(stream) - sum(len(layer.payload) for layer in chunk.masks) <= budget:
+    if (
+        reason is Missed.SMALL
+        and chunk.masks
+        and len(stream) - sum(len(layer.payload) for layer in chunk.masks) <= budget
+    ):
         reason = Missed.MASK
-    return Encoded(pack((reason,)), reason)
+    return Encoded(pack(missed=(reason,)), reason)
 
 
 def prepare(array: NDArray[Any], missing: Sequence[float] | None = (), fill: Any = None) -> Prepared:
@@ -255,7 +273,7 @@ def _prepared(plain: Prepared, numbers: Sequence[float] | None, fill: Any) -> Pr
     except OverflowError:
         return replace(plain, unfit=Missed.KIND)
     valid = None if mask is None else mask.valid(values.shape)
-    masks = () if mask is None else (Layer(LayerType.MASK, pack_mask(mask)),)
+    masks = () if mask is None else (mask_layer(mask, values.shape),)
     seen = values if valid is None else values[valid]
     intensity = Intensity(float(seen.min()), float(seen.max())) if seen.size else Intensity(0.0, 0.0)
     if values.dtype.str[1:] in ("i8", "u8") and max(-intensity.lo, intensity.hi) > MOST_WHOLE:
@@ -281,7 +299,7 @@ def _encode_bounded(chunk: Prepared, bound: float, effort: Effort) -> bytes:
         seen_bound = math.ldexp(bound, -chunk.exponent)
         layers = encode_correction(filled, chunk.valid, chunk.intensity, seen_bound, effort)
     if layers is None:
-        return chunk.lossless()
+        return chunk.lossless()()
     stream = chunk.packed(layers, replace(chunk, values=filled).reached(layers, chunk.intensity))
     return chunk.lossless_within(len(stream)) or stream
 
@@ -307,16 +325,16 @@ def _encode_towards(chunk: Prepared, config: Config, weights: NDArray[Any] | Non
 
     if budget is None:
         found = search_psnr(within, unit, config.psnr or 0.0, frame, chunk.values.nbytes)
-        return Encoded(chunk.lossless() if found is None else found)
+        return Encoded(chunk.lossless()() if found is None else found)
     stream = within(budget)[0]
     if len(stream) <= budget:
         return Encoded(stream)
     middle = _middle(seen)
     reached = filled.reached([], middle)
-    bare = chunk.packed([], None, middle)  # without its figures
-    if len(chunk.packed([], reached, middle)) > budget >= len(bare):
-        return Encoded(bare)
-    return _told(chunk, lambda missed: chunk.packed([], reached, middle, missed), Missed.SMALL, budget)
+    short = chunk.packed([], None, middle)  # without its figures
+    if len(chunk.packed([], reached, middle)) > budget >= len(short):
+        return Encoded(short)
+    return _told(chunk, partial(chunk.packed, [], reached, middle), Missed.SMALL, budget)
 
 
 def _structure(chunk: Prepared, config: Config) -> "Regulariser":

@@ -45,6 +45,8 @@ class LayerType(IntEnum):
     FILTER = 5
     DEBLOCK = 6
     CORRECTION = 7
+    LABELS = 8
+    MISSING = 9
 
 
 class Missed(IntEnum):

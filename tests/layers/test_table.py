@@ -79,5 +79,6 @@ def test_numbers_and_names_are_those_of_the_format() -> None:
     """Every layer of FORMAT.md is in the table under its number."""
     names = {number: kind.name for number, kind in TABLE.items()}
     assert names == {
-        1: "network", 2: "mask", 3: "lossless", 4: "residual", 5: "filter", 6: "deblock", 7: "correction"
+        1: "network", 2: "mask", 3: "lossless", 4: "residual", 5: "filter", 6: "deblock", 7: "correction",
+        8: "labels", 9: "missing",
     }  # fmt: skip

@@ -32,7 +32,7 @@ GOLDEN = (
     "lossless-table",
     "constant-padded",
 )
-TINY = ("levels", "based", "nerf", "lossless")
+TINY = ("levels", "based", "nerf", "lossless", "labels", "missing")
 CASES = 200
 """Damaged streams of one kind that are decoded; all of a stream shorter than that."""
 
@@ -48,6 +48,10 @@ def tiny(name: str) -> bytes:
             return repacked(base[0], [base[1][0], Layer(LayerType.CORRECTION, base[1][1].payload[:60])])
         case "nerf":
             return INRCodec(bpv=3, architecture="nerf", **FAST).encode(field((8, 9, 7)))
+        case "labels":
+            return INRCodec(ratio=10).encode(np.indices((9, 9, 9)).sum(0) // 7 * 1000)
+        case "missing":
+            return INRCodec(psnr=9).encode(np.where(np.indices((9, 9, 9)).sum(0) % 9 < 3, np.nan, 3.0))
         case _:
             return INRCodec(lossless=True).encode(field((2, 3, 4), "f4"))
 

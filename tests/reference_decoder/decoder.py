@@ -1,6 +1,6 @@
 """A second decoder: plain Python and numpy, written from FORMAT.md, no code of the package.
 
-The residual and the correction layer are read by residual.py and correction.py.
+The residual and the correction layer are read by residual.py and correction.py, labels and missing voxels by labels.py.
 """
 
 import base64
@@ -14,6 +14,7 @@ import numpy as np
 from .bits import Bits, Bytes, unshuffled
 from .correction import decode as corrected
 from .frame import Frame
+from .labels import labels, missing
 from .residual import decode as residual
 
 ONE = 1 << 64
@@ -312,9 +313,13 @@ def decode(stream: bytes, prior: str | None = None) -> np.ndarray:
     frame = Frame(stream)
     layers, shape, lo, hi = frame.layers, frame.shape, frame.lo, frame.hi
     if frame.code == 31:
-        exact = Bytes(layers[3])
-        dtype = np.dtype(exact.take(exact.varint()).decode("ascii"))
-        values = np.frombuffer(unshuffled(zlib.decompress(exact.rest()), dtype.itemsize), dtype)
+        if 8 in layers:
+            values = labels(layers[8], shape)
+            dtype = values.dtype
+        else:
+            exact = Bytes(layers[3])
+            dtype = np.dtype(exact.take(exact.varint()).decode("ascii"))
+            values = np.frombuffer(unshuffled(zlib.decompress(exact.rest()), dtype.itemsize), dtype)
         return np.array(values.reshape(shape), dtype.newbyteorder(">") if frame.big else dtype, order=frame.order)
     dtype = frame.dtype
     u, blocks = np.zeros(shape, np.float32), []
@@ -331,4 +336,5 @@ def decode(stream: bytes, prior: str | None = None) -> np.ndarray:
         values = corrected(layers[7], shape, lo, hi, dtype, values if 4 in layers else None)
     if lo == hi:
         values = np.full(shape, lo).astype(dtype)
-    return frame.array(values, lambda found: mask(layers[2], found) if 2 in layers else None)
+    covers = [(cover, layers[kind]) for kind, cover in ((2, mask), (9, missing)) if kind in layers]
+    return frame.array(values, lambda found: [cover(payload, found) for cover, payload in covers])
