@@ -7,13 +7,12 @@ where their ends allow it: no byte would then lower the total error more in anot
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.batch.rate_curves import Curve, Floats
-from inr_codec.config import MAX_RATIO, Config
 from inr_codec.errors import ConfigError
 
 FLAT = 1e-12
@@ -96,8 +95,3 @@ def _segments(
     starts = np.log(rates) + y[inner] - rates * (begin - x[inner])
     kept = lengths > 0
     return least, most, _Segments(owners[kept], starts[kept], lengths[kept], rates[kept])
-
-
-def config_within(config: Config, nbytes: int, budget: int) -> Config:
-    """The same settings with a target of `budget` bytes for a chunk of nbytes bytes."""
-    return replace(config, ratio=min(max(nbytes / (budget + 0.5), 1.0), MAX_RATIO), bpv=None, psnr=None)
