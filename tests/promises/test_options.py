@@ -96,7 +96,7 @@ READ: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "levels of equal blocks": (BLOCKS, {"levels": 0}),
     "max_blocks of a siren that is cut": (BLOCKS | {"architecture": "siren"}, {"max_blocks": 3}),
     "no seams of one block": (NETWORK | {"partition": "none"}, {"deblock": False}),
-    "effort beside a bound": ({"max_error": 1500}, {"effort": "fast"}),
+    "effort beside a bound": ({"max_error": 4500}, {"effort": "fast"}),
     "seed": (NETWORK, {"seed": 7}),
 }
 """Recipes, and options that are read beside them though they look like those above."""
