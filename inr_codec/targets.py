@@ -23,6 +23,8 @@ PAGE_MARK = '<meta name="generator" content="inr_codec">'
 """In the head of every page that this package writes."""
 PICTURE_MARK = "inr_codec"
 """The PNG text `Software` of every picture that this package writes."""
+VIEW = "#ome"
+"""After the path of a source: the OME-Zarr image that is made of it, and `/LEVEL` of that."""
 HEAD_BYTES = 4096
 """Bytes of a file that tell its kind."""
 ARRAY_FILES = frozenset({"zarr.json", ".zarray", ".zattrs", ".zmetadata"})
@@ -60,6 +62,7 @@ KINDS: dict[str, Callable[[bytes], bool]] = {
     ".nii": _nifti,
     ".nii.gz": _nifti_gz,
     ".nrrd": lambda head: head.startswith(b"NRRD"),
+    ".mrc": lambda head: head[208:211] == b"MAP",
 }
 """Whether a file begins as its suffix promises."""
 
@@ -153,14 +156,22 @@ def split_part(path: str) -> tuple[str, str | None]:
     """A file and the part of it that is named, ("scan.tif", "1") of "scan.tif:1"; None where none is."""
     path = local_path(path)
     file, colon, part = path.rpartition(":")
-    if not colon or "://" in path or os.path.lexists(path) or not os.path.isfile(file):
+    if not colon or "://" in path or os.path.lexists(path) or not os.path.exists(file):
         return path, None
     return file, part
 
 
+def split_view(path: str) -> tuple[str, str | None]:
+    """A source and the view of it that is named, ("scan.tif", "2") of "scan.tif#ome/2", and "" of "scan.tif#ome"."""
+    source, mark, level = path.rpartition(VIEW)
+    if not mark or (level and not re.fullmatch(r"/\d+", level)) or os.path.lexists(local_path(path)):
+        return path, None
+    return source, level.removeprefix("/")
+
+
 def place_of(path: str) -> Place:
     """Where a path or URL leads; of a chained URL (`simplecache::s3://...`) what it ends in, of a part its file."""
-    path = split_part(path.rpartition("::")[2])[0]
+    path = split_part(split_view(path)[0].rpartition("::")[2])[0]
     if "://" not in path:
         return Place(os.path.realpath(path))
     try:
@@ -176,9 +187,11 @@ def place_of(path: str) -> Place:
 
 
 def check_array_target(
-    target: str, sources: Iterable[str] = (), *, overwrite: bool = False, arrays: Iterable[str] = ("",)
+    target: str, sources: Iterable[str] = (), *, overwrite: bool = False, arrays: Iterable[str] | None = None
 ) -> None:
     """Whether a zarr array may be written at a path or URL; `arrays` are those that a target of several consists of.
+
+    Without them, those of the OME-Zarr image that stands there, or the target itself.
 
     Raises ConfigError for a target that is, holds or lies in a source, or lies in an array; FileExistsError where
     something is there that may not be replaced.
@@ -245,9 +258,12 @@ def check_array_name(target: str) -> None:
         )
 
 
-def check_array_replaced(path: str, arrays: Iterable[str] = ("",)) -> None:
-    """FileExistsError for anything but a folder that consists of zarr arrays at these paths in it ("": itself)."""
-    known = sorted(arrays, key=len, reverse=True)
+def check_array_replaced(path: str, arrays: Iterable[str] | None = None) -> None:
+    """FileExistsError for anything but a folder that consists of zarr arrays at these paths in it ("": itself).
+
+    arrays: default those of the OME-Zarr image that it is, with its labels, or the folder itself.
+    """
+    known = sorted(arrays_of_image(place_of(path)) if arrays is None else arrays, key=len, reverse=True)
     local = local_path(path).rstrip("/")
     if "://" not in local and os.path.islink(local):
         raise _kept(path, f"a link to {os.path.realpath(local)!r}", "name what it leads to")
@@ -257,6 +273,38 @@ def check_array_replaced(path: str, arrays: Iterable[str] = ("",)) -> None:
     for name in place.walk():
         if not (PARTIAL.fullmatch(name) or any(_belongs(name, array) for array in known)):
             raise _kept(path, f"{name!r} in it, which is no part of the array")
+
+
+def arrays_of_image(place: Place, inner: str = "") -> list[str]:
+    """Paths of the levels of the OME-Zarr image at a place, and of its labels; [""] where there is none."""
+    here = Place(posixpath.join(place.path, inner) if inner else place.path, place.files)
+    ome = _ome(here)
+    found = [posixpath.join(inner, path) for path in _paths(ome)]
+    if not inner:
+        labels = Place(posixpath.join(place.path, "labels"), place.files)
+        names = _ome(labels).get("labels")
+        for name in names if isinstance(names, list) else []:
+            if isinstance(name, str) and name and not {"", ".", ".."} & set(name.split("/")):
+                found += arrays_of_image(place, f"labels/{name}")
+    return found or ([] if inner else [""])
+
+
+def _ome(place: Place) -> dict[str, Any]:
+    """The OME metadata of a group, of either version."""
+    try:
+        node = json.loads(place.read("zarr.json") or b"null")
+        told = node["attributes"]["ome"] if node else json.loads(place.read(".zattrs") or b"{}")
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _paths(ome: dict[str, Any]) -> list[str]:
+    try:
+        paths = [str(one["path"]) for one in ome["multiscales"][0]["datasets"]]
+    except (KeyError, IndexError, TypeError):
+        return []
+    return [path for path in paths if path and not {"", ".", ".."} & set(path.split("/"))]
 
 
 def _belongs(name: str, array: str) -> bool:

@@ -107,7 +107,7 @@ def _at_work(target: str, part: Part) -> Iterator[None]:
 
 def targets_of(target: str) -> list[str]:
     """A target and, where it is an OME-Zarr group, its further levels: arrays with plans of their own."""
-    return [target, *(level for _, level in pyramid.levels(load_plan(target)))]
+    return [target, *(place for _, place, _ in pyramid.levels(load_plan(target)))]
 
 
 def measure(target: str, executor: Executor, *, part: Part = (1, 1), shown: bool | None = None) -> None:
@@ -161,8 +161,9 @@ def prepare(
 ) -> Plan:
     """The plan of a target, written beside it, and its empty array; the plan that is there if it is the same.
 
-    source: anything that io.load opens, or an OME-Zarr group: its finest level, and the others with plans of their own
-    (in its zarr format, unless `zarr_format` is given; else 3). mask: labels that the settings' segmentation network
+    source: anything that io.load opens; an OME-Zarr group: its finest level, and the others and labels with plans of
+    their own (in its zarr format, unless `zarr_format` is given; else 3); or a source with `#ome` after its path, for
+    the OME-Zarr image that is made of it. mask: labels that the settings' segmentation network
     should find (in the finest level), opened as the source is and of its shape; that network's file and the mask must
     be where every worker can read them. Raises ConfigError where the target was begun with other settings: `force` goes
     on with the new ones and keeps the chunks that are written, `overwrite` begins anew. What `overwrite` may delete is
@@ -174,9 +175,13 @@ def prepare(
     plans = [plan]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GenerationLoss)  # the finest level has told
-        for level, place in pyramid.levels(plan):
-            coarser = make_plan(level, place, settings, chunks, shards, plan.zarr_format, per_chunk)
-            plans.append(replace(coarser, separator=plan.separator))
+        for path, place, level in pyramid.levels(plan):
+            given = {"lossless": True} if level.exact else settings
+            inner, outer = (sides and sides[-len(level.array.shape) :] for sides in (chunks, shards))
+            further = make_plan(path, place, given, inner, outer, plan.zarr_format, per_chunk)
+            plans.append(replace(further, separator=plan.separator))
+    if plan.source_group is not None:
+        pyramid.tell_left(pyramid.image_at(plan.source_group), plan.source_group)
     if not write:
         return plan if overwrite else _continued(plan, force)
     with alone(plan.target), undone(plan.target):
@@ -258,7 +263,7 @@ def make_plan(
     array = volume.array
     shape = tuple(map(int, array.shape))
     check_voxels(array, source)
-    if level is not None and zarr_format is None:
+    if level is not None and zarr_format is None and hasattr(array, "metadata"):
         zarr_format = array.metadata.zarr_format
     sides, outer = clipped(shape, chunks, shards)
     if mask is not None:
@@ -292,7 +297,7 @@ def make_plan(
         attributes=of_source(
             source if level is None else f"{source}/{level}",
             array,
-            volume.stored if level is None else {},
+            volume.stored if level is None else volume.of_level,
             lossless=bool(given.lossless),
         ),
     )

@@ -1,71 +1,111 @@
-"""OME-Zarr groups (0.4 in zarr format 2, 0.5 in format 3): their further levels, and their metadata in the target.
+"""Images of OME-Zarr (0.4 in zarr format 2, 0.5 in format 3): all their levels and labels, and their metadata.
 
 Every level of the source is encoded as an array of its own, at the same ratio: an overview of the target is then read
 as cheaply as one of the source. What that costs, and what evaluating the finest level on a coarser grid gives instead,
-is in benchmarks/studies/pyramid. Sides of all levels stay, so that their coordinate transformations stay true.
+is in benchmarks/studies/pyramid. Sides of all levels stay, so that their coordinate transformations stay true. Labels
+lose nothing. A source that is no image, with VIEW after its path, is the image that is made of it.
 """
 
-from copy import deepcopy
+import posixpath
+import warnings
 from typing import Any
 
 from inr_codec.batch.plan import Plan, check_inner
-from inr_codec.errors import ConfigError
+from inr_codec.batch.store import view_of
+from inr_codec.errors import ConfigError, MetadataLoss
+from inr_codec.io.ome_zarr import Image, Level, attributes_of, datasets_of, levels_of, metadata_of, with_windows
+from inr_codec.targets import split_view
 
-KEPT = ("omero", "bioformats2raw.layout")
-"""Attributes that go along with the multiscales."""
-VERSIONS = {2: "0.4", 3: "0.5"}
+LABELS = "labels"
 
 
-def levels(plan: Plan) -> list[tuple[str, str]]:
-    """(source, target) of every level but the finest, paths or URLs of arrays; none where the source is no group."""
+def image_at(path: str) -> Image:
+    """The image at the path or URL of a group, or the one that is made of a source; ConfigError where there is none."""
+    source, view = split_view(path)
+    if view is not None:
+        return view_of(source)
+    import zarr
+
+    group: Any = zarr.open_group(path, mode="r")
+    ome, others = metadata_of(dict(group.attrs))
+    if not datasets_of(ome):
+        raise ConfigError(
+            f"expected multiscales with datasets in {path!r}, got {sorted(ome | others)!r}: name an array of it"
+        )
+    levels = _checked("", group, ome, exact="image-label" in ome)
+    groups = {"": (_first(ome), others)}
+    for name in _labels(group):
+        label = group[f"{LABELS}/{name}"]
+        told, rest = metadata_of(dict(label.attrs))
+        if datasets_of(told):
+            levels += _checked(f"{LABELS}/{name}", label, told, exact=True)
+            groups[f"{LABELS}/{name}"] = (_first(told), rest)
+    if len(groups) > 1:
+        names = [name.removeprefix(f"{LABELS}/") for name in groups if name]
+        groups[LABELS] = ({LABELS: names}, metadata_of(dict(group[LABELS].attrs))[1])
+    known = {level.path.partition("/")[0] for level in levels}
+    further = [f"multiscales {k}" for k in range(1, len(ome["multiscales"]))]
+    left = [name for name in sorted(dict(group.members())) if name not in known]
+    return Image(tuple(levels), groups, tuple(further + left), group.metadata.zarr_format)
+
+
+def _checked(path: str, group: Any, ome: dict[str, Any], *, exact: bool) -> list[Level]:
+    """The levels of an image in a group; ConfigError for paths that lead out of it."""
+    for dataset in datasets_of(ome):
+        check_inner(str(dataset["path"]))
+    return list(levels_of(path, group, ome, exact=exact))
+
+
+def _first(ome: dict[str, Any]) -> dict[str, Any]:
+    """OME metadata with the first multiscales alone."""
+    return ome | {"multiscales": ome["multiscales"][:1]}
+
+
+def _labels(group: Any) -> list[str]:
+    """Names of the labels of an image."""
+    if LABELS not in group:
+        return []
+    names = metadata_of(dict(group[LABELS].attrs))[0].get(LABELS) or sorted(name for name, _ in group[LABELS].groups())
+    return [str(name) for name in names if str(name) in group[LABELS]]
+
+
+def tell_left(image: Image, path: str) -> None:
+    """Warn, in one line, of what a group holds beside its image."""
+    if image.left:
+        left = ", ".join(image.left)
+        warnings.warn(f"{path!r}: {left} of it is no part of the image and is not copied", MetadataLoss, stacklevel=3)
+
+
+def levels(plan: Plan) -> list[tuple[str, str, Level]]:
+    """(source, target, level) of every level but the finest, and of labels; none where the source is no image."""
     if plan.source_group is None:
         return []
-    datasets = _multiscales(_attributes(plan.source_group), plan.source_group)["datasets"]
-    paths = [str(dataset["path"]) for dataset in datasets]
-    for path in paths:
-        check_inner(path)
     ends = [root.rstrip("/") for root in (plan.source_group, plan.target)]
-    return [(f"{ends[0]}/{path}", f"{ends[1]}/{path}") for path in paths if path != plan.array]
+    return [
+        (f"{ends[0]}/{level.path}", f"{ends[1]}/{level.path}", level)
+        for level in image_at(plan.source_group).levels
+        if level.path != plan.array
+    ]
 
 
 def write(plan: Plan) -> None:
-    """Write the multiscales of the source to the target, as its zarr format spells them; nothing else is touched.
+    """Write the metadata of the source's image to the target, as its zarr format spells them; nothing else is touched.
 
-    Attributes that others have written to the target's group stay. Labels and further multiscales of the source are
-    left behind: they are arrays of their own.
+    Attributes that others have written to the target's groups stay.
     """
+    if plan.source_group is not None:
+        write_groups(image_at(plan.source_group), plan.target, plan.zarr_format)
+
+
+def write_groups(image: Image, target: str, zarr_format: Any) -> None:
+    """Write the metadata of the groups of an image whose arrays are there."""
     import zarr
 
-    if plan.source_group is None:
-        return
-    source = _attributes(plan.source_group)
-    scales = deepcopy(_multiscales(source, plan.source_group))
-    version = VERSIONS[plan.zarr_format]
-    told = {name: source[name] for name in KEPT if name in source}
-    if plan.zarr_format == 2:
-        scales["version"] = version
-        ours = {"multiscales": [scales], **told}
-    else:
-        scales.pop("version", None)
-        ours = {"ome": {"version": version, "multiscales": [scales], **told}}
-    group = zarr.open_group(plan.target, mode="r+", zarr_format=plan.zarr_format)
-    group.update_attributes(ours)
-
-
-def _attributes(path: str) -> dict[str, Any]:
-    """The OME attributes of a group, wherever its version keeps them."""
-    import zarr
-
-    attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r").attrs)
-    found: dict[str, Any] = attributes.get("ome", attributes)
-    return found
-
-
-def _multiscales(attributes: dict[str, Any], path: str) -> dict[str, Any]:
-    """The first multiscales of a group's attributes; ConfigError where there are none."""
-    scales = (attributes.get("multiscales") or [{}])[0]
-    if not scales.get("datasets"):
-        raise ConfigError(
-            f"expected multiscales with datasets in {path!r}, got {sorted(attributes)!r}: name an array of it"
-        )
-    return dict(scales)
+    root: Any = zarr.open_group(target, mode="a", zarr_format=zarr_format)
+    for path, (ome, others) in image.groups.items():
+        group = root.require_group(path) if path else root
+        if datasets := datasets_of(ome):
+            last = posixpath.join(path, str(datasets[-1]["path"]))
+            names = next(level.names for level in image.levels if level.path == last)
+            ome = with_windows(ome, root[last], names)
+        group.update_attributes(attributes_of(ome, others, zarr_format))

@@ -28,7 +28,7 @@ from inr_codec.errors import ConfigError
 from inr_codec.progress import Progress
 from inr_codec.runtime.threads import threads
 from inr_codec.stores.folders import is_url
-from inr_codec.targets import split_part
+from inr_codec.targets import split_part, split_view
 
 LOG = logging.getLogger(__name__)
 SAMPLES = 4
@@ -185,6 +185,7 @@ def _sampled(plan: Plan, numbers: list[int]) -> list[tuple[int, int | None]]:
 
 def _files(path: str) -> list[tuple[str, int, str]]:
     """(name, bytes, time or ETag) of all files at a path or URL, in no order."""
+    path = split_part(split_view(path)[0])[0]
     if is_url(path):
         import fsspec
 
@@ -192,7 +193,6 @@ def _files(path: str) -> list[tuple[str, int, str]]:
         files.invalidate_cache()
         told = files.find(root, detail=True)
         return [(name, int(one.get("size") or 0), _time(one)) for name, one in told.items()]
-    path = split_part(path)[0]
     if not os.path.isdir(path):
         stat = os.stat(path)
         return [("", stat.st_size, str(stat.st_mtime_ns))]

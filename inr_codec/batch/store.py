@@ -15,10 +15,12 @@ from inr_codec import io
 from inr_codec.batch.plan import ODD, Plan, check_inner
 from inr_codec.codec import INRCodec
 from inr_codec.errors import ConfigError
+from inr_codec.io.ome_zarr import Image, image_of
+from inr_codec.io.record import Record, named
 from inr_codec.io.zarr_arrays import volume_of
 from inr_codec.runtime.caches import kept
 from inr_codec.stores.folders import SCRATCH, Folder, check_within, is_url, open_folder
-from inr_codec.targets import local_path, place_of
+from inr_codec.targets import VIEW, local_path, place_of, split_view
 
 PLAN, BUDGET = "plan.json", "budget.npy"
 METADATA = ("zarr.json", ".zarray", ".zgroup")
@@ -110,7 +112,11 @@ def open_source(path: str, marks: str) -> Any:
 
 
 def open_volume(path: str) -> io.Volume:
-    """An array with the names of its axes and its attributes. ConfigError for what cannot be opened."""
+    """An array and what belongs to it, of a view of a source too. ConfigError for what cannot be opened."""
+    source, view = split_view(path)
+    if view is not None:
+        level = view_of(source).levels[int(view or 0)]
+        return io.Volume(level.array, Record(named(level.names or ())), level.attributes)
     path = local_path(path)
     if not is_url(path):
         try:
@@ -119,7 +125,7 @@ def open_volume(path: str) -> io.Volume:
             if Path(path).is_dir() and not any(Path(path, name).exists() for name in METADATA):
                 raise ConfigError(
                     f"expected a volume, found a folder that is no zarr array or group at {path!r}: name a file, or "
-                    "make one of its slices first (dcm2niix writes NIfTI from DICOM)"
+                    "a folder of TIFF or DICOM files"
                 ) from None
             raise
     import zarr
@@ -133,6 +139,17 @@ def open_volume(path: str) -> io.Volume:
             f"expected a zarr array behind {path!r}, got {type(error).__name__} ({said}): check the address and access"
         ) from error
     return volume_of(array)
+
+
+def view_of(source: str) -> Image:
+    """The OME-Zarr image that is made of a source."""
+    return image_of(open_volume(source), os.path.basename(source.rstrip("/")).partition(".")[0])
+
+
+def as_image(source: str, target: str, ome: bool = False) -> str:
+    """A source as the OME-Zarr image that is made of it, where that is asked for or the target's name promises it."""
+    wanted = ome or target.rstrip("/").lower().endswith(".ome.zarr")
+    return f"{source}{VIEW}" if wanted and finest_level(source) is None else source
 
 
 def check_voxels(array: Any, path: str, kinds: str = "biufc") -> None:
@@ -152,7 +169,9 @@ def check_voxels(array: Any, path: str, kinds: str = "biufc") -> None:
 
 
 def finest_level(path: str) -> str | None:
-    """Path of the finest level in an OME-Zarr group (0.4 and 0.5); None for anything else."""
+    """Path of the finest level in an OME-Zarr group (0.4 and 0.5), or in a view; None for anything else."""
+    if (view := split_view(path)[1]) is not None:
+        return None if view else "0"
     if not is_url(path) and not any(Path(path, name).exists() for name in METADATA):
         return None
     import zarr

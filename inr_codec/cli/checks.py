@@ -10,7 +10,7 @@ import numpy as np
 
 from inr_codec.batch import verify as checks
 from inr_codec.batch.report import write_report
-from inr_codec.batch.store import finest_level, open_volume
+from inr_codec.batch.store import as_image, finest_level, open_volume
 from inr_codec.batch.verify import Verification, arrays_of
 from inr_codec.errors import IncompleteArray
 from inr_codec.progress import Progress
@@ -20,6 +20,8 @@ from inr_codec.runtime.threads import threads
 def verify(target: str, *, against: str | None, sample: float, workers: int | None, progress: bool) -> None:
     """Check every chunk of an array, or of all arrays of a group; IncompleteArray where anything is wrong."""
     wrong = 0
+    if against is not None:
+        against = as_image(against, target, ome=finest_level(target) is not None)
     for name, array in arrays_of(target).items():
         path = "/".join(filter(None, (target.rstrip("/"), name)))
         source = None if against is None else source_of(against, name)

@@ -10,14 +10,15 @@ from inr_codec.batch.cluster import connected
 from inr_codec.batch.manifest import Ledger
 from inr_codec.batch.plan import batch_size, together
 from inr_codec.batch.run import Executor, Here
-from inr_codec.batch.store import load_plan, state_of
+from inr_codec.batch.store import as_image, load_plan, state_of
 from inr_codec.errors import ConfigError, IncompleteArray
 from inr_codec.metrics import compression_ratio
 from inr_codec.progress import duration
 
 
-def plan(source: str, target: str, *, check: Check, **options: Any) -> None:
+def plan(source: str, target: str, *, check: Check, ome: bool, **options: Any) -> None:
     """Write the plan of a target and its empty array; print what there is to do."""
+    source = as_image(source, target, ome)
     made = batch.prepare(source, target, options.pop("settings"), **options)
     ledger = Ledger(made)
     wrong = audit(made, ledger, check).wrong
@@ -69,7 +70,7 @@ def finish(target: str, *, check: Check) -> None:
 
 def encode(source: str, target: str, *, check: Check, progress: bool, where: dict[str, Any], **options: Any) -> None:
     """Plan, measure, run and finish on one cluster; the same command continues what was interrupted."""
-    settings = options.pop("settings")
+    settings, source = options.pop("settings"), as_image(source, target, options.pop("ome"))
     target = batch.prepare(source, target, settings, **options, write=False).target
     with _executor(**where) as executor, batch.alone(target):
         batch.prepare(source, target, settings, **options)

@@ -32,6 +32,7 @@ EXAMPLES = {
   inr-codec decode brain.zarr brain.nii.gz""",
     "encode": """  inr-codec encode brain.tif brain.zarr --ratio 100
   inr-codec encode ct.nii.gz study.zarr/ct --max-error 2
+  inr-codec encode brain.tif brain.ome.zarr --ratio 100
   inr-codec encode raw.zarr small.zarr --psnr 45 --scheduler local --workers 8""",
     "decode": """  inr-codec decode brain.zarr brain.nii.gz
   inr-codec decode study.zarr/ct ct.npy --overwrite""",
@@ -249,6 +250,9 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
     command.add_argument("--mask", metavar="PATH", help="labels to keep, of the source's shape (on clusters)")
     command.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: 64,128,128)")
     command.add_argument("--shards", type=_sides, metavar="Z,Y,X", help="voxels of a shard (on clusters, format 3)")
+    command.add_argument(
+        "--ome", action="store_true", help="an OME-Zarr image with levels (default where TARGET ends in .ome.zarr)"
+    )
     command.add_argument("--zarr-format", type=int, choices=(2, 3), help="3 (default) reads planes cheaply")
     command.add_argument(
         "--per-chunk", action="store_true", help="every chunk has the ratio for itself, not the array as a whole"
@@ -317,7 +321,6 @@ def _encode(**options: Any) -> None:
         if options.pop(name):
             option = name.replace("_", "-")
             raise ConfigError(f"expected --{option} with --scheduler, got it alone: add --scheduler local")
-    options["zarr_format"] = options["zarr_format"] or 3
     if options.pop("check") != "bytes":
         raise ConfigError("expected --check with --scheduler, got it alone: add --scheduler local")
     _command("volumes", "encode", settings=settings, workers=where["workers"], **options)

@@ -1,6 +1,7 @@
 """The commands that work on volumes: functions that take paths, write volumes and print a summary."""
 
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,9 +17,12 @@ from inr_codec import inspect as inspect_stream
 from inr_codec import io, metrics
 from inr_codec.batch.clearing import drop_group, forget, plan_at
 from inr_codec.batch.plan import Plan, default_chunks
-from inr_codec.batch.store import check_voxels, new_array, open_volume, state_of
+from inr_codec.batch.pyramid import image_at, tell_left, write_groups
+from inr_codec.batch.store import as_image, check_voxels, finest_level, new_array, open_volume, state_of
 from inr_codec.config import Config
-from inr_codec.errors import ConfigError
+from inr_codec.errors import ConfigError, MetadataLoss
+from inr_codec.io.ome_zarr import Image, Level
+from inr_codec.io.record import Record, named
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
@@ -26,7 +30,7 @@ from inr_codec.stores.description import record
 from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
 from inr_codec.stores.folders import is_url
 from inr_codec.stores.losses import of_source
-from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path
+from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path, split_part
 
 LISTED_CHUNKS = 10
 PLAIN_KINDS = "biufcmMSUV"
@@ -39,12 +43,14 @@ def encode(
     *,
     settings: dict[str, Any],
     chunks: tuple[int, ...] | None,
-    zarr_format: Literal[2, 3],
+    zarr_format: Literal[2, 3] | None,
     workers: int | None,
     overwrite: bool,
     progress: bool,
+    ome: bool = False,
 ) -> None:
-    """Write a volume as a zarr array of INRCodec(**settings) chunks; names and spacing of the axes go along."""
+    """Write a volume as a zarr array of INRCodec(**settings) chunks, with what belongs to it; or an OME-Zarr image, all
+    of its levels at these settings and its labels exactly."""
     source, target = local_path(source), _local(target)
     sources = [source, *(value for name in ("segmentation", "mask") if isinstance(value := settings.get(name), str))]
     check_array_name(target)
@@ -54,36 +60,68 @@ def encode(
             f"expected a new path, found the plan of an array that was begun with --scheduler in {state_of(target)!r}: "
             "choose another, go on with --scheduler, or --overwrite it"
         )
+    image = opened_image(as_image(source, target, ome))
+    form = zarr_format or image.zarr_format
+    reached, nbytes, work = [], 0, []
+    with _group(Path(target).parent, form), io.finished(target, overwrite=overwrite) as part:
+        for level in image.levels:
+            plan = _plan(source, target, level, settings, chunks, form, grouped=bool(image.groups))
+            encoded = new_array(plan, str(part / level.path))
+            work.append(_copy("encoding", level.array, encoded, plan.chunks, workers, progress))
+            reached.append(record(encoded))
+            nbytes += plan.nbytes
+        if image.groups:
+            write_groups(image, str(part), form)
+    forget(target)
+    stored = sum(one.bytes for one in reached)
+    ratio = f"{metrics.compression_ratio(nbytes, stored):.1f} times smaller" if stored else "nothing but the fill value"
+    score = f"PSNR {reached[0].total} (peak = max - min of the array)"
+    arrays = "" if len(work) == 1 else f", the first of {len(work)} arrays"
+    print(f"{target}: {nbytes:,} bytes in {stored:,}, {ratio}, {score}, {work[0]}{arrays}")
+
+
+def opened_image(source: str) -> Image:
+    """The image that a source is; one of a single array, without groups, where it is none."""
+    if finest_level(source) is not None:
+        image = image_at(source)
+        tell_left(image, source)
+        return image
     volume = open_volume(source)
-    array = volume.array
+    return Image((Level("", volume.array, volume.axes, volume.stored),), {})
+
+
+def _plan(
+    source: str,
+    target: str,
+    level: Level,
+    settings: dict[str, Any],
+    chunks: tuple[int, ...] | None,
+    zarr_format: Literal[2, 3],
+    *,
+    grouped: bool,
+) -> Plan:
+    """How one array is to be encoded; ConfigError for what cannot be."""
+    array, exact = level.array, level.exact or bool(settings.get("lossless"))
     check_voxels(array, source, PLAIN_KINDS)
-    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
-    chunks = chunks or default_chunks(shape)
-    if len(chunks) != len(shape):
-        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
-    chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
-    plan = Plan(
+    shape = tuple(array.shape)
+    sides = chunks or default_chunks(shape)
+    sides = sides[-len(shape) :] if level.exact else sides
+    if len(sides) != len(shape):
+        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {sides!r}: change --chunks")
+    return Plan(
         source=source,
         target=target,
-        array="",
+        array=level.path,
         shape=shape,
-        dtype=dtype.str,
-        chunks=chunks,
+        dtype=np.dtype(array.dtype).str,
+        chunks=tuple(min(side, chunk) for side, chunk in zip(shape, sides)),
         shards=None,
         zarr_format=zarr_format,
-        settings=settings,
-        axes=volume.axes,
-        attributes=of_source(source, array, volume.stored, lossless=bool(settings.get("lossless"))),
+        settings={"lossless": True} if level.exact else settings,
+        separator="/" if grouped else ".",
+        axes=level.names,
+        attributes=of_source(split_part(source)[0], array, level.attributes, lossless=exact),
     )
-    with _group(Path(target).parent, zarr_format), io.finished(target, overwrite=overwrite) as part:
-        encoded = new_array(plan, str(part))
-        work = _copy("encoding", array, encoded, chunks, workers, progress)
-        reached = record(encoded)
-    forget(target)
-    whole, stored = prod(shape) * dtype.itemsize, reached.bytes
-    ratio = f"{metrics.compression_ratio(whole, stored):.1f} times smaller" if stored else "nothing but the fill value"
-    score = f"PSNR {reached.total} (peak = max - min of the array)"
-    print(f"{target}: {whole:,} bytes in {stored:,}, {ratio}, {score}, {work}")
 
 
 def prior(
@@ -134,15 +172,33 @@ def read_text(path: str) -> str:
 
 
 def decode(source: str, target: str, *, workers: int | None, overwrite: bool, progress: bool) -> None:
-    """Write an array as npy, tif, nii, nrrd or lossless zarr, whatever the suffix of the target says."""
+    """Write an array as the file that the suffix of the target says, or as lossless zarr; an image as one of these."""
     source, target = local_path(source), _local(target)
-    if target.lower().endswith(tuple(KINDS)):
+    is_store = not target.lower().endswith(tuple(KINDS))
+    if not is_store:
         check_file_target(target, (source,), overwrite=overwrite)
     else:
         check_array_target(target, (source,), overwrite=overwrite)
-    volume = open_volume(source)
+    image = opened_image(as_image(source, target) if is_store else source)
+    if is_store and image.groups:
+        with io.finished(target, overwrite=overwrite) as part:
+            for level in image.levels:
+                (part / level.path).parent.mkdir(parents=True, exist_ok=True)
+                volume = io.Volume(level.array, Record(named(level.names or ())), level.attributes)
+                done = _decode(volume, str(part / level.path), workers, False, progress)
+            write_groups(image, str(part), 3)
+        print(f"{target}: {len(image.levels)} arrays, the last {done}")
+        return
+    further = [name for name in image.groups if name.startswith("labels/")]
+    if further:
+        warnings.warn(f"{target!r}: {', '.join(further)} of the image stay behind", MetadataLoss, stacklevel=1)
+    print(f"{target}: {_decode(open_volume(source), target, workers, overwrite, progress)}")
+
+
+def _decode(volume: io.Volume, target: str, workers: int | None, overwrite: bool, progress: bool) -> str:
+    """Write one volume; a text about it."""
     array, shape = volume.array, tuple(volume.array.shape)
-    chunks = tuple(getattr(array, "chunks", shape))
+    chunks = tuple(getattr(array, "chunks", None) or default_chunks(shape))
     with io.create(
         target,
         shape,
@@ -153,7 +209,7 @@ def decode(source: str, target: str, *, workers: int | None, overwrite: bool, pr
         overwrite=overwrite,
     ) as out:
         work = _copy("decoding", array, out, chunks, workers, progress)
-    print(f"{target}: {_sides(shape)} {array.dtype}, {work}")
+    return f"{_sides(shape)} {array.dtype}, {work}"
 
 
 def inspect(source: str, *, every_chunk: bool) -> None:

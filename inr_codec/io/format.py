@@ -49,6 +49,11 @@ class Volume:
         """The attributes of an array in a store that says the same."""
         return self.others | self.record.to_attributes()
 
+    @property
+    def of_level(self) -> dict[str, Any]:
+        """The attributes of an array in a group that says the rest."""
+        return self.others | Record(value_scale=self.record.value_scale).to_attributes()
+
 
 @dataclass(frozen=True)
 class Format:

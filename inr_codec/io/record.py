@@ -13,6 +13,8 @@ from inr_codec.io.units import unit_of
 
 RECORD = "inr_codec_volume"
 """The attribute of an array, or of the group of an OME-Zarr image."""
+ORDER = "order"
+"""In a header: the names of the axes in the source's order, where that is not the one of the array."""
 VERSION = 1
 KINDS = {"t": "time", "c": "channel", "s": "channel", "x": "space", "y": "space", "z": "space"}
 """What an axis is, by its usual name."""
@@ -102,7 +104,7 @@ class Record:
     def to_attributes(self) -> dict[str, Any]:
         """Attributes of an array that says all of this."""
         told: dict[str, Any] = {}
-        if self.axes:
+        if self.axes and self.axes != named(self.names or ()):
             told["axes"] = [_without_none(axis, {"kind": "type"}) for axis in self.axes]
         if self.affine is not None:
             told["affine"] = {"matrix": [list(row) for row in self.affine.matrix], "space": self.affine.space}

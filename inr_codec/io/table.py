@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from inr_codec.errors import ConfigError
-from inr_codec.io import nifti, npy, nrrd, tiff, zarr_arrays
+from inr_codec.io import bioformats, dicom, hdf5, mrc, nifti, npy, nrrd, tensors, tiff, zarr_arrays
 from inr_codec.io.format import Format
 
 TABLE: tuple[Format, ...] = (
@@ -13,9 +13,14 @@ TABLE: tuple[Format, ...] = (
     nifti.OTHERS,
     nrrd.FORMAT,
     nrrd.DETACHED,
+    mrc.FORMAT,
+    hdf5.FORMAT,
+    dicom.FORMAT,
+    bioformats.FORMAT,
+    tensors.FORMAT,
     zarr_arrays.FORMAT,
 )
-WRITTEN = (".npy", ".tif", ".tiff", ".nii", ".nii.gz", ".nrrd")
+WRITTEN = (".npy", ".tif", ".tiff", ".nii", ".nii.gz", ".nrrd", ".mrc")
 """Suffixes of files that are written; `targets` tells by them what may be replaced."""
 
 
@@ -23,7 +28,7 @@ def format_of(path: Path, *, new: bool = False) -> Format:
     """The format of a file, a folder, or one that is to be written; ConfigError for what is none of the TABLE."""
     name = path.name.lower()
     if path.is_dir():
-        return tiff.FORMAT if _is_stack(path) else zarr_arrays.FORMAT
+        return _format_of_folder(path)
     found = [one for one in TABLE for suffix in one.suffixes if name.endswith(suffix)]
     suffix = {one: max(len(suffix) for suffix in one.suffixes if name.endswith(suffix)) for one in found}
     if found:
@@ -39,8 +44,13 @@ def format_of(path: Path, *, new: bool = False) -> Format:
     raise ConfigError(f"expected a path with {written if new else known}, got {str(path)!r}: convert or rename it")
 
 
-def _is_stack(path: Path) -> bool:
-    """Whether a folder is no zarr store, and holds TIFF files."""
+def _format_of_folder(path: Path) -> Format:
+    """zarr, unless a folder is one of N5 or precomputed, or holds TIFF or DICOM files and is no store of zarr."""
     if any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
-        return False
-    return any(one.name.lower().endswith(tiff.SUFFIXES) for one in path.iterdir())
+        return zarr_arrays.FORMAT
+    if tensors.is_n5(path) or tensors.is_precomputed(path):
+        return tensors.FORMAT
+    files = [one for one in path.iterdir() if one.is_file()]
+    if any(one.name.lower().endswith(tiff.SUFFIXES) for one in files):
+        return tiff.FORMAT
+    return dicom.FORMAT if any(dicom.is_dicom(one) for one in files) else zarr_arrays.FORMAT

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from inr_codec.io.facets import tell
 from inr_codec.io.finished import finished
 from inr_codec.io.format import Format, Volume, module, one_line, scratch
-from inr_codec.io.record import RECORD, SHORT, Record, from_attributes
+from inr_codec.io.record import ORDER, RECORD, SHORT, Record, from_attributes
 from inr_codec.io.table import WRITTEN, format_of
 from inr_codec.targets import split_part
 
@@ -75,34 +76,48 @@ def create(
         if kind.name == "zarr":
             yield _new_array(part, shape, dtype, chunks, record, attributes or {})
             return
+        record, order = _as_it_was(record)
         holds = kind.holds(str(path), record, dtype)
         applied = _real(dtype) if record.value_scale is not None and "value scale" not in holds else None
         tell(str(path), kind.name, record, holds, applied)
-        yield from _filled(kind, path, part, shape, dtype, record, applied)
+        shape = tuple(shape[k] for k in order) if order else shape
+        yield from _filled(kind, path, part, shape, dtype, record, applied, order)
 
 
 def _filled(
-    kind: Format, path: Path, part: Path, shape: tuple[int, ...], dtype: np.dtype[Any], record: Record, applied: Any
+    kind: Format,
+    path: Path,
+    part: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    record: Record,
+    applied: Any,
+    order: list[int],
 ) -> Iterator[Any]:
-    """Let an array be filled, and write it to the file `part`."""
+    """Let an array be filled, by whoever has its axes in another order, and write it to the file `part`."""
     if kind.name == "npy":
         out: Any = np.lib.format.open_memmap(part, mode="w+", dtype=applied or dtype, shape=shape)
     else:
         out = scratch(shape, applied or dtype, part.parent)
-    yield out if applied is None else _Scaled(out, *(record.value_scale or (1.0, 0.0)), dtype)
+    seen = out.transpose(np.argsort(order)) if order else out
+    yield seen if applied is None else _Scaled(seen, *(record.value_scale or (1.0, 0.0)), dtype)
     if kind.name == "npy":
         out.flush()
     elif kind.write is not None:
         if applied is not None:
-            record = _without_scale(record)
+            record = replace(record, value_scale=None)
         with one_line(f"expected an array that {path.suffix[1:]} can hold for {str(path)!r}"):
             kind.write(part, out, record)
 
 
-def _without_scale(record: Record) -> Record:
-    from dataclasses import replace
-
-    return replace(record, value_scale=None)
+def _as_it_was(record: Record) -> tuple[Record, list[int]]:
+    """A record with the axes in the order that the source had, and that order; [] where it is the same."""
+    before, names = record.header.get(ORDER), record.names
+    record = replace(record, header={name: value for name, value in record.header.items() if name != ORDER})
+    if names is None or not isinstance(before, list) or sorted(names) != sorted(map(str, before)):
+        return record, []
+    order = [names.index(name) for name in before]
+    return record.transposed(order), order
 
 
 def _real(dtype: np.dtype[Any]) -> np.dtype[Any]:
