@@ -32,6 +32,8 @@ from benchmarks.harness.study import run as run_study
 from inr_codec import batch
 from inr_codec.batch import run
 from inr_codec.batch.cluster import Cluster
+from inr_codec.batch.report import write_report
+from inr_codec.batch.verify import verify
 
 SIDE = 4
 
@@ -79,6 +81,8 @@ def steps(source: str, target: str, executor: Any) -> dict[str, Any]:
         "encode": lambda: batch.encode(target, executor),
         "finish": lambda: batch.finish(target),
         "again": lambda: batch.encode(target, executor),
+        "verify": lambda: verify(target),
+        "report": lambda: write_report(target, f"{target}.html"),
     }
 
 
