@@ -31,7 +31,7 @@ help:
 	@echo "make fuzz   damage streams for SECONDS=$(SECONDS), guided by coverage where atheris is installed"
 	@echo "make trust  the attacks of docs/TRUST.md, and its tables: 15 minutes; LONG=1: two and a half hours"
 	@echo "make soak   tests of threads, processes and memory with 64 threads and 10,000 cycles"
-	@echo "make format sort the imports, lay out the code, write the tables of options"
+	@echo "make format sort the imports, lay out the code, write the tables of options and formats"
 	@echo "make clean  remove $(VENV), caches and what the demo wrote"
 
 $(BIN)/python:
@@ -105,6 +105,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python docs/options.py
+	$(BIN)/python docs/formats.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo.zarr demo.png

@@ -21,8 +21,9 @@ from inr_codec.batch.pyramid import image_at, tell_left, write_groups
 from inr_codec.batch.store import as_image, check_voxels, finest_level, new_array, open_volume, state_of
 from inr_codec.config import Config
 from inr_codec.errors import ConfigError, MetadataLoss
+from inr_codec.io.format import in_order
 from inr_codec.io.ome_zarr import Image, Level
-from inr_codec.io.record import Record, named
+from inr_codec.io.record import from_attributes
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
@@ -184,7 +185,8 @@ def decode(source: str, target: str, *, workers: int | None, overwrite: bool, pr
         with io.finished(target, overwrite=overwrite) as part:
             for level in image.levels:
                 (part / level.path).parent.mkdir(parents=True, exist_ok=True)
-                volume = io.Volume(level.array, Record(named(level.names or ())), level.attributes)
+                told = from_attributes(level.names, level.attributes, len(level.array.shape))
+                volume = io.Volume(level.array, told, level.attributes)
                 done = _decode(volume, str(part / level.path), workers, False, progress)
             write_groups(image, str(part), 3)
         print(f"{target}: {len(image.levels)} arrays, the last {done}")
@@ -242,12 +244,16 @@ def compare(original: str, decoded: str, *, png: str | None) -> None:
     """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
     if png is not None:
         check_file_target(png, (original, decoded), overwrite=True, kind="picture")
-    first, second = open_volume(original).array, open_volume(decoded).array
+    opened = open_volume(original), open_volume(decoded)
+    first, second = opened[0].array, in_order(opened[1].array, opened[1].axes, opened[0].axes)
     if tuple(first.shape) != tuple(second.shape):
         raise ConfigError(f"expected volumes of one shape, got {first.shape!r} and {second.shape!r}: compare others")
     for array, path in ((first, original), (second, decoded)):
         check_voxels(array, path, "biuf")
     before, after = np.asarray(first[...]), np.asarray(second[...])
+    scales = [volume.record.value_scale or (1.0, 0.0) for volume in opened]
+    if scales[0] != scales[1]:  # a slope that decoding has applied: real values are compared
+        before, after = (values * slope + offset for values, (slope, offset) in zip((before, after), scales))
     finite = _finite(before, after, original, decoded)
     psnr, ssim = f"{metrics.psnr(before, after):.2f} dB", _similarity(before, after)
     rows = {"PSNR (peak = max - min)": psnr, "SSIM (range = max - min)": ssim}

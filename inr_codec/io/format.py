@@ -128,6 +128,13 @@ def transposed(array: Any, order: tuple[int, ...]) -> Any:
     return Lazy(tuple(array.shape[k] for k in order), array.dtype, read)
 
 
+def in_order(array: Any, names: tuple[str, ...] | None, wanted: tuple[str, ...] | None) -> Any:
+    """An array whose axes have names with those in another order; as it is where the names are not the same."""
+    if names is None or wanted is None or sorted(names) != sorted(wanted):
+        return array
+    return transposed(array, tuple(names.index(name) for name in wanted))
+
+
 def module(name: str) -> Any:
     """An optional module; ConfigError, with how to install it, where it is missing."""
     try:

@@ -5,6 +5,7 @@ volume that was read from TIFF is written with the tags, the OME-XML or the Imag
 was not is written as ImageJ's TIFF where that has a place for it, else as OME-TIFF; `.ome.tif` always is OME-TIFF.
 """
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,11 @@ def _number(path: Path, found: Any, part: str | None) -> int:
 
 def _by_pages(path: Path, number: int) -> Lazy:
     """A large series in pieces, of which each read decodes those that it needs."""
-    zarr, store = module("zarr"), module("tifffile").imread(path, aszarr=True, series=number, level=0)
-    array: Any = zarr.open_array(store, mode="r")
-    return Lazy(array.shape, array.dtype, lambda region: array[region])
+    file = module("tifffile").TiffFile(path)
+    array: Any = module("zarr").open_array(file.series[number].aszarr(level=0), mode="r")
+    lazy = Lazy(array.shape, array.dtype, lambda region: array[region])
+    weakref.finalize(lazy, file.close)
+    return lazy
 
 
 def _read_stack(path: Path) -> Volume:
@@ -107,9 +110,9 @@ def _record(file: Any, series: Any, number: int) -> Record:
         return record_of_ome(file.ome_metadata, number, axes, header)
     steps, unit = _resolution(page)
     channels: tuple[Channel, ...] = ()
-    if page.photometric == 2 and axes and axes[-1].kind == "channel":
+    if page.photometric in (2, 6) and "s" in series.axes.lower():
         channels = tuple(Channel(name, color) for name, color in zip(("red", "green", "blue"), RGB))
-        channels = (*channels, Channel("alpha"))[: series.shape[-1]]
+        channels = (*channels, Channel("alpha"))[: series.shape[series.axes.index("S")]]
     times: dict[str, tuple[float | None, str | None]] = {}
     scale = None
     if series.kind == "imagej" and file.imagej_metadata:

@@ -33,8 +33,7 @@ def header(file: Any, series: Any) -> dict[str, Any]:
         kept["colormap"] = np.asarray(page.colormap).tolist()
     if series.kind == "imagej":
         return kept | {"metadata": _plain(dict(file.imagej_metadata or {}))}
-    if int(page.photometric) in (0, 1, 3):
-        kept["photometric"] = int(page.photometric)
+    kept["photometric"], kept["extrasamples"] = int(page.photometric), [int(one) for one in page.extrasamples]
     pages = [one for one in series.pages if one is not None]
     told = [_tags(file, one) for one in (pages if _described(pages) else pages[:1])]
     return kept | {"tags": told[:1] if all(one == told[0] for one in told) else told}
@@ -60,29 +59,33 @@ def _tags(file: Any, page: Any) -> list[list[Any]]:
 def write(path: Path, array: NDArray[Any], kept: dict[str, Any], options: dict[str, Any]) -> None:
     """A file with the tags of the one that a volume was read from: of all pages, or page by page."""
     tifffile, pages = module("tifffile"), kept.get("tags") or [[]]
-    byteorder = kept.get("byteorder", "<")
-    if "colormap" in kept and array.dtype.itemsize <= 2 and len(kept["colormap"][0]) == 2 ** (8 * array.dtype.itemsize):
-        options = {key: value for key, value in options.items() if key != "photometric"}
-        options |= {"photometric": "palette", "colormap": np.array(kept["colormap"], np.uint16)}
-    elif kept.get("photometric") == 0:
-        options = options | {"photometric": "miniswhite"}
-    options = options | resolution(kept)
-    depth = 3 if options.get("photometric") == "rgb" else 2
+    options = options | _look(kept, array) | resolution(kept) | {"software": False}
+    depth = 3 if "S" in str(kept.get("axes")) else 2
     planes = array.reshape(-1, *array.shape[-depth:])
-    described = _shaped(pages[0])
-    if len(pages) == 1:
-        extra = _extra(pages[0], described)
-        if described:
-            options = options | {"metadata": described}
-            tifffile.imwrite(path, array, byteorder=byteorder, extratags=extra, software=False, **options)
-            return
-        with tifffile.TiffWriter(path, byteorder=byteorder, bigtiff=array.nbytes > 2**32 - 2**25, shaped=False) as out:
-            for plane in planes:
-                out.write(plane, metadata=None, software=False, extratags=extra, contiguous=False, **options)
+    byteorder, large = kept.get("byteorder", "<"), array.nbytes > 2**32 - 2**25
+    if len(pages) == 1 and (described := _shaped(pages[0])):
+        extra = _extra(pages[0], {DESCRIPTION})
+        tifffile.imwrite(path, array, byteorder=byteorder, extratags=extra, metadata=described, **options)
         return
-    with tifffile.TiffWriter(path, byteorder=byteorder, bigtiff=array.nbytes > 2**32 - 2**25, shaped=False) as out:
-        for plane, tags in zip(planes, pages if len(pages) == len(planes) else pages[:1] * len(planes)):
-            out.write(plane, metadata=None, software=False, extratags=_extra(tags, None), contiguous=False, **options)
+    pages = pages if len(pages) == len(planes) else pages[:1] * len(planes)
+    with tifffile.TiffWriter(path, byteorder=byteorder, bigtiff=large, shaped=False) as out:
+        for plane, tags in zip(planes, pages):
+            out.write(plane, metadata=None, extratags=_extra(tags), contiguous=False, **options)
+
+
+def _look(kept: dict[str, Any], array: NDArray[Any]) -> dict[str, Any]:
+    """Options of tifffile that give values the meaning that they had: colours and their order, a colour map."""
+    letters, photometric = str(kept.get("axes")), kept.get("photometric", 1)
+    colours = kept.get("colormap")
+    if colours and array.dtype.itemsize <= 2 and len(colours[0]) == 2 ** (8 * array.dtype.itemsize):
+        return {"photometric": "palette", "colormap": np.array(colours, np.uint16)}
+    found: dict[str, Any] = {
+        "photometric": {0: "miniswhite", 2: "rgb", 5: "separated", 6: "rgb"}.get(photometric, "minisblack")
+    }
+    if "S" in letters:
+        found["planarconfig"] = "contig" if letters.endswith("S") else "separate"
+        found |= {"extrasamples": kept["extrasamples"]} if kept.get("extrasamples") else {}
+    return found
 
 
 def resolution(kept: dict[str, Any]) -> dict[str, Any]:
@@ -93,10 +96,11 @@ def resolution(kept: dict[str, Any]) -> dict[str, Any]:
     return {"resolution": [tuple(one) for one in told], "resolutionunit": kept.get("resolutionunit", 1)}
 
 
-def _extra(tags: list[list[Any]], described: dict[str, Any] | None) -> list[tuple[int, int, int, bytes, bool]]:
-    left = {DESCRIPTION} if described else set()
+def _extra(tags: list[list[Any]], left: set[int] | None = None) -> list[tuple[int, int, int, bytes, bool]]:
     return [
-        (code, kind, count, base64.b64decode(value), False) for code, kind, count, value in tags if code not in left
+        (code, kind, count, base64.b64decode(value), False)
+        for code, kind, count, value in tags
+        if code not in (left or ())
     ]
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from inr_codec import io
+from inr_codec import io, targets
+from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError, MetadataLoss
+from inr_codec.io import table
 from inr_codec.io.record import Affine, Axis, Channel, Record, as_space, matrix_of
 from inr_codec.io.units import factor, unit_of
 
@@ -178,3 +180,23 @@ def test_spaces_are_converted() -> None:
     assert turned is not None and turned.matrix[0] == (0, 2, 0, -5) and turned.matrix[2] == (0, 0, 4, 7)
     assert as_space(turned, "RAS") == ras
     assert as_space(Affine(ras.matrix, "scanner-xyz"), "RAS") is None
+
+
+def test_what_is_written_may_be_replaced() -> None:
+    """Every suffix that is written has its mark in `targets`, and every one is written as what it says."""
+    assert set(table.WRITTEN) == set(targets.KINDS)
+    for suffix in table.WRITTEN:
+        assert table.format_of(Path(f"a{suffix}"), new=True).write is not None
+    with pytest.raises(ConfigError, match="hdf5 is read only"):
+        table.format_of(Path("a.h5"), new=True)
+
+
+def test_real_values_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A volume with a slope and its copy, in which that was applied, are the same."""
+    image = nibabel.Nifti1Image(VALUES.T.astype("i2"), AFFINE)
+    image.header.set_slope_inter(0.5, -1000)
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = io.load(tmp_path / "a.nii")
+    written(tmp_path / "b.nrrd", volume.record, volume.array)
+    assert main(["compare", str(tmp_path / "a.nii"), str(tmp_path / "b.nrrd")]) == 0
+    assert "largest error              0" in capsys.readouterr().out

@@ -200,7 +200,7 @@ def test_orientation_of_levels(tmp_path: Path) -> None:
     assert (tmp_path / "b.nii").read_bytes() == (tmp_path / "a.nii").read_bytes()
 
 
-def test_colours_become_channels(tmp_path: Path) -> None:
+def test_colours_become_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A picture in colours is an image of three channels, shown between values of its own, and a picture again."""
     values = field((30, 40, 3), "u1")
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", metadata=None)
@@ -211,6 +211,8 @@ def test_colours_become_channels(tmp_path: Path) -> None:
     assert [one["color"] for one in channels] == ["FF0000", "00FF00", "0000FF"]
     assert channels[0]["window"]["min"] == 0 and channels[0]["window"]["end"] <= values[..., 0].max()
     models_of(tmp_path / "a.ome.zarr", "0.5")
+    assert main(["compare", str(tmp_path / "a.tif"), str(tmp_path / "a.ome.zarr")]) == 0
+    assert "largest error              0" in capsys.readouterr().out
     assert main(["decode", str(tmp_path / "a.ome.zarr"), str(tmp_path / "b.tif")]) == 0
     with tifffile.TiffFile(tmp_path / "b.tif") as file:
         assert file.pages[0].photometric.name == "RGB"
