@@ -33,11 +33,12 @@ def tables(figures: dict[str, Any]) -> Iterator[str]:
             yield f"| {much} | {_when(figures[name])} | {found} |"
     if "worst" in figures:
         yield ""
-        yield "| bytes | most CPU seconds | of layers | most memory beside the array | of layers |"
-        yield "| --- | --- | --- | --- | --- |"
+        yield "| bytes | streams tried | most CPU seconds | of layers | most memory beside the array | of layers |"
+        yield "| --- | --- | --- | --- | --- | --- |"
         for row in figures["worst"]["rows"]:
             yield (
-                f"| {row['bytes']:,} | {row['CPU seconds']:.2f} ({row['Mvoxel']} Mvoxel) | {row['layers']} "
+                f"| {row['bytes']:,} | {row['streams']:,} | {row['CPU seconds']:.2f} ({row['Mvoxel']} Mvoxel) "
+                f"| {row['layers']} "
                 f"| {row['MB beside the array']} MB ({row['its Mvoxel']} Mvoxel) | {row['its layers']} |"
             )
 

@@ -44,6 +44,8 @@ MOST = 900.0
 """Seconds after which a stream counts as one that takes so many."""
 MEMORY = 6 << 30
 """Bytes that the process which decodes may take: what wants more ends in MemoryError, and counts as so many."""
+QUIET = {"INR_CODEC_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 17)}
+"""Environment of the process that decodes: memory that is freed goes back, as what an allocator keeps is chance."""
 DTYPES = "u1", "u2", "f4", "f8"
 
 
@@ -179,8 +181,10 @@ def shaped(axes: int, size: int, rng: random.Random) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def search(size: int, seconds: float, known: list[bytes], take: Callable[[bytes], Found], seed: int) -> list[Found]:
-    """The streams of at most `size` bytes that take the most seconds, and those that take the most memory."""
+def search(
+    size: int, seconds: float, known: list[bytes], take: Callable[[bytes], Found], seed: int
+) -> tuple[list[Found], int]:
+    """The streams of at most `size` bytes that take the most seconds or the most memory, and how many were tried."""
     rng, end, count = random.Random(seed), time.monotonic() + seconds, 0
     best: dict[bytes, Found] = {}
     waiting = iter([data for data in known if len(data) <= size])
@@ -199,11 +203,12 @@ def search(size: int, seconds: float, known: list[bytes], take: Callable[[bytes]
     print(f"{size} bytes: {count} streams", file=sys.stderr)
     for found in best.values():
         print(f"  {found.seconds:.2f} s, {found.bytes / 1e6:.0f} MB, {found.layers}, {found.voxels}", file=sys.stderr)
-    return sorted(best.values(), key=lambda found: -found.seconds)
+    return sorted(best.values(), key=lambda found: -found.seconds), count
 
 
 def run_bombs(_: float) -> dict[str, Any]:
     """Bombs of every layer: the most memory that decoding one takes beside its array, on one thread."""
+    os.environ |= QUIET
     shape, take = (128, 128, 160), Decoder()
     try:
         found = [take(data) for data in (bombs(*shape) | nearly_nothing()).values()]
@@ -219,16 +224,17 @@ def run_bombs(_: float) -> dict[str, Any]:
 
 def run(seconds: float, sizes: tuple[int, ...] = SIZES, seed: int = 0) -> dict[str, Any]:
     """A row for each size: the most seconds and the most memory, of which layers."""
-    os.environ["INR_CODEC_THREADS"] = "1"
+    os.environ |= QUIET
     known, rows, take = list(beginnings()), [], Decoder()
     try:
         for size in sizes:
-            found = search(size, seconds * math.sqrt(size) / sum(map(math.sqrt, sizes)), known, take, seed)
+            found, tried = search(size, seconds * math.sqrt(size) / sum(map(math.sqrt, sizes)), known, take, seed)
             known = [*(each.data for each in found), *known]
             slow, large = found[0], max(found, key=lambda each: each.bytes)
             rows.append(
                 {
-                    "bytes": size, "CPU seconds": round(slow.seconds, 2), "Mvoxel": round(slow.voxels / 1e6, 1),
+                    "bytes": size, "streams": tried, "CPU seconds": round(slow.seconds, 2),
+                    "Mvoxel": round(slow.voxels / 1e6, 1),
                     "layers": slow.layers, "MB beside the array": round(large.bytes / 1e6),
                     "its Mvoxel": round(large.voxels / 1e6, 1), "its layers": large.layers,
                 }
