@@ -95,6 +95,24 @@ def ssim(original: Any, decoded: Any, *, data_range: Peak, mask: Any = None) -> 
     return total / windows
 
 
+def mean_ssim(original: Any, decoded: Any, *, data_range: float, mask: Any = None) -> float:
+    """`ssim` of arrays of any number of axes, as few planes as there may be.
+
+    The mean over the volumes of the last three axes; where those are too thin for a window, over their planes. Raises
+    ConfigError as `ssim` does.
+    """
+    _same_shape(original, decoded, mask)
+    lead = original.ndim - 3
+    if lead < 0 or (lead == 0 and original.shape[0] >= SSIM_WINDOW):
+        return ssim(original, decoded, data_range=data_range, mask=mask)
+    lead += lead == 0 or original.shape[lead] < SSIM_WINDOW
+    parts = [
+        ssim(original[at], decoded[at], data_range=data_range, mask=None if mask is None else mask[at])
+        for at in np.ndindex(*original.shape[:lead])
+    ]
+    return float(np.mean(parts))
+
+
 def accuracy(original: Any, decoded: Any, threshold: float, *, mask: Any = None) -> float:
     """Share of voxels that stay on their side of `threshold` (in units of the data): the paper's Acc.(threshold).
 

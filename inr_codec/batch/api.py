@@ -163,7 +163,8 @@ def prepare(
 
     source: anything that io.load opens; an OME-Zarr group: its finest level, and the others and labels with plans of
     their own (in its zarr format, unless `zarr_format` is given; else 3); or a source with `#ome` after its path, for
-    the OME-Zarr image that is made of it. mask: labels that the settings' segmentation network
+    the OME-Zarr image that is made of it. chunks: chosen by what the axes are, unless they are given
+    (`inr_codec.chunk_shape`). mask: labels that the settings' segmentation network
     should find (in the finest level), opened as the source is and of its shape; that network's file and the mask must
     be where every worker can read them. Raises ConfigError where the target was begun with other settings: `force` goes
     on with the new ones and keeps the chunks that are written, `overwrite` begins anew. What `overwrite` may delete is
@@ -265,7 +266,7 @@ def make_plan(
     check_voxels(array, source)
     if level is not None and zarr_format is None and hasattr(array, "metadata"):
         zarr_format = array.metadata.zarr_format
-    sides, outer = clipped(shape, chunks, shards)
+    sides, outer = clipped(shape, chunks, shards, volume.axes)
     if mask is not None:
         _check_mask(mask, shape, settings)
     given = make_config(settings)

@@ -5,7 +5,7 @@ A chunk has a number, its place in C order on the grid of chunks. A job writes o
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from math import ceil, prod
@@ -21,6 +21,7 @@ from inr_codec.content_names import Reference
 from inr_codec.efforts import EFFORTS
 from inr_codec.errors import ConfigError
 from inr_codec.runtime.limits import encoding_bytes
+from inr_codec.stores.chunk_shape import chunk_shape
 
 VERSION = 1
 BATCH_SECONDS = 60
@@ -249,16 +250,12 @@ def _unravel(n: int, grid: Index) -> Index:
     return tuple(int(i) for i in np.unravel_index(n, grid))
 
 
-def default_chunks(shape: Index) -> Index:
-    """64 x 128 x 128 over the last three axes, planes of 256 x 256 where there are fewer than 32, 1 before them."""
-    side = 128 if len(shape) > 2 and shape[-3] >= 32 else 256
-    wanted = [1] * len(shape) + [64, side, side]
-    return tuple(min(have, want) for have, want in zip(shape, wanted[3:]))
-
-
-def clipped(shape: Index, chunks: Index | None, shards: Index | None) -> tuple[Index, Index | None]:
-    """Sides of chunks and shards, no longer than the array and than the chunks that there are."""
-    chunks = chunks or default_chunks(shape)
+def clipped(
+    shape: Index, chunks: Index | None, shards: Index | None, axes: Sequence[str | None] | None = None
+) -> tuple[Index, Index | None]:
+    """Sides of chunks, chosen by the axes where none are given, and of shards; no longer than what they lie in."""
+    if chunks is None:
+        chunks = chunk_shape(shape, axes, shards=shards).sides
     chunks = tuple(min(side, chunk) for side, chunk in zip(shape, chunks)) + chunks[len(shape) :]
     if shards is not None:
         most = tuple(ceil(side / chunk) * chunk for side, chunk in zip(shape, chunks))

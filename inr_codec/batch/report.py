@@ -1,4 +1,6 @@
-"""One HTML page about an encoded array: sums, maps of its chunks, histograms, failed chunks. Nothing else is needed.
+"""One HTML page about an encoded array: sums, images of a few chunks, maps and histograms of all, failed chunks.
+
+Nothing else is needed to look at it.
 
 The figures are those of the manifest; without one, of the streams themselves, which then know nothing of seconds,
 workers and attempts. matplotlib draws the pictures (extra `picture`).
@@ -10,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,13 @@ from numpy.typing import NDArray
 from inr_codec import io
 from inr_codec.batch.journal import Record
 from inr_codec.batch.manifest import measured, read_manifest
-from inr_codec.batch.store import PLAN, load_plan, state_folder
+from inr_codec.batch.report_images import chosen, draw_chunks
+from inr_codec.batch.report_maps import draw_histogram, draw_maps
+from inr_codec.batch.store import PLAN, load_plan, open_volume, state_folder
 from inr_codec.batch.verify import arrays_of
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
-from inr_codec.picture import new_figure
 from inr_codec.progress import duration
+from inr_codec.stores.attributes import PREFIX
 from inr_codec.stores.encoded_chunks import codec_of, streams_of_key
 from inr_codec.stores.folders import open_folder
 from inr_codec.stores.total import Total, mean_square
@@ -32,8 +36,6 @@ from inr_codec.targets import PAGE_MARK, check_file_target
 
 LISTED = 200
 """Failed chunks that are listed."""
-BINS = 40
-"""Bars of a histogram at most."""
 LEGEND = "Grey: nothing but the fill value, exact, or not known. Red cross: a chunk behind it failed."
 STATES = ("done", "empty", "failed")
 Floats = NDArray[np.float32]
@@ -50,7 +52,8 @@ th { font-weight: 600 } .bad { color: #b00020 } code { font-size: 0.92em }
 class Chunks:
     """What is known of every chunk of an array, as arrays over the grid of chunks; NaN where nothing is known.
 
-    state: index into STATES. mse: mean squared error, 0 where there is none. failed: (key, error).
+    source: path of the original, where it is known. state: index into STATES. mse: mean squared error, 0 where there
+    is none. failed: (key, error).
     """
 
     path: str
@@ -59,6 +62,7 @@ class Chunks:
     bytes: Floats
     mse: Floats
     seconds: Floats
+    source: str | None = None
     total: Total = field(default_factory=Total)
     repeated: int = 0
     workers: Counter[str] = field(default_factory=Counter)
@@ -115,15 +119,16 @@ def gather(target: str) -> Chunks:
     """What the manifest or, without one, the streams say of the chunks."""
     target = target.rstrip("/")
     arrays = arrays_of(target)
-    known = state_folder(target).size(PLAN) is not None
-    name = load_plan(target).array if known else ""
+    plan = load_plan(target) if state_folder(target).size(PLAN) is not None else None
+    name = "" if plan is None else plan.array
     name = name if name in arrays else sorted(arrays)[0]
     array = arrays[name]
     grid = tuple(-(-n // c) for n, c in zip(array.shape, array.chunks))
     path = "/".join(filter(None, (target, name)))
     nothing = np.full(grid, np.nan, np.float32)
     chunks = Chunks(path, array, np.full(grid, 2, np.uint8), nothing, nothing.copy(), nothing.copy())
-    for record in read_manifest(target) if known else ():
+    chunks.source = None if plan is None or plan.array != name else plan.source
+    for record in () if plan is None else read_manifest(target):
         chunks.add(record)
         chunks.recorded = True
     if not chunks.recorded:
@@ -162,26 +167,49 @@ def render(chunks: Chunks) -> str:
     """The page as text."""
     escape = html.escape
     name = Path(chunks.path).name if "://" not in chunks.path else chunks.path
-    parts = [f"<h1>{escape(name)}</h1>", _table(_summary(chunks))]
+    parts = [f"<h1>{escape(name)}</h1>", _table(_summary(chunks)), *_shown(chunks)]
     for title, unit, values, least in (
         ("PSNR", "dB, peak = max - min of the array", chunks.psnr, True),
         ("Bytes", "bytes", chunks.bytes, False),
         ("Seconds", "s", chunks.seconds, False),
     ):
-        if np.isfinite(values).any():
+        if values.size > 1 and np.isfinite(values).any():  # of a single chunk the table above tells all
+            names = _axes(chunks)
             parts.append(f"<h2>{title} of chunks</h2><p>{LEGEND}</p>")
-            parts.append(_image(f"{title} over the chunks", draw_maps(values, chunks.state == 2, unit, least)))
+            parts.append(_image(f"{title} over the chunks", draw_maps(values, chunks.state == 2, unit, least, names)))
             parts.append(_image(f"Histogram of {title}", draw_histogram(values, unit)))
-    failed = chunks.count("failed")
-    parts.append(f"<h2>Failed chunks: {failed:,}</h2>")
-    if failed:
-        rows = "".join(f"<tr><td><code>{escape(k)}</code></td><td>{escape(e)}</td></tr>" for k, e in chunks.failed)
-        parts.append(f"<table><tr><th>key</th><th>why</th></tr>{rows}</table>")
-        if failed > len(chunks.failed):
-            parts.append(f"<p>and {failed - len(chunks.failed):,} more, which the manifest lists</p>")
+    parts += _failures(chunks)
     body = "\n".join(parts)
     head = f'<meta charset="utf-8">{PAGE_MARK}<title>{escape(name)}</title><style>{STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+
+
+def _shown(chunks: Chunks) -> Iterator[str]:
+    """Images of a few chunks."""
+    places = chosen(chunks.psnr, chunks.state == STATES.index("done"))
+    drawn = list(draw_chunks(chunks.path, chunks.source, places, chunks.array.chunks))
+    if drawn:
+        yield "<h2>What it looks like</h2><p>The middle plane of a chunk, grey from percentile 0.2 to 99.8.</p>"
+    for one in drawn:
+        told = f"chunk {', '.join(map(str, one.place))}: {one.what}"
+        yield f"<p>{html.escape(told)}</p>" + _image(told, one.png)
+
+
+def _failures(chunks: Chunks) -> Iterator[str]:
+    """What failed, and why."""
+    escape, failed = html.escape, chunks.count("failed")
+    yield f"<h2>Failed chunks: {failed:,}</h2>"
+    if failed:
+        rows = "".join(f"<tr><td><code>{escape(k)}</code></td><td>{escape(e)}</td></tr>" for k, e in chunks.failed)
+        yield f"<table><tr><th>key</th><th>why</th></tr>{rows}</table>"
+        if failed > len(chunks.failed):
+            yield f"<p>and {failed - len(chunks.failed):,} more, which the manifest lists</p>"
+
+
+def _axes(chunks: Chunks) -> tuple[str, ...]:
+    """Names of the last three axes."""
+    names = open_volume(chunks.path).axes or ("z", "y", "x")
+    return ("z", "y", "x")[: max(0, 3 - len(names))] + tuple(names[-3:])
 
 
 def _summary(chunks: Chunks) -> dict[str, str]:
@@ -206,71 +234,24 @@ def _summary(chunks: Chunks) -> dict[str, str]:
     else:
         rows["work"] = "no manifest beside the store: seconds, workers and failures are not known"
     settings = codec_of(array.metadata).config.to_dict()
+    rows |= _origin(chunks)
     rows["settings"] = ", ".join(f"{name}={value}" for name, value in settings.items())
     return rows
 
 
-def draw_maps(values: Floats, failed: NDArray[np.bool_], unit: str, least: bool) -> bytes:
-    """A PNG of values over the grid of chunks, seen along each axis: the least or the mean; red where one failed."""
-    grid = values.reshape((1,) * (3 - values.ndim) + values.shape)
-    grid = grid.reshape(-1, *grid.shape[-2:]) if grid.ndim > 3 else grid
-    broken = failed.reshape(grid.shape)
-    names = ("z", "y", "x")
-    axes = [axis for axis in range(3) if axis == 0 or grid.shape[0] > 1]
-    figure = new_figure("")
-    figure.set_size_inches(3.6 * len(axes) + 1.2, 3.8)
-    low, high = (float(value) for value in np.nanpercentile(values, [1, 99]))
-    panels = figure.subplots(1, len(axes), squeeze=False)[0]
-    for panel, axis in zip(panels, axes):
-        seen = _project(grid, axis, least)
-        shown = panel.imshow(seen, vmin=low, vmax=high if high > low else low + 1, cmap="viridis", aspect="equal")
-        marks = np.argwhere(broken.any(axis=axis))
-        panel.scatter(marks[:, 1], marks[:, 0], marker="x", color="#d50000", s=24)
-        rest = [name for k, name in enumerate(names) if k != axis]
-        panel.set_title(f"{'least' if least else 'mean'} along {names[axis]}", fontsize=10)
-        panel.set_xlabel(f"chunks along {rest[1]}", fontsize=9)
-        panel.set_ylabel(f"chunks along {rest[0]}", fontsize=9)
-        panel.set_facecolor("#e4e4e4")
-        for ticks in (panel.xaxis, panel.yaxis):
-            ticks.get_major_locator().set_params(integer=True)
-    figure.colorbar(shown, ax=panels.tolist(), fraction=0.03, pad=0.02, extend="both").set_label(unit, fontsize=9)
-    return _png(figure)
-
-
-def _project(grid: Floats, axis: int, least: bool) -> Floats:
-    """Least or mean of what is known along an axis, NaN where nothing is."""
-    known = np.isfinite(grid)
-    if least:
-        seen = np.where(known, grid, np.inf).min(axis=axis)
-    else:
-        seen = np.where(known, grid, 0).sum(axis=axis, dtype=np.float64) / np.maximum(known.sum(axis=axis), 1)
-    return np.where(known.any(axis=axis), seen, np.nan).astype(np.float32)
-
-
-def draw_histogram(values: Floats, unit: str) -> bytes:
-    """A PNG of how many chunks have which value; on a logarithmic scale where values span more than two decades."""
-    seen = values[np.isfinite(values)].astype(np.float64)
-    low, high = float(seen.min()), float(seen.max())
-    wide = low > 0 and high > 100 * low
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
-    bins = min(BINS, 8 + seen.size // 8)
-    edges = np.geomspace(low, high, bins + 1) if wide else np.linspace(low, high, bins + 1)
-    figure = new_figure(f"{seen.size:,} chunks")
-    figure.set_size_inches(8, 2.8)
-    panel = figure.subplots()
-    panel.hist(seen, bins=edges, color="#33658a")
-    if wide:
-        panel.set_xscale("log")
-    panel.set_xlabel(unit)
-    panel.set_ylabel("chunks")
-    return _png(figure)
-
-
-def _png(figure: Any) -> bytes:
-    out = BytesIO()
-    figure.savefig(out, dpi=90, format="png", metadata={"Software": None})
-    return out.getvalue()
+def _origin(chunks: Chunks) -> dict[str, str]:
+    """What the array was made of and by, what reads it, and how large a voxel is."""
+    volume = open_volume(chunks.path)
+    spacing, told = volume.attributes.get("spacing"), dict(chunks.array.attrs)
+    sides, unit = " x ".join(f"{size:g}" for size in spacing or ()), volume.attributes.get("unit", "of unknown unit")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("inr_codec", "zarr", "numpy"))
+    return {
+        "source": chunks.source or "not known: there is no plan beside the store",
+        "axes": ", ".join(volume.axes) if volume.axes else "not named",
+        "voxel": f"{sides} {unit}" if spacing else "of unknown size",
+        "written by": str(told.get(f"{PREFIX}implementation", "not told: the array has no record")),
+        "this page by": versions,
+    }
 
 
 def _image(what: str, png: bytes) -> str:

@@ -117,7 +117,14 @@ def open_volume(path: str) -> io.Volume:
     if view is not None:
         level = view_of(source).levels[int(view or 0)]
         return io.Volume(level.array, Record(named(level.names or ())), level.attributes)
-    path = local_path(path)
+    volume = _opened(local_path(path))
+    if volume.axes is None and hasattr(volume.array, "metadata"):
+        names = _ome_axes(local_path(path), volume.array.ndim)
+        volume = replace(volume, record=replace(volume.record, axes=named(names)))
+    return volume
+
+
+def _opened(path: str) -> io.Volume:
     if not is_url(path):
         try:
             return io.load(path)
@@ -139,6 +146,19 @@ def open_volume(path: str) -> io.Volume:
             f"expected a zarr array behind {path!r}, got {type(error).__name__} ({said}): check the address and access"
         ) from error
     return volume_of(array)
+
+
+def _ome_axes(path: str, ndim: int) -> tuple[str, ...]:
+    """Names of the axes of an array in an OME-Zarr group, by the group's multiscales (0.4 keeps them nowhere else)."""
+    import zarr
+
+    try:
+        attributes: dict[str, Any] = dict(zarr.open_group(path.rstrip("/").rpartition("/")[0], mode="r").attrs)
+        axes = attributes.get("ome", attributes)["multiscales"][0]["axes"]
+        names = tuple(str(axis["name"] if isinstance(axis, dict) else axis) for axis in axes)
+    except Exception:  # in no group, or in one of another kind; or whatever a file system behind a URL raises
+        return ()
+    return names if len(names) == ndim else ()
 
 
 def view_of(source: str) -> Image:

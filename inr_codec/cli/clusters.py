@@ -2,24 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from inr_codec import batch
 from inr_codec.batch.audit import Check, audit, jobs_of
 from inr_codec.batch.cluster import connected
 from inr_codec.batch.manifest import Ledger
-from inr_codec.batch.plan import batch_size, together
+from inr_codec.batch.plan import Plan, batch_size, together
 from inr_codec.batch.run import Executor, Here
 from inr_codec.batch.store import as_image, load_plan, state_of
 from inr_codec.errors import ConfigError, IncompleteArray
 from inr_codec.metrics import compression_ratio
 from inr_codec.progress import duration
+from inr_codec.stores.chunk_shape import chunk_shape
 
 
 def plan(source: str, target: str, *, check: Check, ome: bool, **options: Any) -> None:
     """Write the plan of a target and its empty array; print what there is to do."""
     source = as_image(source, target, ome)
     made = batch.prepare(source, target, options.pop("settings"), **options)
+    _tell_chunks(made, options)
     ledger = Ledger(made)
     wrong = audit(made, ledger, check).wrong
     missing = int((ledger.missing() | jobs_of(made, wrong)).sum())
@@ -71,11 +74,20 @@ def finish(target: str, *, check: Check) -> None:
 def encode(source: str, target: str, *, check: Check, progress: bool, where: dict[str, Any], **options: Any) -> None:
     """Plan, measure, run and finish on one cluster; the same command continues what was interrupted."""
     settings, source = options.pop("settings"), as_image(source, target, options.pop("ome"))
-    target = batch.prepare(source, target, settings, **options, write=False).target
+    made = batch.prepare(source, target, settings, **options, write=False)
+    _tell_chunks(made, options)
+    target = made.target
     with _executor(**where) as executor, batch.alone(target):
         batch.prepare(source, target, settings, **options)
         _run(target, executor, (1, 1), check, progress)
         finish(target, check=check)
+
+
+def _tell_chunks(made: Plan, options: dict[str, Any]) -> None:
+    """A line about the sides of chunks, where they were chosen by what the axes are."""
+    if options["chunks"] is None:
+        told = chunk_shape(made.shape, made.axes, shards=made.shards)
+        print(replace(told, sides=made.chunks), flush=True)
 
 
 @contextmanager

@@ -38,6 +38,8 @@ EXAMPLES = {
   inr-codec decode study.zarr/ct ct.npy --overwrite""",
     "prior": """  inr-codec prior brain.tif brain.prior --ratio 500
   inr-codec encode brain.tif brain.zarr --ratio 500 --prior brain.prior""",
+    "try": """  inr-codec try brain.tif
+  inr-codec try brain.tif --ratios 50,100,200 --seconds 300 --png brain.png""",
     "inspect": """  inr-codec inspect brain.zarr
   inr-codec inspect study.zarr/ct --all""",
     "compare": """  inr-codec compare brain.tif brain.zarr
@@ -155,16 +157,16 @@ def _command(module: str, job: str, **options: Any) -> None:
 
 
 def _add_volumes(verbs: Any) -> None:
-    """encode, decode, prior, inspect, compare."""
-    encode = verbs.add_parser("encode", help="a volume (npy, tif, nii, nrrd, zarr) to an encoded zarr array")
-    encode.add_argument("source", help="the volume; NAME.zarr/ARRAY for an array in a group")
+    """encode, decode, prior, try, inspect, compare."""
+    encode = verbs.add_parser("encode", help="a volume (TIFF, NIfTI, NRRD, DICOM, zarr, ...) to an encoded zarr array")
+    encode.add_argument("source", help="the volume; NAME.zarr/ARRAY in a group, FILE:PART of a file of several")
     encode.add_argument("target", help="the zarr array to write, NAME.zarr or NAME.zarr/ARRAY")
     _add_recipe(encode)
     _add_cluster(encode)
     _add_check(encode)
     encode.set_defaults(run=_encode)
 
-    decode = verbs.add_parser("decode", help="an encoded zarr array to npy, tif, nii, nrrd or lossless zarr")
+    decode = verbs.add_parser("decode", help="an encoded zarr array to npy, tif, nii, nrrd, mrc or lossless zarr")
     decode.add_argument("source", help="the zarr array; NAME.zarr/ARRAY for an array in a group")
     decode.add_argument("target", help="the volume to write; its suffix tells the format")
     decode.set_defaults(run=partial(_command, "volumes", "decode"))
@@ -178,11 +180,20 @@ def _add_volumes(verbs: Any) -> None:
     prior.add_argument("target", help="the text file to write")
     prior.add_argument("--ratio", type=float, default=100.0, help="that the volume will be encoded at (default: 100)")
     prior.add_argument("--layers", choices=("auto", "network"), help="that it will be encoded with")
-    prior.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: 64,128,128)")
+    prior.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: by the axes)")
     prior.add_argument("--samples", type=_count, default=8, help="chunks to learn from (default: 8)")
     prior.add_argument("--rounds", type=_count, default=60, help="of learning, for each network size (default: 60)")
     prior.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
     prior.set_defaults(run=partial(_command, "volumes", "prior"))
+
+    trial = verbs.add_parser("try", help="which ratio? typical parts at several rates: a table, a picture, advice")
+    trial.add_argument("source", help="the volume; NAME.zarr/ARRAY for an array in a group")
+    trial.add_argument("--ratios", type=_ratios, metavar="A,B,...", help="to try (default: 10,30,100,300,1000)")
+    trial.add_argument("--seconds", type=float, default=90.0, help="after which nothing more is begun (default: 90)")
+    trial.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: by the axes)")
+    trial.add_argument("--png", help="the picture to draw (default: NAME-try.png in this folder)")
+    trial.add_argument("--progress", action="store_true", help="draw the bar even where stderr is no terminal")
+    trial.set_defaults(run=partial(_command, "trials", "run"))
 
     inspect = verbs.add_parser("inspect", help="what an encoded array or a single stream holds, without decoding it")
     inspect.add_argument("source", help="a zarr array, or a file that holds one stream")
@@ -192,8 +203,8 @@ def _add_volumes(verbs: Any) -> None:
     compare = verbs.add_parser("compare", help="PSNR, SSIM and ratio of a decoded volume, and a picture")
     compare.add_argument("original", help="the volume as it was")
     compare.add_argument("decoded", help="the encoded zarr array, or a decoded volume")
-    compare.add_argument("--png", help="draw original, decoded and residual with the blocks' outlines here")
-    compare.set_defaults(run=partial(_command, "volumes", "compare"))
+    compare.add_argument("--png", help="draw original, decoded and difference, views, spectra here")
+    compare.set_defaults(run=partial(_command, "comparison", "compare"))
 
 
 def _add_large(verbs: Any) -> None:
@@ -248,7 +259,7 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of INRCodec; may be repeated"
     )
     command.add_argument("--mask", metavar="PATH", help="labels to keep, of the source's shape (on clusters)")
-    command.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: 64,128,128)")
+    command.add_argument("--chunks", type=_sides, metavar="Z,Y,X", help="voxels of a chunk (default: by the axes)")
     command.add_argument("--shards", type=_sides, metavar="Z,Y,X", help="voxels of a shard (on clusters, format 3)")
     command.add_argument(
         "--ome", action="store_true", help="an OME-Zarr image with levels (default where TARGET ends in .ome.zarr)"
@@ -338,6 +349,10 @@ def _count(text: str) -> int:
 
 def _sides(text: str) -> tuple[int, ...]:
     return tuple(_count(side) for side in text.split(","))
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    return tuple(float(ratio) for ratio in text.split(","))
 
 
 def _share(text: str) -> float:

@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from itertools import product
@@ -16,19 +16,19 @@ import numpy as np
 from inr_codec import inspect as inspect_stream
 from inr_codec import io, metrics
 from inr_codec.batch.clearing import drop_group, forget, plan_at
-from inr_codec.batch.plan import Plan, default_chunks
+from inr_codec.batch.plan import Plan
 from inr_codec.batch.pyramid import image_at, tell_left, write_groups
 from inr_codec.batch.store import as_image, check_voxels, finest_level, new_array, open_volume, state_of
 from inr_codec.config import Config
 from inr_codec.errors import ConfigError, MetadataLoss
-from inr_codec.io.format import in_order
 from inr_codec.io.ome_zarr import Image, Level
-from inr_codec.io.record import from_attributes
+from inr_codec.io.record import RECORD, from_attributes
 from inr_codec.progress import Progress, duration, voxels_per_second
 from inr_codec.runtime.compiling import drawn
 from inr_codec.runtime.threads import threads
+from inr_codec.stores.chunk_shape import chunk_shape
 from inr_codec.stores.description import record
-from inr_codec.stores.encoded_chunks import Outlines, outlines_of, stored_streams
+from inr_codec.stores.encoded_chunks import stored_streams
 from inr_codec.stores.folders import is_url
 from inr_codec.stores.losses import of_source
 from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path, split_part
@@ -63,11 +63,14 @@ def encode(
         )
     image = opened_image(as_image(source, target, ome))
     form = zarr_format or image.zarr_format
-    reached, nbytes, work = [], 0, []
+    reached, nbytes = [], 0
+    work: list[str] = []
     with _group(Path(target).parent, form), io.finished(target, overwrite=overwrite) as part:
         for level in image.levels:
             plan = _plan(source, target, level, settings, chunks, form, grouped=bool(image.groups))
             encoded = new_array(plan, str(part / level.path))
+            if chunks is None and not work:
+                print(chunk_shape(plan.shape, plan.axes), flush=True)
             work.append(_copy("encoding", level.array, encoded, plan.chunks, workers, progress))
             reached.append(record(encoded))
             nbytes += plan.nbytes
@@ -105,17 +108,14 @@ def _plan(
     array, exact = level.array, level.exact or bool(settings.get("lossless"))
     check_voxels(array, source, PLAIN_KINDS)
     shape = tuple(array.shape)
-    sides = chunks or default_chunks(shape)
-    sides = sides[-len(shape) :] if level.exact else sides
-    if len(sides) != len(shape):
-        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {sides!r}: change --chunks")
+    sides = chunks if chunks is None or not level.exact else chunks[-len(shape) :]
     return Plan(
         source=source,
         target=target,
         array=level.path,
         shape=shape,
         dtype=np.dtype(array.dtype).str,
-        chunks=tuple(min(side, chunk) for side, chunk in zip(shape, sides)),
+        chunks=_chunks(shape, sides, level.names),
         shards=None,
         zarr_format=zarr_format,
         settings={"lossless": True} if level.exact else settings,
@@ -140,11 +140,13 @@ def prior(
     from inr_codec.encoding.learn_prior import learn_prior
 
     check_file_target(target, (source,), overwrite=True, kind="prior")
-    array = open_volume(source).array
+    volume = open_volume(source)
+    array = volume.array
     check_voxels(array, source)
-    chunks = chunks or default_chunks(tuple(array.shape))
-    if len(chunks) != len(array.shape):
-        raise ConfigError(f"expected chunks with a side for each of {array.shape!r}, got {chunks!r}: change --chunks")
+    config = Config(ratio=ratio, layers=layers)
+    if chunks is None:
+        print(chunk_shape(array.shape, volume.axes), flush=True)
+    chunks = _chunks(tuple(array.shape), chunks, volume.axes)
     corners = list(product(*[range(0, max(side - chunk, 0) + 1, chunk) for side, chunk in zip(array.shape, chunks)]))
     chosen = [corners[i] for i in np.unique(np.linspace(0, len(corners) - 1, samples).astype(int))]
     taken = [np.asarray(array[tuple(slice(a, a + n) for a, n in zip(corner, chunks))]) for corner in chosen]
@@ -156,7 +158,7 @@ def prior(
             bar.append(Progress("learning", of, of, stream=sys.stderr, shown=shown))
         bar[0].step(1)
 
-    learnt = learn_prior(taken, Config(ratio=ratio, layers=layers), rounds=rounds, on_size=on_size)
+    learnt = learn_prior(taken, config, rounds=rounds, on_size=on_size)
     bar[0].close()
     with io.finished(target, overwrite=True) as part:
         part.write_text(learnt.text, encoding="ascii")
@@ -192,6 +194,7 @@ def decode(source: str, target: str, *, workers: int | None, overwrite: bool, pr
         print(f"{target}: {len(image.levels)} arrays, the last {done}")
         return
     further = [name for name in image.groups if name.startswith("labels/")]
+    further += [f"the attribute {name}" for name in image.groups.get("", ({}, {}))[1] if name != RECORD]
     if further:
         warnings.warn(f"{target!r}: {', '.join(further)} of the image stay behind", MetadataLoss, stacklevel=1)
     print(f"{target}: {_decode(open_volume(source), target, workers, overwrite, progress)}")
@@ -200,7 +203,7 @@ def decode(source: str, target: str, *, workers: int | None, overwrite: bool, pr
 def _decode(volume: io.Volume, target: str, workers: int | None, overwrite: bool, progress: bool) -> str:
     """Write one volume; a text about it."""
     array, shape = volume.array, tuple(volume.array.shape)
-    chunks = tuple(getattr(array, "chunks", None) or default_chunks(shape))
+    chunks = tuple(getattr(array, "chunks", None) or chunk_shape(shape, volume.axes).sides)
     with io.create(
         target,
         shape,
@@ -240,54 +243,15 @@ def inspect(source: str, *, every_chunk: bool) -> None:
         print("sections:", ", ".join(f"{name} {size:,} ({size / stored:.1%})" for name, size in sections.items()))
 
 
-def compare(original: str, decoded: str, *, png: str | None) -> None:
-    """Print how close a decoded volume is to the original and what it cost; both are held in memory whole."""
-    if png is not None:
-        check_file_target(png, (original, decoded), overwrite=True, kind="picture")
-    opened = open_volume(original), open_volume(decoded)
-    first, second = opened[0].array, in_order(opened[1].array, opened[1].axes, opened[0].axes)
-    if tuple(first.shape) != tuple(second.shape):
-        raise ConfigError(f"expected volumes of one shape, got {first.shape!r} and {second.shape!r}: compare others")
-    for array, path in ((first, original), (second, decoded)):
-        check_voxels(array, path, "biuf")
-    before, after = np.asarray(first[...]), np.asarray(second[...])
-    scales = [volume.record.value_scale or (1.0, 0.0) for volume in opened]
-    if scales[0] != scales[1]:  # a slope that decoding has applied: real values are compared
-        before, after = (values * slope + offset for values, (slope, offset) in zip((before, after), scales))
-    finite = _finite(before, after, original, decoded)
-    psnr, ssim = f"{metrics.psnr(before, after):.2f} dB", _similarity(before, after)
-    rows = {"PSNR (peak = max - min)": psnr, "SSIM (range = max - min)": ssim}
-    if before.dtype.kind in "iu":
-        rows[f"PSNR (peak of {before.dtype})"] = f"{metrics.psnr(before, after, peak='dtype'):.2f} dB"
-    rows["largest error"] = f"{np.max(np.abs(after[finite].astype(np.float64) - before[finite])):g}"
-    title, outlines = f"{Path(original).name}: PSNR {psnr}, SSIM {ssim}", Outlines()
-    if hasattr(second, "metadata"):
-        stored, outlines = sum(len(stream) for _, stream in stored_streams(second)), outlines_of(second)
-        ratio = metrics.compression_ratio(before.nbytes, max(stored, 1))
-        rows["bytes"] = f"{before.nbytes:,} in {stored:,}, {ratio:.1f} times smaller"
-        rows["bits per voxel"] = f"{metrics.bits_per_voxel(stored, before.size):.4f}"
-        title += f", {ratio:.1f} times smaller"
-    if png is not None:
-        from inr_codec.picture import save_comparison
-
-        with io.finished(png, overwrite=True) as part:
-            save_comparison(part, before, after, title=title, blocks=outlines.blocks, chunks=outlines.chunks)
-        rows["picture"] = png
-    for name, value in rows.items():
-        print(f"{name:<26} {value}")
-
-
-def _finite(before: Any, after: Any, original: str, decoded: str) -> Any:
-    """Where the original is finite; ConfigError where it is so nowhere, or the decoded volume is not."""
-    finite = np.isfinite(before)
-    if not finite.any():
-        raise ConfigError(f"expected a finite voxel in {original!r}, got none: there is nothing to compare")
-    if spoilt := int(np.count_nonzero(~np.isfinite(after[finite]))):
-        raise ConfigError(
-            f"expected finite voxels in {decoded!r} where {original!r} has them, got {spoilt:,} that are not: name "
-            "what it was made of"
-        )
-    return finite
+def _chunks(
+    shape: tuple[int, ...], chunks: tuple[int, ...] | None, axes: Sequence[str | None] | None
+) -> tuple[int, ...]:
+    """The sides of chunks that were given, or those chosen by what the axes are."""
+    if chunks is None:
+        return chunk_shape(shape, axes).sides
+    if len(chunks) != len(shape):
+        raise ConfigError(f"expected chunks with a side for each of {shape!r}, got {chunks!r}: change --chunks")
+    return tuple(min(side, chunk) for side, chunk in zip(shape, chunks))
 
 
 @contextmanager
@@ -344,16 +308,3 @@ def _regions(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[
 
 def _sides(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _similarity(before: Any, after: Any) -> str:
-    """SSIM in three dimensions, for a stack too thin for that the mean over its planes, or why there is none."""
-    finite = before[np.isfinite(before)]
-    span = float(finite.max()) - float(finite.min())
-    whole = [(before, after)]
-    while whole[0][0].ndim > 3 or (whole[0][0].ndim == 3 and len(whole[0][0]) < metrics.SSIM_WINDOW):
-        whole = [planes for pair in whole for planes in zip(*pair)]
-    try:
-        return f"{np.mean([metrics.ssim(a, b, data_range=span) for a, b in whole]):.4f}"
-    except ConfigError:
-        return "none, the volume is constant or too small"

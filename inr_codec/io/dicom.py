@@ -22,6 +22,10 @@ from inr_codec.io.record import RGB, Affine, Axis, Channel, Record, matrix_of
 
 CACHED = 2**28
 """Bytes of decoded frames that are kept."""
+MEANINGS = {
+    "MONOCHROME1": ", nor that higher values are darker",
+    "PALETTE COLOR": ", nor the palette that its values are places in",
+}
 UNEVEN = 0.02
 """Part of the distance between slices by which one may differ before that is told."""
 TAGS = (
@@ -29,7 +33,7 @@ TAGS = (
     "PixelRepresentation", "PhotometricInterpretation", "NumberOfFrames", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness", "SpacingBetweenSlices",
     "RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "InstanceNumber", "FrameTime",
-    "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence", "GridFrameOffsetVector", "DoseGridScaling",
 )  # fmt: skip
 
 
@@ -75,10 +79,12 @@ def read(path: Path, part: str | None = None) -> Volume:
             f"expected one series of images in {str(path)!r}, got {len(series)} ({listed or 'none'}): name one, as "
             f"{path}:0"
         )
+    chosen = list(series.values())[int(part or 0)]
+    meaning = MEANINGS.get(str(chosen[0][1].get("PhotometricInterpretation", "")), "")
     warnings.warn(
-        f"{str(path)!r}: what DICOM says of patient and acquisition is not copied", MetadataLoss, stacklevel=4
+        f"{str(path)!r}: what DICOM says of patient and acquisition is not copied{meaning}", MetadataLoss, stacklevel=4
     )
-    return _volume(str(path), list(series.values())[int(part or 0)])
+    return _volume(str(path), chosen)
 
 
 def _number(part: str, count: int) -> bool:
@@ -124,19 +130,21 @@ def _frames(path: Path, header: Any) -> list[Frame]:
     count = int(header.get("NumberOfFrames", 1) or 1)
     shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
     own = header.get("PerFrameFunctionalGroupsSequence") or [None] * count
+    offsets = header.get("GridFrameOffsetVector")  # of radiotherapy doses
     found = []
     for k in range(count):
         groups = [group for group in (own[k] if k < len(own) else None, shared) if group is not None]
         told = partial(_told, header, groups)
-        slope = told("PixelValueTransformationSequence", "RescaleSlope")
+        slope = told("PixelValueTransformationSequence", "RescaleSlope") or header.get("DoseGridScaling")
         intercept = told("PixelValueTransformationSequence", "RescaleIntercept")
+        orientation = _floats(told("PlaneOrientationSequence", "ImageOrientationPatient"))
         spacing = told("PixelMeasuresSequence", "PixelSpacing") or header.get("ImagerPixelSpacing")
         found.append(
             Frame(
                 path,
                 k,
-                _floats(told("PlanePositionSequence", "ImagePositionPatient")),
-                _floats(told("PlaneOrientationSequence", "ImageOrientationPatient")),
+                _shifted(_floats(told("PlanePositionSequence", "ImagePositionPatient")), orientation, offsets, k),
+                orientation,
                 _floats(spacing),
                 (1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)),
                 int(header.get("InstanceNumber") or 0) * 10**6 + k,
@@ -157,12 +165,19 @@ def _floats(values: Any) -> tuple[float, ...] | None:
     return None if values is None else tuple(float(value) for value in values)
 
 
+def _shifted(position: Any, orientation: Any, offsets: Any, k: int) -> tuple[float, ...] | None:
+    """The position of frame k of a file that tells the position of the first, and how far the others are from that."""
+    if position is None or orientation is None or offsets is None or k >= len(offsets):
+        return None if position is None else tuple(position)
+    return tuple(np.add(position, _normal(orientation) * (float(offsets[k]) - float(offsets[0]))))
+
+
 def _sorted(name: str, frames: list[Frame]) -> tuple[list[Frame], int]:
     """Frames by position (by number where they have none), then by number; and how many there are of each position,
     0 where that is one."""
     if any(frame.position is None or frame.orientation is None for frame in frames):
         return sorted(frames, key=lambda frame: frame.instance), 0
-    normal = _normal(frames[0])
+    normal = _normal(frames[0].orientation)
     at = {id(frame): round(float(np.dot(normal, frame.position or ())), 3) for frame in frames}
     counts = set(Counter(at.values()).values())
     if len(counts) != 1:
@@ -171,11 +186,12 @@ def _sorted(name: str, frames: list[Frame]) -> tuple[list[Frame], int]:
             "files into a folder for each volume"
         )
     times = counts.pop()
-    return sorted(frames, key=lambda frame: (at[id(frame)], frame.instance)), 0 if times == 1 else times
+    alone = times in (1, len(frames))
+    return sorted(frames, key=lambda frame: (at[id(frame)], frame.instance)), 0 if alone else times
 
 
-def _normal(frame: Frame) -> NDArray[Any]:
-    rows = np.array(frame.orientation).reshape(2, 3)
+def _normal(orientation: Any) -> NDArray[Any]:
+    rows = np.array(orientation).reshape(2, 3)
     return np.cross(rows[0], rows[1])
 
 
@@ -187,7 +203,11 @@ def _planes(frames: list[Frame], times: int, page: tuple[int, ...], dtype: np.dt
     @lru_cache(max(1, CACHED // max(1, size)))
     def plane(k: int) -> NDArray[Any]:
         frame = frames[k]
-        values = np.asarray(pixels(frame.path, index=frame.number))
+        try:
+            values = np.asarray(pixels(frame.path, index=frame.number))
+        except Exception:  # a file that pydicom reads as a whole only
+            values = np.asarray(module("pydicom").dcmread(frame.path).pixel_array)
+            values = values[frame.number] if values.ndim > len(page) else values
         return (values * frame.rescale[0] + frame.rescale[1]).astype(dtype) if rescaled else values.astype(dtype)
 
     if len(frames) == 1:
@@ -214,10 +234,11 @@ def _geometry(name: str, frames: list[Frame], header: Any, stacked: bool) -> tup
     rows, columns = first.spacing or (None, None)
     unit = "millimeter" if first.spacing else None
     axes = (Axis("y", "space", rows, unit), Axis("x", "space", columns, unit))
-    if first.position is None or first.orientation is None:
+    still = stacked and all(frame.position == first.position for frame in frames)
+    if first.position is None or first.orientation is None or still:
         time = header.get("FrameTime")
         return ((Axis("t", "time", *(float(time), "millisecond") if time else ()), *axes) if stacked else axes), None
-    step = _normal(first) * float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1.0)
+    step = _normal(first.orientation) * float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1.0)
     if len(frames) > 1:
         at = np.array([frame.position for frame in frames])
         step = (at[-1] - at[0]) / (len(frames) - 1)

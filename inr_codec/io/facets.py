@@ -1,6 +1,7 @@
 """What of a record a format cannot keep, in words."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,6 +23,8 @@ FACETS = {
     "header": "the rest of its {format} header",
 }
 """What a record may say, and how that is named. The value scale is not among them: it is kept or applied."""
+LISTED = 5
+"""Names of attributes that are listed."""
 EVERYTHING = frozenset(FACETS) | {"value scale"}
 
 
@@ -46,11 +49,19 @@ def present(record: Record) -> set[str]:
     return {name for name, there in told.items() if there}
 
 
-def tell(path: str, format_name: str, record: Record, holds: frozenset[str], applied: np.dtype | None) -> None:
-    """Warn, in one line, of what a file cannot keep, and of a value scale that was applied to its voxels."""
+def tell(
+    path: str, format_name: str, record: Record, holds: frozenset[str], applied: np.dtype | None, others: Sequence[str]
+) -> None:
+    """Warn, in one line, of what a file cannot keep, and of a value scale that was applied to its voxels.
+
+    others: names of attributes that only zarr has a place for.
+    """
     facets = present(record)
     kept = holds | ({"header"} if record.header.get("format") == format_name else set())
     lost = [text.format(format=record.header.get("format")) for name, text in FACETS.items() if name in facets - kept]
+    if others:
+        more = f" and {len(others) - LISTED} more" if len(others) > LISTED else ""
+        lost.append(f"its attributes {', '.join(others[:LISTED])}{more}")
     told = []
     if lost:
         told.append(f"{format_name} has no place for {_listed(lost)}")

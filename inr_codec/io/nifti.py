@@ -41,7 +41,7 @@ def read(path: Path, part: str | None = None) -> Volume:
             "volumes, name a NIfTI or MGH image"
         )
     proxy = image.dataobj
-    if not hasattr(proxy, "get_unscaled"):
+    if not isinstance(image, (nibabel.AnalyzeImage, nibabel.MGHImage)):  # NIfTI is one of the former
         return _scaled(image, isinstance(image, nibabel.minc1.Minc1Image))
     scale = float(proxy.slope), float(proxy.inter)
     if str(path).lower().endswith((".gz", ".bz2", ".zst", ".mgz")):
@@ -71,7 +71,11 @@ def _scaled(image: Any, in_order: bool) -> Volume:
     else:
         array = Lazy(image.shape[::-1], dtype, lambda region: np.asarray(proxy[region[::-1]]).T)
     sides = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
-    axes = [replace(axis, scale=1.0 if axis.kind == "time" else None) for axis in named(guessed(ndim))]
+    zooms = image.header.get_zooms()
+    step = float(zooms[3]) if len(zooms) == ndim == 4 and not in_order else 0.0
+    axes = list(named(guessed(ndim)))
+    if step:
+        axes[0] = replace(axes[0], scale=step, unit="second")
     for k in range(1, min(ndim, 3) + 1):
         axes[-k] = replace(axes[-k], scale=float(sides[-k]), unit="millimeter")
     return Volume(array, Record(axes=tuple(axes), affine=Affine(matrix_of(affine))))
@@ -141,13 +145,14 @@ def write(path: Path, array: NDArray[Any], record: Record) -> None:
     else:
         header = klass.header_class.from_header(header, check=False)
         header.set_data_dtype(array.dtype.newbyteorder(header.endianness))
-        header.set_data_shape(array.shape[::-1])
+        if header.get_data_shape() != array.shape[::-1]:
+            header.set_data_shape(array.shape[::-1])
     scale = record.value_scale or (1.0, 0.0)
     if tuple(1.0 - k if value is None else value for k, value in enumerate(header.get_slope_inter())) != scale:
         header.set_slope_inter(*scale)
     image = klass(array.T, None, header)
-    for name in ("scl_slope", "scl_inter"):  # which nibabel has put aside, and would choose anew
-        image.header[name] = 0.0 if np.isnan(header[name]) else header[name]
+    for name in ("pixdim", "scl_slope", "scl_inter"):  # nibabel has changed or put aside what these were
+        image.header[name] = np.where(np.isnan(header[name]), 0.0, header[name])
     nibabel.save(image, path)
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.errors import ConfigError
+from inr_codec.io import tiff_stacks
 from inr_codec.io import tiff_tags as tags_of
-from inr_codec.io.format import IN_MEMORY, Format, Lazy, Volume, module, natural
+from inr_codec.io.format import IN_MEMORY, Format, Lazy, Volume, module
 from inr_codec.io.ome_xml import ome_metadata, record_of_ome, renewed
-from inr_codec.io.record import RGB, Axis, Channel, Record, named
+from inr_codec.io.record import RGB, Channel, Record, named
 from inr_codec.io.units import factor, rounded, symbol, unit_of
 
 SUFFIXES = (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi")
@@ -67,34 +68,15 @@ def _by_pages(path: Path, number: int) -> Lazy:
 
 
 def _read_stack(path: Path) -> Volume:
-    """A folder of TIFF files of one shape, in the order in which people count, as one stack along z."""
-    tifffile = module("tifffile")
-    names = natural([one.name for one in path.iterdir() if one.name.lower().endswith(SUFFIXES)])
-    others = sorted(one.name for one in path.iterdir() if one.name not in names and not one.name.startswith("."))
-    if others:
-        raise ConfigError(
-            f"expected a folder of TIFF files alone, got {others[0]!r} beside them in {str(path)!r}: move it away"
-        )
+    """A folder of TIFF files of one shape as one stack: along z, or along what the numbers in their names count."""
+    names = tiff_stacks.files_of(path, SUFFIXES)
+    letters, shape = tiff_stacks.axes_of(names)
     first = read(path / names[0])
-    page = first.array.shape
-
-    def plane(k: int) -> NDArray[Any]:
-        values: NDArray[Any] = tifffile.imread(path / names[k], series=0)
-        if values.shape != page or values.dtype != first.array.dtype:
-            raise ConfigError(
-                f"expected {page!r} {first.array.dtype} as in {names[0]!r}, got {values.shape!r} {values.dtype} in "
-                f"{names[k]!r}: a stack has files of one shape"
-            )
-        return values
-
-    def planes(region: tuple[slice, ...]) -> NDArray[Any]:
-        found = [plane(k)[region[1:]] for k in range(region[0].start, region[0].stop)]
-        return np.stack(found) if found else np.empty((0, *page), first.array.dtype)[(slice(None), *region[1:])]
-
-    names_of = first.record.names or ()
-    axes = (Axis("z" if "z" not in names_of else "t", "space" if "z" not in names_of else "time"), *first.record.axes)
-    record = replace(first.record, axes=axes if names_of else (), header={})
-    return Volume(Lazy((len(names), *page), first.array.dtype, planes), record)
+    inner = first.record.names or ()
+    outer = named(letters or ("z" if "z" not in inner else "t",))
+    known = bool(inner) and not {axis.name for axis in outer} & set(inner)
+    record = replace(first.record, axes=(*outer, *first.record.axes) if known else (), header={})
+    return Volume(tiff_stacks.stacked(path, names, shape, first.array), record)
 
 
 def _record(file: Any, series: Any, number: int) -> Record:

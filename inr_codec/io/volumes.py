@@ -79,7 +79,8 @@ def create(
         record, order = _as_it_was(record)
         holds = kind.holds(str(path), record, dtype)
         applied = _real(dtype) if record.value_scale is not None and "value scale" not in holds else None
-        tell(str(path), kind.name, record, holds, applied)
+        others = [name for name in attributes or {} if name not in ATTRIBUTES]
+        tell(str(path), kind.name, record, holds, applied, others)
         shape = tuple(shape[k] for k in order) if order else shape
         yield from _filled(kind, path, part, shape, dtype, record, applied, order)
 

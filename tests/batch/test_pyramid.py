@@ -11,7 +11,7 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from samples import FAST, field, psnr
 
-from inr_codec.batch import encode_array, pyramid
+from inr_codec.batch import encode_array, prepare, pyramid
 from inr_codec.batch.store import load_plan
 from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError
@@ -142,3 +142,17 @@ def test_ome_zarr_py_reads_it(made: dict[str, Any], version: str) -> None:
     assert nodes[0].metadata["coordinateTransformations"][1][0]["scale"] == [2.0, 1.0, 1.0]
     for level, lazy in enumerate(nodes[0].data):
         assert np.array_equal(np.asarray(lazy), zarr.open_group(made[version], mode="r")[str(level)][...])
+
+
+def test_chunks_follow_the_axes_of_the_group(tmp_path: Path) -> None:
+    """Of every level, also in 0.4, where arrays do not name their axes: channels lie apart wherever they stand."""
+    group = zarr.open_group(tmp_path / "s.zarr", mode="w", zarr_format=2)
+    for level, side in (("0", 64), ("1", 32)):
+        group.create_array(level, shape=(40, 2, side, side), chunks=(8, 1, 32, 32), dtype="u2")
+    axes = [{"name": name, "type": "channel" if name == "c" else "space"} for name in "zcyx"]
+    datasets = [{"path": level, "coordinateTransformations": [{"type": "scale", "scale": [1.0] * 4}]} for level in "01"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    plan = prepare(str(tmp_path / "s.zarr"), str(tmp_path / "t.zarr"), {"ratio": 20})
+    assert plan.axes == ("z", "c", "y", "x")
+    assert plan.chunks == (40, 1, 64, 64)
+    assert load_plan(str(tmp_path / "t.zarr/1")).axes == plan.axes

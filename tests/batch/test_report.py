@@ -3,7 +3,9 @@
 import base64
 import json
 import shutil
+import struct
 from html.parser import HTMLParser
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
@@ -12,8 +14,11 @@ import pytest
 import zarr
 from samples import FAST, field, psnr
 
+from inr_codec import io
 from inr_codec.batch import encode_array
-from inr_codec.batch.report import draw_histogram, draw_maps, gather, write_report
+from inr_codec.batch.report import gather, write_report
+from inr_codec.batch.report_images import chosen, draw_chunks
+from inr_codec.batch.report_maps import draw_histogram, draw_maps
 from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError
 from inr_codec.stores.total import Total, mean_square
@@ -52,15 +57,52 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_page_needs_nothing_else(made: Path) -> None:
-    """No link, no script, pictures inside; three maps and three histograms with a manifest."""
+    """No link, no script, pictures inside: of three chunks, three maps and three histograms with a manifest."""
     write_report(str(made / "b.zarr"), str(made / "p.html"))
     page = Page(made / "p.html")
     assert not page.links
     assert "url(" not in (made / "p.html").read_text()
-    assert [image[:4] for image in page.images] == [b"\x89PNG"] * 6
+    assert [image[:4] for image in page.images] == [b"\x89PNG"] * 9
     assert "18 of 8 x 16 x 16: 17 done, 1 empty, 0 failed" in page.text
     assert "20 x 40 x 24 float32" in page.text
     assert "Failed chunks: 0" in page.text
+    assert str(made / "a.npy") in page.text and f"inr_codec version {version('inr_codec')}" in page.text
+    assert "of unknown size" in page.text and "least PSNR" in page.text
+
+
+def test_a_source_that_is_gone_is_left_out(made: Path) -> None:
+    """What was decoded is shown alone; with the source there are three images."""
+    places, chunks = [("any", (0, 0, 0))], CHUNKS
+    wide, narrow = (
+        next(draw_chunks(str(made / "b.zarr"), source, places, chunks)).png
+        for source in (str(made / "a.npy"), str(made / "gone.npy"))
+    )
+    widths = [struct.unpack(">I", png[16:20])[0] for png in (wide, narrow)]
+    assert widths[0] > 2 * widths[1]
+
+
+def test_a_single_chunk_has_no_maps(tmp_path: Path) -> None:
+    """One image of it, and the table; it is measured in its unit."""
+    attributes = {"spacing": [2, 0.5, 0.5], "unit": "micrometer"}
+    with io.create(tmp_path / "a.zarr", (8, 16, 16), "f4", axes=("z", "y", "x"), attributes=attributes) as out:
+        out[...] = field((8, 16, 16))
+    assert (
+        main(["encode", str(tmp_path / "a.zarr"), str(tmp_path / "b.zarr"), "--ratio", "20", "--effort", "fast"]) == 0
+    )
+    write_report(str(tmp_path / "b.zarr"), str(tmp_path / "p.html"))
+    page = Page(tmp_path / "p.html")
+    assert len(page.images) == 1
+    assert "2 x 0.5 x 0.5 micrometer" in page.text and "1 of 8 x 16 x 16: 1 done" in page.text
+
+
+def test_chunks_that_are_shown_are_the_worst_the_median_and_the_best() -> None:
+    """By PSNR, of those that can be read; one where there is one, the middle one where none is known."""
+    psnr = np.arange(30, 51, dtype=np.float32).reshape(3, 7)
+    readable = np.ones((3, 7), bool)
+    readable[0, 0] = False
+    assert [place for _, place in chosen(psnr, readable)] == [(0, 1), (1, 4), (2, 6)]
+    assert chosen(np.float32([[40]]), np.ones((1, 1), bool)) == [("PSNR 40.00 dB", (0, 0))]
+    assert chosen(np.full((3, 7), np.nan, np.float32), readable) == [("exact, or not measured", (1, 4))]
 
 
 def test_figures_are_those_of_the_store(made: Path) -> None:

@@ -13,7 +13,7 @@ import tifffile
 from inr_codec import io, targets
 from inr_codec.cli.parser import main
 from inr_codec.errors import ConfigError, MetadataLoss
-from inr_codec.io import table
+from inr_codec.io import table, tiff_stacks
 from inr_codec.io.record import Affine, Axis, Channel, Record, as_space, matrix_of
 from inr_codec.io.units import factor, unit_of
 
@@ -123,6 +123,17 @@ def test_names_of_what_is_lost(tmp_path: Path) -> None:
     assert io.load(tmp_path / "a.nii").record.labels is True
 
 
+def test_attributes_of_stores_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    """What a zarr array says beside its record goes to zarr, and is named where it cannot go along."""
+    for name, kept in (("a.zarr", True), ("a.nii", False)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with io.create(tmp_path / name, VALUES.shape, "u2", axes="zyx", attributes={"long_name": "x"}) as out:
+                out[...] = VALUES
+        assert any("its attributes long_name" in str(one.message) for one in caught) != kept
+        assert (io.load(tmp_path / name).attributes.get("long_name") == "x") == kept
+
+
 def test_a_second_series_is_not_dropped(tmp_path: Path) -> None:
     """A file of several series is refused with a list of them; a number names one."""
     with tifffile.TiffWriter(tmp_path / "a.tif") as out:
@@ -151,6 +162,26 @@ def test_a_folder_of_tiffs_is_a_stack(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("a thesis")
     with pytest.raises(ConfigError, match=r"notes\.txt"):
         io.load(folder)
+
+
+def test_names_of_files_count_along_axes(tmp_path: Path) -> None:
+    """Two numbers that differ are two axes where the names say which, and refused where they do not or some lack."""
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    for t in range(2):
+        for z in range(11):
+            values = VALUES[0] + 20 * t + z
+            tifffile.imwrite(folder / f"run7_t{t}_z{z}.tif", values, photometric="minisblack", metadata=None)
+    volume = io.load(folder)
+    assert volume.axes == ("t", "z", "y", "x") and volume.array.shape == (2, 11, 4, 3)
+    np.testing.assert_array_equal(volume.array[1, 9:, 2], VALUES[0][2] + np.array([[29], [30]]))
+    (folder / "run7_t1_z3.tif").unlink()
+    with pytest.raises(ConfigError, match="count along"):
+        io.load(folder)
+    assert tiff_stacks.axes_of(["a_2020_1.tif", "a_2020_2.tif"]) == ((), (2,))
+    assert tiff_stacks.axes_of(["a_153001_1.tif", "a_153002_2.tif", "a_153003_3.tif"]) == ((), (3,))
+    with pytest.raises(ConfigError, match="count along"):
+        tiff_stacks.axes_of([f"{a}-{b}.tif" for a in range(2) for b in range(2)])
 
 
 UNITS = {

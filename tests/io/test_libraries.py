@@ -267,6 +267,24 @@ def test_an_enhanced_dicom_file(tmp_path: Path) -> None:
     )
 
 
+def test_dicom_frames_without_places_of_their_own(tmp_path: Path) -> None:
+    """A dose grid tells how far its frames lie apart, a film only in which order they come; a palette is told of."""
+    place: dict[str, Any] = {"ImagePositionPatient": [1.0, 2, 3], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+                             "PixelSpacing": [2.0, 2.0], "NumberOfFrames": 5}  # fmt: skip
+    dose = {"GridFrameOffsetVector": [0, 2.5, 5, 7.5, 10], "DoseGridScaling": 0.5, "FrameIncrementPointer": 0x3004000C}
+    slice_of(VALUES, "1.2.3", **place, **dose).save_as(tmp_path / "dose.dcm", enforce_file_format=True)
+    volume = io.load(tmp_path / "dose.dcm")
+    check(volume, VALUES)
+    assert [axis.scale for axis in volume.record.axes] == [2.5, 2.0, 2.0] and volume.record.value_scale == (0.5, 0.0)
+    film = slice_of(VALUES, "1.2.3", **place, FrameTime=40.0, PhotometricInterpretation="MONOCHROME1")
+    film.save_as(tmp_path / "film.dcm", enforce_file_format=True)
+    with pytest.warns(MetadataLoss, match="higher values are darker"):
+        volume = io.load(tmp_path / "film.dcm")
+    check(volume, VALUES)
+    assert volume.axes == ("t", "y", "x")
+    assert (volume.record.axes[0].scale, volume.record.axes[0].unit) == (40.0, "millisecond")
+
+
 @pytest.mark.parametrize("driver", ["n5", "neuroglancer_precomputed"])
 def test_n5_and_precomputed(tmp_path: Path, driver: str) -> None:
     """First axis fastest there, last axis fastest here; sizes of voxels, offsets and labels are read."""

@@ -113,7 +113,7 @@ def test_an_image_is_decoded(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert group.attrs["ome"] == zarr.open_group(tmp_path / "s.zarr", mode="r").attrs["ome"]
     capsys.readouterr()
     assert main(["decode", str(tmp_path / "t.ome.zarr"), str(tmp_path / "u.ome.tif")]) == 0
-    assert "labels/cells of the image stay behind" in capsys.readouterr().err
+    assert "labels/cells, the attribute mine of the image stay behind" in capsys.readouterr().err
     with tifffile.TiffFile(tmp_path / "u.ome.tif") as file:
         pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
         np.testing.assert_array_equal(file.asarray(), arrays["s0"])

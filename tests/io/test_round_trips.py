@@ -90,6 +90,18 @@ def test_scaled_and_big_endian_nifti_come_back(tmp_path: Path) -> None:
         )
 
 
+def test_nibabels_own_files_come_back(tmp_path: Path) -> None:
+    """Files that other programs have written, with fields that nibabel would set right."""
+    folder = Path(nibabel.__file__).parent / "tests" / "data"
+    found = [
+        folder / name for name in ("anatomical.nii", "functional.nii", "example4d.nii.gz", "example_nifti2.nii.gz")
+    ]
+    for source in found:
+        if source.exists():  # some packages leave them out
+            through_a_store(source, tmp_path / "b.nii")
+            assert raw_header(tmp_path / "b.nii") == raw_header(source)
+
+
 def test_rgb_nifti_comes_back(tmp_path: Path) -> None:
     """Colours are an axis of their own in a store, and RGB24 in the file again."""
     colours = ramp(3, 4, 5, 3, dtype="u1").view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]

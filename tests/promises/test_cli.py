@@ -8,6 +8,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
+import tifffile
 import xarray
 import zarr
 from matplotlib.image import imread
@@ -246,13 +247,33 @@ def test_the_bar_is_drawn_when_asked(encoded, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_default_chunks_fit_the_volume():
-    """64 x 128 x 128 for volumes, large planes for thin stacks and images, single steps of leading axes."""
-    assert commands.default_chunks((300, 300, 300)) == (64, 128, 128)
-    assert commands.default_chunks((20, 300, 300)) == (20, 256, 256)
-    assert commands.default_chunks((300, 300)) == (256, 256)
-    assert commands.default_chunks((5, 300, 100, 300)) == (1, 64, 100, 128)
-    assert commands.default_chunks((9,)) == (9,)
+def test_chunks_that_nobody_chose_are_told(tmp_path, capsys):
+    """The sides, and whether the axes they follow are those of the file or guessed; nothing where they were given."""
+    series = np.random.default_rng(0).integers(0, 9, (6, 8, 10, 12)).astype("u2")
+    tifffile.imwrite(tmp_path / "named.ome.tif", series, metadata={"axes": "ZCYX"}, photometric="minisblack")
+    np.save(tmp_path / "bare.npy", series)
+    for name, told in (
+        ("named.ome.tif", "chunks (6,8,10,12): axes z,c,y,x as the source names them"),
+        ("bare.npy", "chunks (6,8,10,12): axes t,z,y,x guessed from the shape (--chunks sets others)"),
+    ):
+        assert main(["encode", str(tmp_path / name), str(tmp_path / "a.zarr"), *FAST[:4], "--overwrite"]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == told
+        assert zarr.open_array(tmp_path / "a.zarr").chunks == (6, 8, 10, 12)
+    assert (
+        main(
+            [
+                "encode",
+                str(tmp_path / "bare.npy"),
+                str(tmp_path / "a.zarr"),
+                *FAST[:4],
+                "--chunks",
+                "6,8,10,6",
+                "--overwrite",
+            ]
+        )
+        == 0
+    )
+    assert "chunks (" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""What rates and efforts would do to a volume: a few typical parts of it are encoded, shown and compared."""
