@@ -24,6 +24,7 @@ from inr_codec.errors import (
     InrCodecError,
     LimitExceeded,
     MetadataLoss,
+    TargetMissed,
     UnsupportedArray,
     UnsupportedFormat,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "Inspection",
     "LimitExceeded",
     "MetadataLoss",
+    "TargetMissed",
     "Trials",
     "UnsupportedArray",
     "UnsupportedFormat",

@@ -1,5 +1,6 @@
 """The codec as numcodecs and zarr format 2 see it: options in, bytes out, and back."""
 
+import warnings
 from typing import Any, Literal, Never, Self
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from inr_codec.config import CODEC_ID, Config, Weights, make_config
 from inr_codec.efforts import Effort
-from inr_codec.errors import ConfigError, UnsupportedArray
+from inr_codec.errors import ConfigError, TargetMissed, UnsupportedArray
 from inr_codec.layers.network.prior import read_prior
 from inr_codec.options import explain
 
@@ -19,6 +20,7 @@ class Recipe:
 
     config: Config
     weights: NDArray[Any] | None
+    _told: set[int]
 
     def __init__(
         self,
@@ -28,6 +30,8 @@ class Recipe:
         psnr: float | None = None,
         max_error: float | None = None,
         lossless: bool | None = None,
+        missing: float | tuple[float, ...] | None = None,
+        labels: Literal["auto", "never", "always"] = "auto",
         effort: Effort = "default",
         seed: int = 0,
         preset: Literal["paper"] | None = None,
@@ -75,7 +79,20 @@ class Recipe:
 
     def _keep(self, config: Config, weights: NDArray[Any] | None) -> None:
         """Set what a codec consists of; a serializer is a frozen dataclass."""
-        self.__setstate__({"config": config, "weights": weights})
+        self.__setstate__({"config": config, "weights": weights, "_told": set()})
+
+    def _stream(self, array: NDArray[Any], exactly: bool = False, fill: Any = None) -> bytes:
+        """The stream of an array; TargetMissed is warned of once for each reason. fill: the array's own fill value."""
+        from inr_codec.encoding.encoder import encode, encode_exactly
+
+        encoded = encode_exactly(array, self.config) if exactly else encode(array, self.config, self.weights, fill=fill)
+        if encoded.missed is not None and encoded.missed not in self._told:
+            self._told.add(encoded.missed)
+            target = f"ratio={self.config.ratio:g}" if self.config.ratio else f"bpv={self.config.bpv:g}"
+            got = f"{len(encoded.stream)} for {array.nbytes} of {array.dtype} {array.shape}"
+            text = f"expected no more bytes than {target} allows, got {got}: {encoded.missed.text}"
+            warnings.warn(text, TargetMissed, stacklevel=3)
+        return encoded.stream
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickled, as made: the prior of a codec is known to all decoding in the process."""
@@ -102,10 +119,12 @@ explain(Recipe.__init__, Config)
 class INRCodec(Recipe, Codec):  # type: ignore[misc]
     """A numcodecs codec that stores a chunk as small neural networks: `INRCodec(ratio=100)`.
 
-    Use it as `compressor=` of zarr format 2, or on its own: `codec.decode(codec.encode(array))`. Numbers of 1 to 4
-    dimensions are coded lossily towards the target; non-finite values, padding and constant chunks come back exact, and
-    so does everything that networks cannot hold (booleans, times, complex numbers, fixed-length strings, 0-d, tiny and
-    short 1-D arrays, raw bytes), which is stored losslessly. Options: see `__init__`.
+    Use it as `compressor=` of zarr format 2, or on its own: `codec.decode(codec.encode(array))`. Numbers,
+    complex ones and booleans too, of up to 32 axes are coded towards the target. Non-finite values, padding and
+    constant chunks come back exact, and so does everything else: times, fixed-length strings, arrays of fewer than 512
+    voxels, lines of fewer than 65,536, integers of 64 bits beyond 2^53, and here, where filters may come before, bytes
+    and integers along one axis. Warns of TargetMissed, once for each reason, where a stream takes more
+    bytes than `ratio=` or `bpv=` allow. Options: see `__init__`.
     """
 
     codec_id = CODEC_ID
@@ -115,10 +134,9 @@ class INRCodec(Recipe, Codec):  # type: ignore[misc]
 
         Raises UnsupportedArray for what no layer can hold (object and structured dtypes, more than 2^31 - 1 voxels).
         """
-        from inr_codec.encoding.encoder import encode
-
         array = as_array(buf)
-        return _store(array) if _raw(buf) else encode(array, self.config, self.weights)
+        line = array.ndim == 1 and array.dtype.kind in "iu"  # filters flatten what they pack into integers
+        return self._stream(array, exactly=line or _raw(buf))
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """The array in a stream: its own shape, dtype, byte order and memory order; copied into `out` if that is given.
@@ -158,14 +176,6 @@ def _raw(buf: Any) -> bool:
     if isinstance(buf, memoryview):
         return buf.ndim == 1 and buf.format in ("B", "b", "c")
     return isinstance(buf, (bytes, bytearray))
-
-
-def _store(array: NDArray[Any]) -> bytes:
-    from inr_codec.layers.lossless import pack_lossless
-    from inr_codec.stream.frame import Header, Layer, LayerType, pack_stream
-
-    header = Header(array.shape, None, False, False, None, None)
-    return pack_stream(header, [Layer(LayerType.LOSSLESS, pack_lossless(array))])
 
 
 def _copy(values: NDArray[Any], out: Any) -> Any:

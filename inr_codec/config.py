@@ -52,6 +52,7 @@ BOUNDED = Unread(
     "max_error= or lossless=", "which use no networks", lambda recipe: recipe.max_error is not None or recipe.lossless
 )
 EXACT = Unread("lossless=", "which has nothing to search", lambda recipe: recipe.lossless)
+KEPT = Unread("lossless=", "which keeps every number", lambda recipe: recipe.lossless)
 WHOLE = Unread(
     'partition="none" (siren and nerf imply it)',
     "which cuts nothing",
@@ -97,6 +98,20 @@ class Config:
     ))  # fmt: skip
     lossless: bool | None = field(default=None, metadata=about(
         REACH, "every voxel comes back bit by bit", values="`True`", common=True, flag=True,
+    ))  # fmt: skip
+    missing: float | tuple[float, ...] | None = field(default=None, metadata=about(
+        USE,
+        "numbers that stand for what was not measured: they come back exactly, and nothing else suffers from them. NaN "
+        "and infinities always do; an array's fill value, and a number that occurs again and again far from all "
+        "others, are found without it",
+        values="a number, or several", unread=(KEPT,), flag=True,
+    ))  # fmt: skip
+    labels: Literal["auto", "never", "always"] = field(default="auto", metadata=about(
+        USE,
+        'integers that are labels (segmentations, masks) are stored exactly, whatever the target: "auto" (those that '
+        'are recognised; none with layers="network"), "never" (lossy, but where exact fits the target) or "always" '
+        "(all integers)",
+        unread=(BOUNDED,), flag=True,
     ))  # fmt: skip
     effort: Effort = field(default="default", metadata=about(
         TRY, "how long networks are fitted, and how many ways of coding are tried",
@@ -216,6 +231,8 @@ class Config:
     ))  # fmt: skip
 
     def __post_init__(self) -> None:
+        if isinstance(self.missing, list | tuple):
+            object.__setattr__(self, "missing", tuple(self.missing))
         for name, reference in (("segmentation", network_reference), ("mask", mask_reference)):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, reference(getattr(self, name)))
@@ -224,7 +241,15 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The settings that were given, as plain JSON values; the same dictionary builds the same Config."""
         values = given(self)
-        return {name: value.name if isinstance(value, Reference) else value for name, value in values.items()}
+        plain = {name: value.name if isinstance(value, Reference) else value for name, value in values.items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """What `missing` lists."""
+        if self.missing is None:
+            return ()
+        return self.missing if isinstance(self.missing, tuple) else (self.missing,)
 
     def resolved(self) -> "Config":
         """With what a regulariser and the architecture imply, and then the preset's values where nothing was given."""
@@ -284,7 +309,17 @@ def _check_weights(weights: Any) -> None:
         )
 
 
+def _check_missing(config: Config) -> None:
+    for number in config.missing_numbers:
+        if not isinstance(number, (int, float)) or isinstance(number, bool) or not abs(number) <= sys.float_info.max:
+            raise ConfigError(
+                f"expected missing= to be a finite number or several, got {config.missing!r:.80}: leave NaN and "
+                "infinities out, they are kept anyway"
+            )
+
+
 def _check(config: Config) -> None:
+    _check_missing(config)
     targets = [name for name in TARGETS if getattr(config, name) is not None]
     if len(targets) != 1:
         got = " and ".join(targets) or "none"

@@ -35,3 +35,7 @@ class GenerationLoss(UserWarning):
 
 class MetadataLoss(UserWarning):
     """What belongs to a volume, its orientation say, has no place in the format that it is written to."""
+
+
+class TargetMissed(UserWarning):
+    """A stream takes more bytes than were asked for, for a reason that lies in the data; the message names it."""

@@ -62,9 +62,9 @@ class INRSerializer(Recipe, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         raise NotImplementedError
 
     def _encode_sync(self, chunk_array: "NDBuffer", chunk_spec: "ArraySpec") -> "Buffer":
-        from inr_codec.encoding.encoder import encode
-
-        return chunk_spec.prototype.buffer.from_bytes(encode(chunk_array.as_numpy_array(), self.config, self.weights))
+        return chunk_spec.prototype.buffer.from_bytes(
+            self._stream(chunk_array.as_numpy_array(), fill=chunk_spec.fill_value)
+        )
 
     def _decode_sync(self, chunk_bytes: "Buffer", chunk_spec: "ArraySpec") -> "NDBuffer":
         return self._part(chunk_bytes, None, chunk_spec)

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from benchmarks.harness.rows import stream_path
 from benchmarks.peers import Peer, all_peers
 from benchmarks.report.claims import OURS
 from benchmarks.report.grid import RESULTS, Grid, load, psnr, ratio_name
 from inr_codec import decode, metrics
-from inr_codec.picture import new_figure
+from inr_codec.picture import figure_png, new_figure
 
 RATIOS = (64, 256, 1024)
 README_RATIO, README_VOLUME = 256, "nuclei"
@@ -24,8 +23,6 @@ PEERS = 2
 """Of every picture: the best other codecs by PSNR."""
 WINDOW, RESIDUAL = (0.2, 99.8), 99.5
 """Percentiles of the original, and of the absolute residuals of all codecs together."""
-COLOURS = 256
-"""Of the README's picture, which keeps it below 400 kB; the others have all."""
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -90,11 +87,7 @@ def draw(path: Path, name: str, ratio: float, chunk: NDArray, decoded: dict[str,
             top[k].imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-9))
             top[k].set_title(f"{codec}, {reached:.0f}x, {metrics.psnr(chunk, values):.2f} dB", fontsize=9)
             below[k].imshow(image - original, cmap="RdBu_r", vmin=-scale, vmax=scale)
-    figure.savefig(path, dpi=70, metadata={"Software": None})
-    if path.parent == DOCS:
-        with Image.open(path) as drawn:
-            few = drawn.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        few.save(path, optimize=True)
+    path.write_bytes(figure_png(figure, 70))
 
 
 def _short(value: float) -> str:

@@ -8,7 +8,7 @@ where their ends allow it: no byte would then lower the total error more in anot
 import os
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import chain, islice
 from tempfile import TemporaryFile
 from typing import Any
@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.batch.rate_curves import Curve, Floats
-from inr_codec.config import MAX_RATIO, Config
 from inr_codec.errors import ConfigError
 
 FLAT = 1e-12
@@ -144,8 +143,3 @@ def _slab(curves: Iterable[Curve], floor: int, ceiling: int | None) -> _Slab:
     starts = np.log(rates) + y[inner] - rates * (begin - x[inner])
     kept = lengths > 0
     return _Slab(least, most, owners[kept], starts[kept], lengths[kept], rates[kept])
-
-
-def config_within(config: Config, nbytes: int, budget: int) -> Config:
-    """The same settings with a target of `budget` bytes for a chunk of nbytes bytes."""
-    return replace(config, ratio=min(max(nbytes / (budget + 0.5), 1.0), MAX_RATIO), bpv=None, psnr=None)

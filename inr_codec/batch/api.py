@@ -43,6 +43,7 @@ from inr_codec.config import make_config
 from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray
 from inr_codec.stores.folders import is_url
 from inr_codec.stores.losses import of_source
+from inr_codec.stores.nodata import with_missing
 from inr_codec.targets import check_apart, check_array_target
 
 LOG = logging.getLogger(__name__)
@@ -269,7 +270,7 @@ def make_plan(
     sides, outer = clipped(shape, chunks, shards, volume.axes)
     if mask is not None:
         _check_mask(mask, shape, settings)
-    given = make_config(settings)
+    given = make_config(with_missing(settings, volume.record.nodata))
     if given.weights == "array":
         raise ConfigError(
             "expected weights= that hold for any chunk, got an array for a single one: use 'foreground' or a number"

@@ -3,6 +3,7 @@
 import json
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ LISTED = 100
 """Failed chunks in the summary, at most; the manifest has all of them."""
 NUMBERS = ("budget", "psnr", "mse", "max_error", "lo", "hi", "seconds", "crc", "source")
 COUNTS = ("bytes", "blocks", "voxels")
-TEXTS = ("worker", "error")
+TEXTS = ("worker", "error", "missed")
 """Fields of a record by what they hold: a number or null, a number of things, a text or null."""
 
 Written = tuple[int, int | None]
@@ -170,6 +171,7 @@ def measured(stream: bytes, chunk: NDArray[Any] | None = None) -> Record:
         "lo": lo,
         "hi": hi,
         "blocks": len(told.blocks),
+        "missed": "; ".join(told.missed) or None,
     }
 
 
@@ -230,6 +232,7 @@ def write_manifest(plan: Plan, ledger: Ledger, wrong: dict[int, str]) -> Record:
     folder = state_folder(plan.target)
     total, failed = Total(), list[Record]()
     scores, scored = 0.0, 0
+    missed = Counter[str]()
     sums: dict[str, Any] = {"chunks": plan.count, "done": 0, "empty": 0, "failed": 0, "bytes": 0, "seconds": 0.0}
 
     def lines() -> Iterator[bytes]:
@@ -240,6 +243,8 @@ def write_manifest(plan: Plan, ledger: Ledger, wrong: dict[int, str]) -> Record:
             sums["seconds"] += record["seconds"] or 0.0
             if record["state"] != "failed":
                 total.add(record["mse"], record["voxels"], record["lo"], record["hi"])
+            if record["missed"] is not None:
+                missed[record["missed"]] += 1
             if record["psnr"] is not None:
                 scores, scored = scores + record["psnr"], scored + 1
             if record["state"] == "failed" and len(failed) < LISTED:
@@ -253,6 +258,7 @@ def write_manifest(plan: Plan, ledger: Ledger, wrong: dict[int, str]) -> Record:
         "psnr": finite(total.psnr),
         "fidelity": str(total),
         "mean_psnr": scores / scored if scored else None,
+        "missed": dict(missed),
         "recipe_hash": plan.recipe_hash,
         "skipped_lines": ledger.skipped,
         "first_failed": failed,

@@ -120,6 +120,11 @@ class Plan:
         """Number of keys."""
         return prod(self.outer_grid)
 
+    def budget_of(self, n: int) -> int | None:
+        """Bytes of chunk n where every chunk has its own: by its voxels that exist; None without ratio= and bpv=."""
+        voxels = self.voxels_of(n)
+        return self.config.budget(voxels * np.dtype(self.dtype).itemsize, voxels) if self.per_chunk else None
+
     @property
     def nbytes(self) -> int:
         """Bytes of the array."""

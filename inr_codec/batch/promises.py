@@ -30,7 +30,12 @@ def beyond(told: Inspection, config: Config) -> str | None:
 
 
 def counted_bytes(told: Inspection) -> int:
-    """Bytes of a stream of which a ratio is promised; 0 for lossless ones and chunks that are too small for it."""
+    """Bytes of a stream of which a ratio is promised.
+
+    0 for those that say why they take more, and of version 1 for lossless ones and chunks that are too small for it.
+    """
+    if told.missed:
+        return 0
     return told.bytes if "lossless" not in told.layers and math.prod(told.shape) >= LEAST_VOXELS else 0
 
 

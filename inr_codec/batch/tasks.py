@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.batch.allocation import config_within
 from inr_codec.batch.journal import Journal, parsed, worker_name
 from inr_codec.batch.manifest import JOURNAL, MEASURES, described, measured
 from inr_codec.batch.plan import Plan
@@ -231,7 +230,7 @@ def _sound_streams(plan: Plan, job: int, data: bytes | None) -> dict[int, bytes]
 def _encode_chunk(work: Work, job: int, n: int, keep: bool, stop: threading.Event) -> dict[str, Any]:
     """Encode a chunk and write its key, or its part of a shard; its record, in the journal too unless it failed."""
     plan, begun = work.plan, perf_counter()
-    allowed = None if work.budget is None else int(work.budget[n])
+    allowed = plan.budget_of(n) if work.budget is None else int(work.budget[n])
     common = {"worker": worker_name(), "budget": allowed}
     folder, key = (work.target, plan.key_of_job(job)) if plan.shards is None else (work.state, spooled(plan, job, n))
     try:
@@ -247,8 +246,7 @@ def _encode_chunk(work: Work, job: int, n: int, keep: bool, stop: threading.Even
                 folder.delete(key)
             record = described(plan, n, "empty", **common)
         else:
-            config = plan.config if allowed is None else config_within(plan.config, chunk.nbytes, allowed)
-            stream = encode(chunk, config, None, work.labels(n))
+            stream = encode(chunk, plan.config, None, work.labels(n), allowed, plan.fill_value).stream
             work.check_plan()
             folder.write(key, stream)
             inside = tuple(slice(0, part.stop - part.start) for part in plan.region_of(n))  # without padding
@@ -313,7 +311,11 @@ def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time:
             return tally
         try:
             chunk = chunk_of(work.plan, n)
-            curve = NOTHING if chunk is None else measure_chunk(chunk)
+            curve = (
+                NOTHING
+                if chunk is None
+                else measure_chunk(chunk, work.plan.config.missing_numbers, work.plan.fill_value)
+            )
             work.check_plan()
             work.measures.append({"n": n, "curve": curve.to_json(), "source": source_crc(chunk)})
             tally.add(described(work.plan, n, "done"))

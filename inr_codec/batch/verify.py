@@ -6,6 +6,7 @@ empty; without a manifest it counts as empty, nothing but the fill value.
 
 import math
 import zlib
+from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
@@ -38,8 +39,8 @@ Index = tuple[int, ...]
 class Verification:
     """What was found in an array. psnr: recorded in each chunk, inf where it is exact; measured: of the sample.
 
-    recorded, sample: of all chunks, and of the sample against the source, together. problems: (key, chunk, what is
-    wrong), the first of `wrong`.
+    missed: streams that take more bytes than were asked for and say why, by the reason. recorded, sample: of all
+    chunks, and of the sample against the source, together. problems: (key, chunk, what is wrong), the first of `wrong`.
     """
 
     chunks: int = 0
@@ -49,6 +50,7 @@ class Verification:
     corrupt: int = 0
     far: int = 0
     beyond: int = 0
+    missed: Counter[str] = field(default_factory=Counter)
     psnr: list[float] = field(default_factory=list)
     measured: list[float] = field(default_factory=list)
     recorded: Total = field(default_factory=Total)
@@ -127,7 +129,7 @@ def verify(
                     counted += 0 if result.told is None else counted_bytes(result.told)
                     if bar is not None:
                         bar.step(result.voxels)
-    voxels = math.prod(grid) * math.prod(opened.chunks)
+    voxels = math.prod(opened.shape)
     most = check.config.budget(voxels * opened.dtype.itemsize, voxels)
     if check.known is None and most is not None and too_many(counted, most, found.stored):
         found.beyond += 1
@@ -159,6 +161,7 @@ def _add(found: Verification, result: _Result) -> None:
         found.stored += 1
         found.bytes += told.bytes
         found.recorded.add(result.mse, result.voxels, told.lo, told.hi)
+        found.missed.update(told.missed)
         if told.psnr is not None:
             found.psnr.append(told.psnr)
     if result.sampled is not None:
@@ -196,8 +199,6 @@ def _known(target: str, array: str, grid: Index) -> _Known | None:
         return None
     empty, mse = np.zeros(plan.count, bool), np.full(plan.count, np.nan)
     crc, budget = np.full(plan.count, -1), np.full(plan.count, -1)
-    voxels = math.prod(plan.chunks)
-    own = plan.config.budget(voxels * np.dtype(plan.dtype).itemsize, voxels) if plan.per_chunk else None
     if state_folder(name).size(MANIFEST) is None:
         return None
     for record in read_manifest(name):
@@ -206,7 +207,7 @@ def _known(target: str, array: str, grid: Index) -> _Known | None:
         mse[n] = math.nan if record["mse"] is None else record["mse"]
         if record["state"] == "done":
             crc[n] = -1 if record.get("crc") is None else record["crc"]
-            budget[n] = next((given for given in (record["budget"], own) if given is not None), -1)
+            budget[n] = next((given for given in (record["budget"], plan.budget_of(n)) if given is not None), -1)
     return _Known(*(values.reshape(grid) for values in (empty, mse, crc, budget)))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inr_codec.chunk.view import View
 from inr_codec.errors import ConfigError
 
 REGION = 16.0
@@ -13,19 +14,25 @@ BINS = 256
 
 
 def voxel_weights(
-    chunk: NDArray[Any], valid: NDArray[np.bool_] | None, weights: NDArray[Any] | str | float | None
+    chunk: NDArray[Any],
+    weights: NDArray[Any] | str | float | None,
+    view: View,
+    valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32] | None:
-    """Weights of a chunk's voxels, float32, 1 on average over the voxels that are not masked; None if all are equal.
+    """Weights of a chunk as layers see it, float32, 1 on average where not masked; None if all are equal.
 
     weights: an array of the chunk's shape; or a number t, for the region of values >= t; or "foreground", for the
-    region above Otsu's threshold of the chunk. Raises ConfigError for an array that does not fit.
+    region above Otsu's threshold of the chunk. valid: False where masked, of the shape that layers see. Raises
+    ConfigError for an array that does not fit.
     """
     if weights is None:
         return None
-    counted = np.ones(chunk.shape, np.bool_) if valid is None else valid
+    seen = view.of(chunk)
+    counted = np.ones(seen.shape, np.bool_) if valid is None else valid
     if isinstance(weights, np.ndarray):
-        raw = _checked(weights, chunk.shape)
+        raw = view.of_each(_checked(weights, chunk.shape))
     else:
+        chunk = seen
         threshold = otsu_threshold(chunk[counted]) if isinstance(weights, str) else weights
         raw = np.where(chunk >= threshold, REGION, 1.0)
     raw = np.where(counted, raw, 0.0)

@@ -69,6 +69,8 @@ def lines_of(path: str, found: Verification) -> Iterator[str]:
     )
     if found.beyond:
         yield f"  {found.beyond:,} chunks break what the array's metadata ask for"
+    for reason, missed in found.missed.items():
+        yield f"  {missed:,} chunks take more bytes than were asked for: {reason}"
     yield f"  recorded PSNR of the array (peak = its max - min): {found.recorded}"
     yield f"  recorded PSNR of chunks (peak = max - min of each): {_distribution(found.psnr)}"
     if found.measured:

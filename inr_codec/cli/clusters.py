@@ -69,6 +69,9 @@ def finish(target: str, *, check: Check) -> None:
         f"{target}: {done['nbytes']:,} bytes in {done['bytes']:,}, {ratio}, PSNR {done['fidelity']} "
         f"(peak = max - min of the array), {work}"
     )
+    over = done["budget"] is None or done["bytes"] > done["budget"]
+    for reason, count in done["missed"].items() if over else ():
+        print(f"  {count:,} chunks take more bytes than were asked for: {reason}")
 
 
 def encode(source: str, target: str, *, check: Check, progress: bool, where: dict[str, Any], **options: Any) -> None:

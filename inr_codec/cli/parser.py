@@ -16,10 +16,17 @@ from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from inr_codec.config import OPTIONS, TARGETS, Config
-from inr_codec.errors import ConfigError, GenerationLoss, IncompleteArray, InrCodecError, MetadataLoss
+from inr_codec.errors import (
+    ConfigError,
+    GenerationLoss,
+    IncompleteArray,
+    InrCodecError,
+    MetadataLoss,
+    TargetMissed,
+)
 from inr_codec.options import choices_of, kind_of
 
 INTERRUPTED = 130
@@ -70,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             for told in (GenerationLoss, MetadataLoss):
                 warnings.simplefilter("once", told)
+            warnings.simplefilter("ignore", TargetMissed)  # the commands count them
             warnings.showwarning = partial(_warn, warnings.showwarning)
             options.pop("run")(**options)
         sys.stdout.flush()
@@ -254,7 +262,8 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
     goal = command.add_mutually_exclusive_group()
     for found in fields(Config):
         if OPTIONS[found.name].flag:
-            _add_option(goal if found.name in TARGETS else command, found.name, kind_of(found.type))
+            kind = float if float in get_args(found.type) else kind_of(found.type)
+            _add_option(goal if found.name in TARGETS else command, found.name, kind)
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of INRCodec; may be repeated"
     )

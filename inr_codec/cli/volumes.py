@@ -31,6 +31,7 @@ from inr_codec.stores.description import record
 from inr_codec.stores.encoded_chunks import stored_streams
 from inr_codec.stores.folders import is_url
 from inr_codec.stores.losses import of_source
+from inr_codec.stores.nodata import with_missing
 from inr_codec.targets import KINDS, check_array_name, check_array_target, check_file_target, local_path, split_part
 
 LISTED_CHUNKS = 10
@@ -82,6 +83,8 @@ def encode(
     score = f"PSNR {reached[0].total} (peak = max - min of the array)"
     arrays = "" if len(work) == 1 else f", the first of {len(work)} arrays"
     print(f"{target}: {nbytes:,} bytes in {stored:,}, {ratio}, {score}, {work[0]}{arrays}")
+    for reason, count in sum((one.missed for one in reached), Counter[str]()).items():
+        print(f"  {count:,} chunks take more bytes than were asked for: {reason}")
 
 
 def opened_image(source: str) -> Image:
@@ -91,7 +94,7 @@ def opened_image(source: str) -> Image:
         tell_left(image, source)
         return image
     volume = open_volume(source)
-    return Image((Level("", volume.array, volume.axes, volume.stored),), {})
+    return Image((Level("", volume.array, volume.axes, volume.stored, nodata=volume.record.nodata),), {})
 
 
 def _plan(
@@ -118,7 +121,7 @@ def _plan(
         chunks=_chunks(shape, sides, level.names),
         shards=None,
         zarr_format=zarr_format,
-        settings={"lossless": True} if level.exact else settings,
+        settings={"lossless": True} if level.exact else with_missing(settings, level.nodata),
         separator="/" if grouped else ".",
         axes=level.names,
         attributes=of_source(split_part(source)[0], array, level.attributes, lossless=exact),

@@ -94,17 +94,38 @@ def _finish(values: NDArray[Any], header: Header) -> NDArray[Any]:
 
 
 def voxels(header: Header, layers: list[Layer], indices: Axes) -> NDArray[Any]:
-    """Values at the outer product of `indices`, in the byte order and memory order of the chunk."""
+    """Values at the outer product of `indices`, in the byte order and memory order of the chunk.
+
+    More than four axes are in C order here: only so are they what layers see without a copy.
+    """
     assert header.dtype is not None
-    assert header.intensity is not None
     dtype = header.dtype.newbyteorder(">" if header.big_endian else "=")
-    values: NDArray[Any] = np.zeros([len(index) for index in indices], dtype, order="F" if header.fortran else "C")
-    fill_values(values, layers, header.shape, indices, header.intensity)
+    fortran = header.fortran and header.view.merged == 1
+    values: NDArray[Any] = np.zeros([len(index) for index in indices], dtype, order="F" if fortran else "C")
+    if values.size == 0:
+        return values
+    if header.version == 1:
+        _fill(values, header, layers, indices)
+        return values
+    seen = header.view.of(values)
+    _fill(seen, header.seen(), layers, header.view.indices(indices), header.exponent)
+    if values.dtype.kind == "c" and header.view.merged > 1:  # parts and axes that are merged with them
+        values.real, values.imag = seen.reshape(2, *values.shape)
+    if values.dtype.kind == "b":
+        np.not_equal(seen, 0, out=header.view.of(values).view(np.bool_))  # forged bytes may mean other numbers
+    return values
+
+
+def _fill(values: NDArray[Any], seen: Header, layers: list[Layer], indices: Axes, exponent: int = 0) -> None:
+    """values, which are zeros, <- what layers make of them, times 2^exponent, and what is laid over that."""
+    assert seen.intensity is not None
+    fill_values(values, layers, seen.shape, indices, seen.intensity)
+    if exponent:
+        np.ldexp(values, exponent, out=values)
     for layer in layers:
         kind = kind_of(layer)
         if isinstance(kind, CoverKind):
-            kind.cover(AskedValues(layer.payload, (), header.shape, indices), values)
-    return values
+            kind.cover(AskedValues(layer.payload, (), seen.shape, indices), values)
 
 
 def _resample(header: Header, layers: list[Layer], wanted: Sequence[int]) -> NDArray[Any]:
@@ -115,6 +136,15 @@ def _resample(header: Header, layers: list[Layer], wanted: Sequence[int]) -> NDA
         names = [kind.name for kind in kinds] or ["constant"]
         advice = "use step=, or encode with layers='network' and deblock=False"
         raise ConfigError(f"expected a stream of networks alone, got layers {names}: {advice}")
-    sides = zip(header.shape, shape, strict=True)
-    positions = [np.linspace(0, n - 1, m) if m > 1 else np.array([(n - 1) / 2]) for n, m in sides]
-    return restore(sample(layers[0].payload, header.shape, positions), header.intensity, header.dtype)
+    seen = header.seen()
+    assert seen.dtype is not None and seen.intensity is not None
+    long = [(n, m) for n, m in zip(header.shape, shape) if n > 1 or header.version == 1] or [(1, 1)]
+    if len(long) != len(seen.shape) or header.exponent or seen.dtype != header.dtype:
+        got = f"{header.dtype} {header.shape}"
+        raise ConfigError(f"expected real numbers of at most four axes longer than 1, got {got}: use step=")
+    positions = [np.linspace(0, n - 1, m) if m > 1 else np.array([(n - 1) / 2]) for n, m in long]
+    values = restore(sample(layers[0].payload, seen.shape, positions), seen.intensity, seen.dtype)
+    if header.version == 1:
+        return values
+    kept = [m if n > 1 else 1 for n, m in zip(header.shape, shape)]
+    return np.broadcast_to(values.reshape(kept), shape).copy()

@@ -5,6 +5,7 @@ kernel is checked in Triton's interpreter, the rest on a CPU.
 """
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,15 +48,23 @@ def decode_torch(
     here = len(kinds) == 1 and isinstance(kinds[0], UnitKind) and kinds[0].on_gpu
     if not here or header.dtype is None or header.intensity is None:
         return None
+    seen = header.seen()
+    if seen.dtype != header.dtype or header.exponent:
+        return None
     if selection is None:
         indices, rest = all_indices(header.shape), (slice(None),) * len(header.shape)
     else:
         axes, rest = split_selection(selection, header.shape)
         indices = plain(axes)
+    sides = [len(index) for index in indices]
     kind = torch.from_numpy(np.empty(0, header.dtype)).dtype
     half = kind == torch.float16
-    out = torch.empty([len(index) for index in indices], dtype=torch.float32 if half else kind, device=where)
-    _evaluate(unpack_network(layers[0].payload, header.shape), indices, out, header.intensity, fused)
+    where_seen = indices if header.version == 1 else plain(header.view.indices(indices))
+    shape = [len(index) for index in where_seen]
+    out = torch.empty(shape if math.prod(sides) else sides, dtype=torch.float32 if half else kind, device=where)
+    if out.numel():
+        _evaluate(unpack_network(layers[0].payload, seen.shape), where_seen, out, seen.intensity, fused)
+        out = out.reshape(sides)
     return (out.to(kind) if half else out), rest
 
 

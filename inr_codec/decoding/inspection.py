@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from inr_codec.chunk.intensity import Intensity
 from inr_codec.layers.kind import ValueKind
 from inr_codec.layers.network.blocks import Block
 from inr_codec.layers.table import dtype_of, kind_of, open_stream
@@ -19,11 +20,13 @@ class Inspection:
 
     dtype: in its own byte order. order: "C" or "F". lo, hi: range of the voxels that are not masked. layers: names in
     the order of the stream. blocks, widths: of the network layer, one entry per block (widths are empty for a block
-    that is stored as its mean); blocks have offset, shape and level. parameters: of all its networks. architecture
+    that is stored as its mean); blocks have offset, shape and level, along the axes that layers see (FORMAT.md section
+    1.1: those longer than 1, at most four). parameters: of all its networks. architecture
     (of the networks: "funnel", "siren" with a funnel ratio of 1, "nerf"), depth, w0 (of sines): settings that they
     share. bytes: of the stream; bytes_by_section: "header" (with the framing of all layers) and every layer's payload,
     adding up to bytes. ratio: bytes of the chunk / bytes. psnr (dB, peak = hi - lo) and
     max_error (in the chunk's units): measured at encoding, over the voxels that are not masked, rounded to the worse.
+    missed: why the stream takes more bytes than were asked for, in words; empty where it does not.
     """
 
     shape: tuple[int, ...]
@@ -43,6 +46,7 @@ class Inspection:
     ratio: float
     psnr: float | None
     max_error: float | None
+    missed: tuple[str, ...] = ()
 
     @property
     def bpv(self) -> float:
@@ -62,6 +66,8 @@ class Inspection:
         if self.psnr is not None:
             worst = "not known" if self.max_error is None else f"{self.max_error:.4g}"
             rows["reached"] = f"PSNR {self.psnr:.2f} dB, largest error {worst}"
+        if self.missed:
+            rows["target missed"] = "; ".join(self.missed)
         if self.depth is not None:
             rows["networks"] = f"{self.architecture}, {self.parameters:,} parameters, {self.depth} layers"
             rows["networks"] += "" if self.w0 is None else f", w0 = {self.w0:g}"
@@ -86,10 +92,10 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
     size = len(stream)
     header, layers = open_stream(stream)
     dtype = dtype_of(header, layers)
-    told = dict(NO_NETWORKS)
+    told, seen = dict(NO_NETWORKS), header.seen()
     for layer in layers:
-        told |= kind_of(layer).describe(layer.payload, header.shape)
-    lo, hi = (None, None) if header.intensity is None else (header.intensity.lo, header.intensity.hi)
+        told |= kind_of(layer).describe(layer.payload, seen.shape)
+    lo, hi = (None, None) if header.range is None else (header.range.lo, header.range.hi)
     psnr, max_error = reached_of(header, layers)
     return Inspection(
         shape=header.shape,
@@ -103,6 +109,7 @@ def inspect(data: bytes | bytearray | memoryview) -> Inspection:
         ratio=math.prod(header.shape) * dtype.itemsize / size,
         psnr=psnr,
         max_error=max_error,
+        missed=tuple(reason.text for reason in header.missed),
         **told,
     )
 
@@ -116,10 +123,16 @@ def reached_of(header: Header, layers: list[Layer]) -> tuple[float | None, float
     for layer in layers:
         kind = kind_of(layer)
         if isinstance(kind, ValueKind):
-            return header.reached.psnr, kind.bound(layer.payload)
-    if header.intensity.constant and header.reached.max_error > 0:  # stored as its mean: the range is not known
+            return header.reached.psnr, math.ldexp(kind.bound(layer.payload), header.exponent)
+    assert header.range is not None
+    if header.range.constant and header.reached.max_error > 0:  # as its mean, in version 1: the range is not known
         return header.reached.psnr, None
-    return header.reached.psnr, header.reached.max_error * (header.intensity.hi - header.intensity.lo)
+    return header.reached.psnr, _spans(header.reached.max_error, header.range)
+
+
+def _spans(share: float, intensity: Intensity) -> float:
+    """A share of hi - lo, which may be beyond what floats hold."""
+    return 2 * (share * (intensity.hi / 2 - intensity.lo / 2))
 
 
 def _sections(layers: list[Layer], size: int) -> dict[str, int]:

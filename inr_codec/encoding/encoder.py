@@ -1,35 +1,44 @@
 """From voxels to bytes: what is masked, what is lossless, and layers within the byte budget."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import DTYPES, Intensity, normalise
+from inr_codec.chunk.intensity import Intensity, normalise
+from inr_codec.chunk.missing import missing_voxels
 from inr_codec.chunk.selection import all_indices
 from inr_codec.chunk.unit_chunk import UnitChunk
+from inr_codec.chunk.view import exponent, padding_extent, scaled, shown
 from inr_codec.chunk.voxel_weights import voxel_weights
 from inr_codec.config import Config
 from inr_codec.content_names import labels_of
 from inr_codec.decoding.compose import chunk_values
 from inr_codec.efforts import Effort
 from inr_codec.encoding.choose_layers import choose_layers
+from inr_codec.encoding.exact_layers import exact_layer, mask_layer
 from inr_codec.encoding.psnr_search import search_psnr
 from inr_codec.errors import ConfigError, UnsupportedArray
 from inr_codec.layers.correction.encode import encode_correction
-from inr_codec.layers.lossless import KINDS, pack_lossless
-from inr_codec.layers.mask import find_mask, pack_mask
+from inr_codec.layers.labels.recognise import KINDS as KINDS_OF_LABELS
+from inr_codec.layers.labels.recognise import is_labelled
+from inr_codec.layers.lossless import KINDS
+from inr_codec.layers.mask import find_mask
 from inr_codec.layers.table import kind_of, weigh
 from inr_codec.runtime.threads import one_of_few
 from inr_codec.stream.frame import (
+    EXACT,
     MAX_DIMENSIONS,
     MAX_VOXELS,
+    MOST_WHOLE,
     Header,
     Layer,
     LayerType,
+    Missed,
     Reached,
     least_bytes,
     pack_stream,
@@ -38,33 +47,41 @@ from inr_codec.stream.frame import (
 if TYPE_CHECKING:
     from inr_codec.layers.network.structure_loss import Regulariser
 
-LOSSLESS_HOPE = 1.5
-"""Chunks that deflate's fastest level leaves larger than so many budgets are not tried without loss. The best level is
-0.98 to 1.41 times smaller on volumes, but 1.7 to 3.2 times on masks, some of which are missed
-(benchmarks/studies/constants, deflate.py)."""
 DISAGREEMENT = 1e-5
 """Of unit intensities between engines, at most (FORMAT.md section 2)."""
 PADDED = 8
 """Bytes of padding that a stream may have beyond those that it lacks, at most."""
-LEAST_SPAN = 1e-290
-"""Ranges below this are stored losslessly: 1 / range would overflow."""
+FIGURES_BYTES = 4
+"""Of the figures of what was reached."""
 TINY = 512
 """Arrays of fewer voxels are stored losslessly, and so are 1-D arrays of fewer than TINY_LINE (coordinates)."""
 TINY_LINE = 65536
+
+
+class Encoded(NamedTuple):
+    """A stream, and why it takes more bytes than were asked for (None where it does not)."""
+
+    stream: bytes
+    missed: Missed | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A chunk in native byte order and C order, and what its stream says of it.
 
-    header: without what was reached; its intensity is None where only the lossless layer holds the chunk. valid: False
-    where masked (None: nowhere). masks: the layer that gives masked voxels back, if there is one.
+    header: without what was reached; its intensity is None where only the lossless layer holds the chunk. values: what
+    layers see of it. valid: False where masked (None: nowhere). masks: the layer that gives masked voxels back, if
+    there is one. counted: voxels that are no padding: a ratio is one of their bytes. unfit: why only the lossless layer
+    holds it.
     """
 
-    values: NDArray[Any]
+    chunk: NDArray[Any]
     header: Header
+    values: NDArray[Any]
     valid: NDArray[np.bool_] | None = None
     masks: tuple[Layer, ...] = ()
+    counted: int = 0
+    unfit: Missed = Missed.KIND
 
     @property
     def seen(self) -> NDArray[Any]:
@@ -74,9 +91,15 @@ class Prepared:
 
     @property
     def intensity(self) -> Intensity:
-        """The range of the voxels that are not masked."""
-        assert self.header.intensity is not None
-        return self.header.intensity
+        """The range of the voxels that are not masked, as layers see it."""
+        found = self.header.seen().intensity
+        assert found is not None
+        return found
+
+    @property
+    def exponent(self) -> int:
+        """The power of two that layers see the values divided by."""
+        return self.header.exponent
 
     def filled(self) -> NDArray[Any]:
         """The values, masked ones replaced by the mean of the others."""
@@ -84,25 +107,38 @@ class Prepared:
             return self.values
         return np.where(self.valid, self.values, self.seen.mean(dtype=np.float64).astype(self.values.dtype))
 
-    def packed(self, layers: Sequence[Layer], reached: Reached | None, stored: Intensity | None = None) -> bytes:
-        """The stream of layers and masks; `stored` in the place of the range."""
-        header = replace(self.header, intensity=stored or self.header.intensity, reached=reached)
+    def packed(
+        self,
+        layers: Sequence[Layer],
+        reached: Reached | None,
+        stored: Intensity | None = None,
+        missed: tuple[Missed, ...] = (),
+    ) -> bytes:
+        """The stream of layers and masks; `stored`, as layers see it, in the place of the range."""
+        intensity = self.header.intensity if stored is None else scaled(stored, -self.exponent)
+        replaced = None if stored is None or not stored.constant or reached == EXACT else self.header.intensity
+        header = replace(self.header, intensity=intensity, reached=reached, missed=missed, replaced=replaced)
         return pack_stream(header, [*layers, *self.masks], weigh(header, layers))
 
-    def lossless(self) -> bytes:
-        """The stream of the lossless layer."""
-        wide = self.values.dtype.itemsize > 1
+    def exactly(self, layer: Layer, missed: tuple[Missed, ...] = ()) -> bytes:
+        """The stream of a layer that stands alone."""
+        wide = self.chunk.dtype.itemsize > 1
         header = replace(
             self.header, dtype=None, big_endian=self.header.big_endian and wide, intensity=None, reached=None
         )
-        return pack_stream(header, [Layer(LayerType.LOSSLESS, pack_lossless(self.values))])
+        return pack_stream(replace(header, missed=missed), [layer])
+
+    def lossless(self) -> Callable[..., bytes]:
+        """What packs the smallest exact stream: `exactly` of a layer that is chosen here."""
+        layer = exact_layer(self.chunk)
+        assert layer is not None
+        return partial(self.exactly, layer)
 
     def lossless_within(self, budget: int) -> bytes | None:
-        """A lossless stream if one fits the budget (masks, labels, nearly empty chunks): a quick look first."""
-        if len(pack_lossless(self.values, 1)) > LOSSLESS_HOPE * budget:
-            return None
-        exact = self.lossless()
-        return exact if len(exact) <= budget else None
+        """An exact stream if one fits the budget (masks, labels, nearly empty chunks)."""
+        frame = len(self.exactly(Layer(LayerType.LOSSLESS, b"")))
+        layer = exact_layer(self.chunk, budget - frame) if budget > frame else None
+        return None if layer is None else self.exactly(layer)
 
     def reached(self, layers: Sequence[Layer], stored: Intensity) -> Reached:
         """Decode what was encoded and compare it with the voxels that are not masked; peak is their range."""
@@ -122,36 +158,84 @@ def encode(
     config: Config,
     weights: NDArray[Any] | None = None,
     labels: NDArray[Any] | None = None,
-) -> bytes:
+    budget: int | None = None,
+    fill: Any = None,
+) -> Encoded:
     """The stream of an array. `weights` is the array that config.weights == "array" stands for.
 
-    labels: 0..K, of the array's shape: what its structural regulariser keeps, in the place of `config.mask`.
-    Raises UnsupportedArray for what no layer can hold, ConfigError for weights and labels that are missing or do not
-    fit.
+    labels: 0..K, of the array's shape: what its structural regulariser keeps, in the place of `config.mask`. budget:
+    bytes, in the place of `config`'s target. fill: the fill value of the array that this is a chunk of. Raises
+    UnsupportedArray for what no layer can hold, ConfigError for weights and labels that are missing or do not fit.
     """
     config = config.resolved()
     if config.weights == "array" and weights is None:
         raise ConfigError("expected the array that weights='array' stands for, got none: give INRCodec(weights=array)")
     if labels is not None:
         config = replace(config, mask=labels)
+    missing = None if config.lossless else config.missing_numbers
     with one_of_few(np.size(array)), np.errstate(all="ignore"):  # whatever numpy is set to: tiny values underflow
-        return _encode(array, config, weights)
+        return _encode(prepare(np.asarray(array), missing, fill), config, weights, budget)
 
 
-def _encode(array: NDArray[Any], config: Config, weights: NDArray[Any] | None) -> bytes:
-    chunk = prepare(np.asarray(array))
-    if chunk.header.intensity is None:
-        return chunk.lossless()
-    if chunk.intensity.constant and not (config.lossless and _zeros_of_both_signs(chunk.seen)):
-        return chunk.packed([], Reached(math.inf, 0.0))
+def encode_exactly(array: NDArray[Any], config: Config, reason: Missed = Missed.BYTES) -> Encoded:
+    """A lossless stream of an array; `reason` is why it is not coded towards the target."""
+    chunk = _plain(array)
+    return _told(chunk, chunk.lossless(), reason, _budget(chunk, config))
+
+
+def _budget(chunk: Prepared, config: Config) -> int | None:
+    return config.budget(chunk.counted * chunk.chunk.dtype.itemsize, chunk.counted)
+
+
+def _encode(chunk: Prepared, config: Config, weights: NDArray[Any] | None, given: int | None) -> Encoded:
     bound = 0.0 if config.lossless else config.max_error
+    budget = _budget(chunk, config) if given is None else given
+    if chunk.header.intensity is None:
+        return _told(chunk, chunk.lossless(), chunk.unfit, budget)
+    if chunk.intensity.constant and not (config.lossless and _zeros_of_both_signs(chunk.seen)):
+        return _told(chunk, partial(chunk.packed, [], EXACT), Missed.SMALL, budget)
     if bound is not None:
-        return _encode_bounded(chunk, bound, config.effort)
-    return _encode_towards(chunk, config, weights)
+        return Encoded(_encode_bounded(chunk, bound, config.effort))
+    if _kept_as_labels(chunk.chunk, config):
+        return _told(chunk, chunk.lossless(), Missed.LABELS, budget)
+    return _encode_towards(chunk, config, weights, budget)
 
 
-def prepare(array: NDArray[Any]) -> Prepared:
-    """An array as the encoder takes it; UnsupportedArray for what no layer can hold."""
+def _kept_as_labels(chunk: NDArray[Any], config: Config) -> bool:
+    """Whether a chunk is stored exactly, whatever the target, as `Config.labels` says."""
+    if config.labels == "auto":
+        return config.layers != "network" and is_labelled(chunk)
+    return config.labels == "always" and chunk.dtype.kind in KINDS_OF_LABELS
+
+
+def _told(chunk: Prepared, pack: Callable[..., bytes], reason: Missed, budget: int | None) -> Encoded:
+    """A stream that nothing makes smaller: with a note of the reason where it takes more than the budget.
+
+    The reason is the mask where a constant would have room without it. Of an array without voxels nothing is asked.
+    """
+    stream = pack()
+    if budget is None or chunk.counted == 0 or len(stream) <= budget:
+        return Encoded(stream)
+    if (
+        reason is Missed.SMALL
+        and chunk.masks
+        and len(stream) - sum(len(layer.payload) for layer in chunk.masks) <= budget
+    ):
+        reason = Missed.MASK
+    return Encoded(pack(missed=(reason,)), reason)
+
+
+def prepare(array: NDArray[Any], missing: Sequence[float] | None = (), fill: Any = None) -> Prepared:
+    """An array as the encoder takes it; UnsupportedArray for what no layer can hold.
+
+    missing: numbers that stand for what is; None where that is not looked for. fill: see `encode`.
+    """
+    plain = _plain(array)
+    return _prepared(plain, missing, fill) if fits_networks(plain.chunk) else plain
+
+
+def _plain(array: NDArray[Any]) -> Prepared:
+    """An array for the lossless layer; UnsupportedArray for what it cannot hold."""
     if array.dtype.kind not in KINDS or array.dtype.hasobject:
         raise UnsupportedArray(
             f"expected numbers, booleans, times or fixed-length strings, got dtype {array.dtype!r}: convert the "
@@ -165,21 +249,40 @@ def prepare(array: NDArray[Any]) -> Prepared:
     fortran = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
     big_endian = array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and not np.little_endian)
     values = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
-    plain = Prepared(values, Header(values.shape, values.dtype, big_endian, fortran, None, None))
-    if not fits_networks(values):
-        return plain
+    header = Header(values.shape, values.dtype, big_endian, fortran, None, None)
+    unfit = Missed.FEW if shown(values.dtype) else Missed.KIND
+    return Prepared(values, header, values, counted=values.size, unfit=unfit)
+
+
+def _prepared(plain: Prepared, numbers: Sequence[float] | None, fill: Any) -> Prepared:
+    """A chunk of a kind that layers hold, with what is masked; `plain` itself where its values are beyond them."""
+    header, view = plain.header, plain.header.view
+    values = np.ascontiguousarray(view.of(plain.chunk))
+    inside = padding_extent(plain.chunk)
+    if values.size - math.prod(inside) <= 1:
+        inside = plain.chunk.shape
+    missing = None
+    if numbers is not None and 0 not in inside:
+        number = float(fill) if isinstance(fill, (int, float, np.integer, np.floating)) else None
+        missing = missing_voxels(values, numbers, number, view.inside(inside))
+    if view.merged > 1 and inside != plain.chunk.shape and 0 not in inside:
+        padding = ~view.inside(inside)
+        missing = padding if missing is None else missing | padding
     try:
-        mask = find_mask(values)
+        mask = find_mask(values, missing)
     except OverflowError:
-        return plain
+        return replace(plain, unfit=Missed.KIND)
     valid = None if mask is None else mask.valid(values.shape)
-    masks = () if mask is None else (Layer(LayerType.MASK, pack_mask(mask)),)
+    masks = () if mask is None else (mask_layer(mask, values.shape),)
     seen = values if valid is None else values[valid]
     intensity = Intensity(float(seen.min()), float(seen.max())) if seen.size else Intensity(0.0, 0.0)
-    span = intensity.hi - intensity.lo
-    if not math.isfinite(span * 2) or 0 < span < LEAST_SPAN:
-        return plain
-    return replace(plain, header=replace(plain.header, intensity=intensity), valid=valid, masks=masks)
+    if values.dtype.str[1:] in ("i8", "u8") and max(-intensity.lo, intensity.hi) > MOST_WHOLE:
+        return replace(plain, unfit=Missed.KIND)
+    power = exponent(intensity, values.dtype)
+    if power:
+        values = np.ldexp(values, -power)
+    counted = math.prod(inside) or values.size // view.parts
+    return Prepared(plain.chunk, replace(header, intensity=intensity), values, valid, masks, counted)
 
 
 def _zeros_of_both_signs(seen: NDArray[Any]) -> bool:
@@ -191,23 +294,25 @@ def _zeros_of_both_signs(seen: NDArray[Any]) -> bool:
 def _encode_bounded(chunk: Prepared, bound: float, effort: Effort) -> bytes:
     """The smallest stream that keeps every voxel within the bound."""
     filled = chunk.filled()
-    layers = encode_correction(filled, chunk.valid, chunk.intensity, bound, effort)
+    layers = None
+    if bound or not chunk.exponent:  # scaled values may lose bits
+        seen_bound = math.ldexp(bound, -chunk.exponent)
+        layers = encode_correction(filled, chunk.valid, chunk.intensity, seen_bound, effort)
     if layers is None:
-        return chunk.lossless()
+        return chunk.lossless()()
     stream = chunk.packed(layers, replace(chunk, values=filled).reached(layers, chunk.intensity))
     return chunk.lossless_within(len(stream)) or stream
 
 
-def _encode_towards(chunk: Prepared, config: Config, weights: NDArray[Any] | None) -> bytes:
+def _encode_towards(chunk: Prepared, config: Config, weights: NDArray[Any] | None, budget: int | None) -> Encoded:
     """The stream of least error within the ratio or the bits, or the smallest that reaches the PSNR."""
-    intensity, seen = chunk.intensity, chunk.seen
-    budget = config.budget(chunk.values.nbytes, chunk.values.size)
+    intensity, seen, view = chunk.intensity, chunk.seen, chunk.header.view
     if budget is not None and (exact := chunk.lossless_within(budget)) is not None:
-        return exact
-    importance = voxel_weights(chunk.values, chunk.valid, weights if weights is not None else config.weights)
-    structure = None if config.segmentation is None else _structure(chunk.values, chunk.valid, intensity, config)
+        return Encoded(exact)
+    importance = voxel_weights(chunk.chunk, weights if weights is not None else config.weights, view, chunk.valid)
+    structure = None if config.segmentation is None else _structure(chunk, config)
     filled = replace(chunk, values=chunk.filled())
-    frame = len(chunk.packed([], None, _middle(seen)))
+    frame = len(chunk.packed([], None, _middle(seen))) + chunk.values.dtype.itemsize + FIGURES_BYTES
     least = least_bytes(chunk.header)
     origin = intensity.lo / (intensity.hi - intensity.lo)
     unit = UnitChunk(normalise(filled.values, intensity), chunk.valid, origin, importance, structure)
@@ -220,13 +325,19 @@ def _encode_towards(chunk: Prepared, config: Config, weights: NDArray[Any] | Non
 
     if budget is None:
         found = search_psnr(within, unit, config.psnr or 0.0, frame, chunk.values.nbytes)
-        return chunk.lossless() if found is None else found
-    return within(budget)[0]
+        return Encoded(chunk.lossless()() if found is None else found)
+    stream = within(budget)[0]
+    if len(stream) <= budget:
+        return Encoded(stream)
+    middle = _middle(seen)
+    reached = filled.reached([], middle)
+    short = chunk.packed([], None, middle)  # without its figures
+    if len(chunk.packed([], reached, middle)) > budget >= len(short):
+        return Encoded(short)
+    return _told(chunk, partial(chunk.packed, [], reached, middle), Missed.SMALL, budget)
 
 
-def _structure(
-    chunk: NDArray[Any], valid: NDArray[np.bool_] | None, intensity: Intensity, config: Config
-) -> "Regulariser":
+def _structure(chunk: Prepared, config: Config) -> "Regulariser":
     """What the chunk's networks are regularised with."""
     try:
         from inr_codec.layers.network.structure_loss import Regulariser
@@ -236,7 +347,14 @@ def _structure(
         ) from None
     assert config.segmentation is not None and config.dice_weight is not None
     labels = None if config.mask is None else labels_of(config.mask)
-    return Regulariser(chunk, valid, intensity, config.segmentation, labels, config.dice_weight)
+    shape = chunk.chunk.shape
+    if labels is not None and labels.shape != shape:
+        raise ConfigError(
+            f"expected a mask of the chunk's shape {shape}, got {labels.shape}: cut the mask as the data is"
+        )
+    seen = None if labels is None else np.ascontiguousarray(chunk.header.view.of_each(labels))
+    given = (config.segmentation, seen, config.dice_weight, len(shape))
+    return Regulariser(chunk.values, chunk.valid, chunk.intensity, *given)
 
 
 def on_any_engine(reached: Reached, layers: list[Layer]) -> Reached:
@@ -253,7 +371,7 @@ def on_any_engine(reached: Reached, layers: list[Layer]) -> Reached:
 def fits_networks(chunk: NDArray[Any]) -> bool:
     """Whether a chunk is of a kind that networks hold, and large enough to be worth it."""
     large = chunk.size >= (TINY_LINE if chunk.ndim == 1 else TINY)
-    return chunk.dtype.str[1:] in DTYPES and 1 <= chunk.ndim <= 4 and large
+    return shown(chunk.dtype) and large
 
 
 def _middle(seen: NDArray[Any]) -> Intensity:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.intensity import Intensity, normalise
+from inr_codec.chunk.intensity import normalise
 from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.config import Config
 from inr_codec.encoding.choose_layers import network_budgets
-from inr_codec.encoding.encoder import fits_networks
+from inr_codec.encoding.encoder import prepare
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.errors import ConfigError
 from inr_codec.layers.network.payload import W0_UNIT
@@ -71,15 +71,15 @@ def learn_prior(
 
 def _plans(values: NDArray[Any], config: Config) -> list[NetworkPlan]:
     """Network layers as the encoder would plan them for a chunk; none for a chunk that networks do not hold."""
-    budget = config.budget(values.nbytes, values.size)
+    given = prepare(values, config.missing_numbers)
+    budget = config.budget(given.counted * given.chunk.dtype.itemsize, given.counted)
     if budget is None:
         raise ConfigError("expected ratio= or bpv= to learn a prior for, got another target: give the usual ratio")
-    finite = fits_networks(values) and bool(np.isfinite(values).all())
-    intensity = Intensity(float(values.min()), float(values.max())) if finite else Intensity(0.0, 0.0)
-    if intensity.constant:
+    if given.header.intensity is None or given.valid is not None or given.intensity.constant:
         return []
+    intensity = given.intensity
     origin = intensity.lo / (intensity.hi - intensity.lo)
-    chunk = UnitChunk(normalise(np.ascontiguousarray(values), intensity), None, origin)
+    chunk = UnitChunk(normalise(given.values, intensity), None, origin)
     budgets = [budget] if config.layers == "network" else network_budgets(chunk, budget, 0, config)
     return [plan_network(chunk, n_bytes, config) for n_bytes in budgets]
 

@@ -82,6 +82,17 @@ def predict(tables, base, contexts, weights, inputs, n):
 
 
 @inner()
+def learn(tables, base, contexts, weights, inputs, n, p, bit):
+    """What follows a bit that `predict` gave p: weights and probabilities learn it."""
+    error = ((bit << 16) - p) * RATE
+    for i in range(n + 1):
+        weights[i] += (error * inputs[i] + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT
+    for i in range(n):
+        k = (base + contexts[i]) & INDEX
+        tables[k] = adapt_counted(np.int64(tables[k]), bit, COUNT_LIMIT)
+
+
+@inner()
 def code(state, buffer, tables, base, contexts, weights, inputs, n, bit):
     """Write a bit, or read one where it is None, under n contexts; weights and probabilities learn it.
 
@@ -93,10 +104,5 @@ def code(state, buffer, tables, base, contexts, weights, inputs, n, bit):
     else:
         encode_bit(state, buffer, p, bit)
         coded = bit
-    error = ((coded << 16) - p) * RATE
-    for i in range(n + 1):
-        weights[i] += (error * inputs[i] + (1 << (RATE_SHIFT - 1))) >> RATE_SHIFT
-    for i in range(n):
-        k = (base + contexts[i]) & INDEX
-        tables[k] = adapt_counted(np.int64(tables[k]), coded, COUNT_LIMIT)
+    learn(tables, base, contexts, weights, inputs, n, p, coded)
     return coded

@@ -4,6 +4,8 @@ An image is a group of arrays, the levels, of which each is coarser than the one
 translations and channels are OME metadata of the group; what OME has no word for is the attribute RECORD beside them.
 """
 
+import base64
+import math
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -31,13 +33,17 @@ _ORDER = {"time": 0, "channel": 1, "": 2, "space": 3}
 
 @dataclass(frozen=True)
 class Level:
-    """An array of an image: its path in the group, its axes and attributes; `exact` for labels, which lose nothing."""
+    """An array of an image: its path in the group, its axes and attributes; `exact` for labels, which lose nothing.
+
+    nodata: the value of voxels that were not measured.
+    """
 
     path: str
     array: Any
     names: tuple[str, ...] | None
     attributes: dict[str, Any] = field(default_factory=dict)
     exact: bool = False
+    nodata: float | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ def image_of(volume: Volume, name: str) -> Image:
     inside = volume.of_level
     for k, factors in enumerate(factors_of(shape, record)):
         array = coarser(volume.array, factors, exact=record.labels is True)
-        levels.append(Level(str(k), array, record.names, inside))
+        levels.append(Level(str(k), array, record.names, inside, nodata=record.nodata))
         shift = [0.0 if record.labels else (factor - 1) / 2 for factor in factors]
         scale = [(1.0 if axis.scale is None else axis.scale) for axis in record.axes]
         transformations: list[dict[str, Any]] = [{"type": "scale", "scale": [s * f for s, f in zip(scale, factors)]}]
@@ -278,4 +284,24 @@ def levels_of(path: str, group: Any, ome: dict[str, Any], *, exact: bool) -> Ite
         array = group[str(dataset["path"])]
         others = {name: value for name, value in dict(array.attrs).items() if name != "_ARRAY_DIMENSIONS"}
         inside = "/".join(filter(None, (path, str(dataset["path"]))))
-        yield Level(inside, array, names if len(names) == array.ndim else None, others, exact)
+        yield Level(inside, array, names if len(names) == array.ndim else None, others, exact, nodata_of(array, others))
+
+
+def nodata_of(array: Any, attributes: dict[str, Any]) -> float | None:
+    """The number that stands for no data: CF's `_FillValue` or `missing_value`, or the array's own fill value.
+
+    xarray stores the first in base64 in zarr format 3, and as the array's fill value in format 2. A fill value of 0 may
+    be nobody's choice and counts as none.
+    """
+    for name in ("_FillValue", "missing_value"):
+        value = attributes.get(name)
+        if isinstance(value, str) and array.dtype.kind in "fiu":
+            try:
+                value = np.frombuffer(base64.b64decode(value, validate=True), array.dtype.newbyteorder("<"))[0].item()
+            except (ValueError, IndexError):
+                continue
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return value
+    fill = array.fill_value
+    plain = array.dtype.kind in "fiu" and fill is not None and math.isfinite(fill) and fill != 0
+    return np.asarray(fill).item() if plain else None

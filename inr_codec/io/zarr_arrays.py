@@ -10,7 +10,7 @@ from typing import Any
 from inr_codec.errors import ConfigError
 from inr_codec.io.facets import EVERYTHING
 from inr_codec.io.format import Format, Volume, module
-from inr_codec.io.ome_zarr import datasets_of, metadata_of, record_of
+from inr_codec.io.ome_zarr import datasets_of, metadata_of, nodata_of, record_of
 from inr_codec.io.record import RECORD, SHORT, from_attributes
 
 
@@ -65,6 +65,8 @@ def volume_of(array: Any) -> Volume:
     if names is not None and not all(isinstance(name, str) for name in names):
         names = None
     record = from_attributes(names, attributes, array.ndim)
+    if record.nodata is None:
+        record = replace(record, nodata=nodata_of(array, attributes))
     told = {RECORD, "_ARRAY_DIMENSIONS", *SHORT}
     return Volume(array, record, {name: value for name, value in attributes.items() if name not in told})
 

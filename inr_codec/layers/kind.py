@@ -66,7 +66,7 @@ class LayerKind:
     exact: whether it decodes to the same bits on every machine, whatever the engine. describe: fields of `Inspection`
     that a payload in a chunk of that shape tells. weigh: multiplications that evaluating the whole chunk takes, where
     the payload decides how many there are for a voxel; CorruptChunk for a payload that cannot belong to the header and
-    the layers below, as far as that is known without evaluating it.
+    the layers below, as far as that is known without evaluating it. since: the version of the format that it came with.
     """
 
     type: int
@@ -74,6 +74,7 @@ class LayerKind:
     exact: bool
     describe: Callable[[bytes, Shape], dict[str, Any]] = lambda payload, shape: {}
     weigh: Callable[[bytes, Sequence[Layer], Header], int] = lambda payload, below, header: 0
+    since: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,10 +37,11 @@ def pack_lossless(chunk: NDArray[np.generic], level: int = 9) -> bytes:
 
 def unpack_dtype(payload: bytes) -> np.dtype[Any]:
     """The dtype of a payload's chunk."""
-    return _read_dtype(ByteReader(payload))
+    return read_dtype(ByteReader(payload))
 
 
-def _read_dtype(data: ByteReader) -> np.dtype[Any]:
+def read_dtype(data: ByteReader) -> np.dtype[Any]:
+    """The dtype whose name, with its length, comes next."""
     name = data.raw(data.varint())
     try:
         if NAME.fullmatch(name):
@@ -56,7 +57,7 @@ def _read_dtype(data: ByteReader) -> np.dtype[Any]:
 def unpack_lossless(payload: bytes, shape: tuple[int, ...], order: Literal["C", "F"] = "C") -> NDArray[np.generic]:
     """The chunk in a payload, native byte order."""
     data = ByteReader(payload)
-    dtype = _read_dtype(data)
+    dtype = read_dtype(data)
     count = math.prod(shape)
     if count == 0:
         data.deflated(0)
@@ -79,7 +80,7 @@ def unpack_lossless(payload: bytes, shape: tuple[int, ...], order: Literal["C", 
 
 def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
     data = ByteReader(payload)
-    size = _read_dtype(data).itemsize
+    size = read_dtype(data).itemsize
     data.expect_deflated(header.size * size)
     if math.prod(max(side, 1) for side in header.shape) * size > MOST_BYTES:
         raise CorruptChunk(f"expected an array that memory can hold, got shape {header.shape}: the chunk is damaged")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from inr_codec.chunk.boxes import boxes
 from inr_codec.chunk.selection import plain
+from inr_codec.chunk.view import padding_extent
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.kind import AskedValues, CoverKind
 from inr_codec.stream.byteio import ByteReader, ByteWriter
@@ -52,44 +53,37 @@ def _bits(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return values.view(f"u{values.dtype.itemsize}")
 
 
-def find_mask(chunk: NDArray[np.generic]) -> Mask | None:
+def find_mask(chunk: NDArray[np.generic], missing: NDArray[np.bool_] | None = None) -> Mask | None:
     """The mask of a native-endian C-ordered chunk; None if nothing is masked.
 
-    Raises OverflowError when the non-finite voxels have more than 255 distinct bit patterns.
+    missing: further voxels to be masked, of any value. Raises OverflowError when the masked voxels have more than 255
+    distinct bit patterns.
     """
     bits = _bits(chunk)
     corner = bits[tuple(n - 1 for n in chunk.shape)]
-    if (bits == corner).all():  # nothing but padding, or a constant chunk, which needs no mask
+    extent = padding_extent(chunk)
+    if 0 in extent:  # nothing but padding, or a constant chunk, which needs no mask
         finite = chunk.dtype.kind != "f" or np.isfinite(chunk.flat[0])
         return None if finite else Mask((0,) * chunk.ndim, corner.tobytes(), (), None)
-    extent = list(chunk.shape)
-    for axis in range(chunk.ndim):
-        while extent[axis] > 1:
-            index = (
-                tuple(slice(0, n) for n in extent[:axis])
-                + (extent[axis] - 1,)
-                + tuple(slice(0, n) for n in extent[axis + 1 :])
-            )
-            if not (bits[index] == corner).all():
-                break
-            extent[axis] -= 1
     if chunk.size - math.prod(extent) == 1 and np.isfinite(chunk.flat[-1]):
-        extent = list(chunk.shape)  # one voxel equals itself: that is no padding
-    inner = chunk[tuple(slice(0, n) for n in extent)]
+        extent = chunk.shape  # one voxel equals itself: that is no padding
+    box = tuple(slice(0, n) for n in extent)
+    inner = chunk[box]
     classes = None
     patterns: tuple[bytes, ...] = ()
+    odd = np.zeros(inner.shape, np.bool_) if missing is None else missing[box]
     if chunk.dtype.kind == "f":
-        odd = ~np.isfinite(inner)
-        if odd.any():
-            found, which = np.unique(_bits(inner)[odd], return_inverse=True)
-            if len(found) > MAX_PATTERNS:
-                raise OverflowError("more than 255 distinct non-finite values")
-            classes = np.zeros(inner.shape, np.uint8)
-            classes[odd] = which.reshape(-1) + 1
-            patterns = tuple(p.tobytes() for p in found)
-    if classes is None and tuple(extent) == chunk.shape:
+        odd = odd | ~np.isfinite(inner)
+    if odd.any():
+        found, which = np.unique(_bits(inner)[odd], return_inverse=True)
+        if len(found) > MAX_PATTERNS:
+            raise OverflowError(f"more than {MAX_PATTERNS} distinct masked values")
+        classes = np.zeros(inner.shape, np.uint8)
+        classes[odd] = which.reshape(-1) + 1
+        patterns = tuple(p.tobytes() for p in found)
+    if classes is None and extent == chunk.shape:
         return None
-    return Mask(tuple(extent), corner.tobytes(), patterns, classes)
+    return Mask(extent, corner.tobytes(), patterns, classes)
 
 
 def pack_mask(mask: Mask) -> bytes:

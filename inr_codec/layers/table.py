@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from inr_codec.errors import CorruptChunk, UnsupportedFormat
-from inr_codec.layers import lossless, mask
+from inr_codec.layers import lossless, mask, missing
 from inr_codec.layers.correction import payload as correction
 from inr_codec.layers.deblocking import payload as deblocking
 from inr_codec.layers.filter import payload as filter_payload
 from inr_codec.layers.kind import CoverKind, LayerKind, UnitKind, ValueKind, WholeKind
+from inr_codec.layers.labels import payload as labels
 from inr_codec.layers.network import payload as network
 from inr_codec.layers.residual import payload as residual
 from inr_codec.runtime.limits import whole_number
@@ -25,7 +26,9 @@ TABLE: dict[int, LayerKind] = {
         filter_payload.KIND,
         correction.KIND,
         mask.KIND,
+        missing.KIND,
         lossless.KIND,
+        labels.KIND,
     )
 }
 """Every kind of layer by its number, in the order in which they act."""
@@ -54,11 +57,15 @@ def open_stream(data: bytes) -> tuple[Header, list[Layer]]:
     header, layers = unpack_stream(data)
     kinds = [kind_of(layer) for layer in layers]
     names = [kind.name for kind in kinds]
+    if newer := [kind.type for kind in kinds if kind.since > header.version]:
+        raise UnsupportedFormat(
+            f"expected layer types of format version {header.version}, got {newer[0]}: the stream is of no release"
+        )
     alone = [isinstance(kind, WholeKind) for kind in kinds]
     if (any(alone) or header.dtype is None) and not (alone == [True] and header.dtype is None):
-        raise CorruptChunk(f"expected a lossless layer alone, or none, got {names}: the chunk is damaged")
+        raise CorruptChunk(f"expected a lossless layer or labels alone, or none, got {names}: the chunk is damaged")
     order = [list(TABLE).index(layer.type) for layer in layers]
-    if order != sorted(set(order)):
+    if order != sorted(set(order)) or sum(isinstance(kind, CoverKind) for kind in kinds) > 1:
         raise CorruptChunk(f"expected each layer once and in order, got {names}: the chunk is damaged")
     if header.intensity is not None and header.intensity.constant and not all(isinstance(k, CoverKind) for k in kinds):
         raise CorruptChunk(f"expected no layers but a mask where all values are one, got {names}: the chunk is damaged")
@@ -76,7 +83,8 @@ def weigh(header: Header, layers: Sequence[Layer]) -> int:
 
     The last layer first: it knows what may lie below it.
     """
-    weights = [kind_of(layer).weigh(layer.payload, layers[:k], header) for k, layer in reversed([*enumerate(layers)])]
+    seen = header.seen()
+    weights = [kind_of(layer).weigh(layer.payload, layers[:k], seen) for k, layer in reversed([*enumerate(layers)])]
     return sum(weights)
 
 

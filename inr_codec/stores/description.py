@@ -1,6 +1,7 @@
 """The record of what was done to an array, made from the array itself, whoever wrote it."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike, fspath
@@ -20,9 +21,13 @@ from inr_codec.targets import local_path
 
 @dataclass
 class Reached:
-    """What the chunks of an array tell: their bytes, their error together, and what was written into its attributes."""
+    """What the chunks of an array tell: their bytes, their error together, and what was written into its attributes.
+
+    missed: how many take more bytes than were asked for, by the reason.
+    """
 
     bytes: int = 0
+    missed: Counter[str] = field(default_factory=Counter)
     total: Total = field(default_factory=Total)
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -68,10 +73,11 @@ def record(array: Any) -> Reached:
     for first, stream in stored_streams(array):
         header, layers = open_stream(stream)
         psnr, error = reached_of(header, layers)
-        lo, hi = (None, None) if header.intensity is None else (header.intensity.lo, header.intensity.hi)
+        lo, hi = (None, None) if header.range is None else (header.range.lo, header.range.hi)
         voxels = math.prod(min(c, n - a) for a, c, n in zip(first, array.chunks, array.shape))
         found.total.add(mean_square(psnr, lo, hi), voxels, lo, hi)
         found.bytes += len(stream)
+        found.missed.update(reason.text for reason in header.missed)
         figures.append((psnr, error))
         stored += voxels
     fill = array.fill_value

@@ -53,8 +53,8 @@ def typical(array: Any, chunks: Index, voxels: int) -> list[Sample]:
 
 
 def _spread(shape: Index, chunks: Index) -> Iterator[Index]:
-    """First indices of at most LOOKS chunks, spread evenly over the grid in C order."""
-    grid = [ceil(side / chunk) for side, chunk in zip(shape, chunks)]
+    """First indices of at most LOOKS chunks, spread evenly over the grid in C order; no slivers at the edges."""
+    grid = [max(1, round(side / chunk)) for side, chunk in zip(shape, chunks)]
     count = prod(grid)
     for number in np.unique(np.linspace(0, count - 1, min(LOOKS, count)).astype(int)):
         yield tuple(int(i) * chunk for i, chunk in zip(np.unravel_index(number, grid), chunks))

@@ -13,9 +13,10 @@ from samples import FAST, field
 
 from inr_codec import INRCodec, decode
 from inr_codec.batch import allocation
-from inr_codec.batch.allocation import allocate, config_within
+from inr_codec.batch.allocation import allocate
 from inr_codec.batch.rate_curves import CONSTANT_BYTES, NOTHING, Curve, measure_chunk
 from inr_codec.config import Config
+from inr_codec.encoding.encoder import encode
 from inr_codec.errors import ConfigError
 from inr_codec.layers.residual.encode import ResidualEncoder
 
@@ -187,12 +188,12 @@ def test_any_number_of_axes(dims: int) -> None:
 
 
 def test_a_chunk_is_encoded_within_its_bytes() -> None:
-    """`config_within` keeps all settings but the target, which becomes the budget to the byte."""
+    """A budget takes the place of the target, to the byte; all other settings count."""
     values = field((16, 16, 16), "u2")
-    config = config_within(Config(bpv=3, seed=4, **FAST), values.nbytes, 333)
-    assert config.budget(values.nbytes, values.size) == 333
-    assert (config.seed, config.effort, config.bpv) == (4, "fast", None)
-    assert len(INRCodec(**config.to_dict()).encode(values)) <= 333
+    config = Config(bpv=3, seed=4, **FAST)
+    found = encode(values, config, budget=333)
+    assert len(found.stream) <= 333 and found.missed is None
+    assert found.stream == encode(values, Config(ratio=9, seed=4, **FAST), budget=333).stream
 
 
 def test_one_budget_beats_the_same_ratio_per_chunk() -> None:
@@ -203,10 +204,7 @@ def test_one_budget_beats_the_same_ratio_per_chunk() -> None:
     sizes = allocate(map(measure_chunk, chunks), 4 * each)
 
     def total(budgets: Any) -> tuple[float, int]:
-        streams = [
-            INRCodec(**config_within(Config(ratio=40, **FAST), c.nbytes, b).to_dict()).encode(c)
-            for c, b in zip(chunks, budgets)
-        ]
+        streams = [encode(c, Config(ratio=40, **FAST), budget=int(b)).stream for c, b in zip(chunks, budgets)]
         squares = sum(float(np.square(decode(s) - c, dtype=np.float64).sum()) for s, c in zip(streams, chunks))
         return squares, sum(map(len, streams))
 

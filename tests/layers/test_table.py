@@ -12,7 +12,7 @@ from inr_codec.layers.kind import Asked, Unit, UnitKind
 from inr_codec.layers.table import TABLE, open_stream
 from inr_codec.stream.frame import Layer, Reached, pack_stream
 
-MADE_UP = 200
+MADE_UP = 100
 
 
 def brighter(asked: Asked, values: Unit | None, have: Indices) -> Unit:
@@ -54,9 +54,9 @@ def test_a_made_up_layer_is_known_by_its_row_alone(
 ) -> None:
     """A row in the table composes, selects, inspects and counts as inexact; without it the stream is refused."""
     plain, more = streams
-    with pytest.raises(UnsupportedFormat, match="got 200"):
+    with pytest.raises(UnsupportedFormat, match="got 100"):
         decode(more)
-    with pytest.raises(UnsupportedFormat, match="got 200"):
+    with pytest.raises(UnsupportedFormat, match="got 100"):
         inspect(more)
     monkeypatch.setitem(TABLE, MADE_UP, KIND)
     told = inspect(more)
@@ -79,5 +79,6 @@ def test_numbers_and_names_are_those_of_the_format() -> None:
     """Every layer of FORMAT.md is in the table under its number."""
     names = {number: kind.name for number, kind in TABLE.items()}
     assert names == {
-        1: "network", 2: "mask", 3: "lossless", 4: "residual", 5: "filter", 6: "deblock", 7: "correction"
+        1: "network", 2: "mask", 3: "lossless", 4: "residual", 5: "filter", 6: "deblock", 7: "correction",
+        8: "labels", 9: "missing",
     }  # fmt: skip

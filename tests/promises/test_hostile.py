@@ -13,6 +13,7 @@ import zarr
 from forging import golden, header_of, network_of, reads_or_refuses, sealed
 from fuzz import PARSERS, blind, mutated, parsers
 from samples import FAST, field
+from versions import repacked
 
 from inr_codec import CorruptChunk, INRCodec, INRSerializer, UnsupportedFormat, decode
 from inr_codec.batch.verify import verify
@@ -31,7 +32,7 @@ GOLDEN = (
     "lossless-table",
     "constant-padded",
 )
-TINY = ("levels", "based", "nerf", "lossless")
+TINY = ("levels", "based", "nerf", "lossless", "labels", "missing")
 CASES = 200
 """Damaged streams of one kind that are decoded; all of a stream shorter than that."""
 
@@ -44,9 +45,13 @@ def tiny(name: str) -> bytes:
             return INRCodec(max_error=9).encode(np.rint(field((3, 5, 6), "f4")).astype("i2"))
         case "based":
             base = unpack_stream(golden("bounded-order"))
-            return pack_stream(base[0], [base[1][0], Layer(LayerType.CORRECTION, base[1][1].payload[:60])])
+            return repacked(base[0], [base[1][0], Layer(LayerType.CORRECTION, base[1][1].payload[:60])])
         case "nerf":
             return INRCodec(bpv=3, architecture="nerf", **FAST).encode(field((8, 9, 7)))
+        case "labels":
+            return INRCodec(ratio=10).encode(np.indices((9, 9, 9)).sum(0) // 7 * 1000)
+        case "missing":
+            return INRCodec(psnr=9).encode(np.where(np.indices((9, 9, 9)).sum(0) % 9 < 3, np.nan, 3.0))
         case _:
             return INRCodec(lossless=True).encode(field((2, 3, 4), "f4"))
 
@@ -91,9 +96,9 @@ def test_layers_of_other_streams_in_any_order_read_or_are_refused() -> None:
     rng = random.Random(0)
     for header, own in streams:
         for _ in range(15):
-            reads_or_refuses(pack_stream(header, rng.sample(layers, rng.randint(1, 3))))
-            reads_or_refuses(pack_stream(header, rng.sample(own, len(own))))
-            reads_or_refuses(pack_stream(header, own + rng.sample(own, 1)))
+            reads_or_refuses(repacked(header, rng.sample(layers, rng.randint(1, 3))))
+            reads_or_refuses(repacked(header, rng.sample(own, len(own))))
+            reads_or_refuses(repacked(header, own + rng.sample(own, 1)))
 
 
 @pytest.mark.parametrize("code", [*range(len(DTYPES)), 31])
@@ -122,7 +127,7 @@ def test_lengths_that_lie_are_refused_or_read(name: str, lie: int) -> None:
     header, layers = unpack_stream(golden(name))
     for at in range(len(layers)):
         out = ByteWriter()
-        out.raw(pack_stream(header, layers[:at]))
+        out.raw(repacked(header, layers[:at]))
         for n, layer in enumerate(layers[at:]):
             out.uint(layer.type, 1)
             out.varint(max(len(layer.payload) + (lie if n == 0 else 0), 0))
@@ -156,7 +161,7 @@ def test_numbers_of_a_residual_that_are_none_are_refused_or_clipped(number: byte
     payload = bytearray(unpack_stream(golden("residual"))[1][0].payload)
     payload[at : at + 3] = number
     header = unpack_stream(golden("residual"))[0]
-    data = pack_stream(header, [Layer(LayerType.RESIDUAL, bytes(payload))])
+    data = repacked(header, [Layer(LayerType.RESIDUAL, bytes(payload))])
     try:
         values = decode(data)
     except CorruptChunk:
@@ -183,7 +188,7 @@ def test_a_damaged_chunk_is_named_and_the_others_are_read(way: str, damage: str,
     before = array[...]
     key = {"format 2": "1.0.1", "format 3": "c/1/0/1", "shards": "c/0/0/1"}[way]
     stored = (path / key).read_bytes()
-    start = stored.rindex(b"INR\x01") if way == "shards" else 0
+    start = stored.rindex(b"INR\x02") if way == "shards" else 0
     stream = bytearray(stored[start:])
     match damage:
         case "flipped":

@@ -144,7 +144,7 @@ def test_long_texts_and_empty_arrays_of_huge_sides() -> None:
             read(data)
 
 
-@pytest.mark.parametrize(("lo", "hi"), [(-1.7e308, 1.7e308), (-np.inf, 0.0), (0.0, np.inf), (np.nan, 1.0), (2.0, 1.0)])
+@pytest.mark.parametrize(("lo", "hi"), [(-np.inf, np.inf), (-np.inf, 0.0), (0.0, np.inf), (np.nan, 1.0), (2.0, 1.0)])
 def test_forged_ranges_are_refused(lo: float, hi: float) -> None:
     """A range whose width is no number would give NaN and infinity: both readers refuse it."""
     data = pack_stream(Header((8, 8, 9), np.dtype("f8"), False, False, Intensity(0.0, 1.0), Reached(9, 0)), [])

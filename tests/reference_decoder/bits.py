@@ -122,18 +122,40 @@ class Mixer:
 
     def bit(self, keys: list, weights: list[int], extra: int) -> tuple[int, int]:
         """One bit from its contexts; everything learns."""
+        p, inputs = self.mixed(keys, weights, extra)
+        bit = self.bits.bit(p)
+        self.learn(keys, weights, inputs, p, bit)
+        return bit, p
+
+    def mixed(self, keys: list, weights: list[int], extra: int) -> tuple[int, list[int]]:
+        """The probability of a bit, and what it was mixed from."""
         inputs = []
         for key in keys:
             p, n = self.counted.get(key, (1 << 21, 0))
             inputs.append((STRETCH[p >> 10] * ((256 * (2 * n + 1) + n + 2) // (2 * n + 4))) >> 8)
         inputs.append(extra)
         total = sum(w * s for w, s in zip(weights, inputs, strict=True)) >> 16
-        p = squash(min(max(total, -LIMIT), LIMIT))
-        bit = self.bits.bit(p)
+        return squash(min(max(total, -LIMIT), LIMIT)), inputs
+
+    def learn(self, keys: list, weights: list[int], inputs: list[int], p: int, bit: int) -> None:
+        """What follows a bit."""
         for i, s in enumerate(inputs):
             weights[i] += (((bit << 16) - p) * 20 * s + (1 << 19)) >> 20
         for key in keys:
-            q, n = self.counted.get(key, (1 << 21, 0))
-            q += (((4194303 if bit else 0) - q) * (131072 // (2 * n + 3))) >> 16
-            self.counted[key] = (q, min(n + 1, 400))
-        return bit, p
+            self.count(key, bit, 400)
+
+    def count(self, key, bit: int, most: int) -> None:
+        """A counted probability learns a bit."""
+        q, n = self.counted.get(key, (1 << 21, 0))
+        q += (((4194303 if bit else 0) - q) * (131072 // (2 * n + 3))) >> 16
+        self.counted[key] = (q, min(n + 1, most))
+
+    def single(self, *key) -> int:
+        """A bit of one probability that counts to 1023."""
+        bit = self.bits.bit(self.plain(key))
+        self.count(key, bit, 1023)
+        return bit
+
+    def plain(self, key) -> int:
+        """That probability."""
+        return min(max(self.counted.get(key, (1 << 21, 0))[0] >> 6, 1), 65535)

@@ -157,7 +157,7 @@ def read_levels(data: bytes, shape, top: int) -> np.ndarray:
     return reader.t
 
 
-def read_corrections(data: bytes, base: np.ndarray, span: int, bottom: int, top: int) -> np.ndarray:
+def read_corrections(data: bytes, base: np.ndarray, span: int, bottom: int, top: int, snap: bool = False) -> np.ndarray:
     """Corrections of a base in sixteenths."""
     shape = base.shape
     reader = Reader(data, shape, bottom, top, LeastSquares({}))
@@ -176,28 +176,76 @@ def read_corrections(data: bytes, base: np.ndarray, span: int, bottom: int, top:
                 (bins(sum(map(abs, rises))) >> 1, busy),
             ]
 
-        reader.voxel(place, [float(value) for value in before] + [rise / 16 for rise in rises], 0.0, contexts)
+        start = (here - 16 * ((here + 8) >> 4)) / 16 if snap else 0.0
+        reader.voxel(place, [float(value) for value in before] + [rise / 16 for rise in rises], start, contexts)
     return reader.t
+
+
+class Multiples:
+    """Section 10.5."""
+
+    def __init__(self, step: float, fine: int) -> None:
+        self.step, self.fine = step, fine
+        self.coarse = 2.0 ** (math.frexp(step)[1] - 1)
+
+    def value(self, i: int) -> float:
+        """Of an index."""
+        if not self.fine or abs(i) <= self.fine:
+            return self.step * i
+        return math.copysign(self.step * self.fine + self.coarse * (abs(i) - self.fine), i)
+
+    def index(self, v: float) -> float:
+        """Of a value."""
+        size = abs(v) / self.step
+        if self.fine and size > self.fine:
+            size = self.fine + (abs(v) - self.step * self.fine) / self.coarse
+        return math.copysign(size, v)
+
+    def nearest(self, v: float) -> int:
+        """Of a value, whole."""
+        return math.floor(self.index(v) + 0.5)
 
 
 def decode(payload: bytes, shape, lo: float, hi: float, dtype, base: np.ndarray | None = None) -> np.ndarray:
     """Values of a payload; `base`: what the residual layer before it decodes to."""
     dtype, flat, kind, data = np.dtype(dtype), three(shape), payload[8], Bytes(payload[9:])
+    step, fixed, first, last = 1.0, None, 0, 0
+    if kind != 1:
+        step = struct.unpack("<d", data.take(8))[0]
+    if kind > 2:
+        fixed = Multiples(step, data.varint())
+        first, last = fixed.nearest(lo), fixed.nearest(hi)
+        kind = {3: 0, 4: 2, 5: 1}[kind]
+    bottom = -data.varint() if kind == 2 else 0
     if kind == 1:
-        count = data.varint()
+        top = data.varint() - 1
         gaps = unshuffled(zlib.decompress(data.take(data.varint())), 4)
         table = np.cumsum(np.frombuffer(gaps, "<u4").astype(np.int64))
-        values = lo + table[read_levels(data.rest(), flat, count - 1) if count > 1 else np.zeros(flat, int)]
     else:
-        step = struct.unpack("<d", data.take(8))[0]
-        bottom = -data.varint() if kind == 2 else 0
-        top = data.varint()
-        t, start = np.zeros(flat, int), lo if kind == 0 else base.reshape(flat).astype(float)
-        if kind == 0 and top:
-            t = read_levels(data.rest(), flat, top)
-        elif top > bottom:
-            sixteenths = np.floor((start - lo) * (16 / step) + 0.5).astype(int)
-            t = read_corrections(data.rest(), sixteenths, int((hi - lo) * (16 / step) + 0.5), bottom, top)
-        values = start + step * t
-    values = np.minimum(np.maximum(values, lo), hi).reshape(shape)
+        top = last - first if fixed and kind == 0 else data.varint()
+    t = np.zeros(flat, int)
+    below = None if base is None else base.reshape(flat).astype(float)
+    if below is None and top:
+        t = read_levels(data.rest(), flat, top)
+    elif top > bottom:
+        if fixed:
+            sixteenths = np.array([math.floor((fixed.index(v) - first) * 16 + 0.5) for v in below.flat], int)
+            span = 16 * (last - first)
+        else:
+            sixteenths = np.floor((below - lo) * (16 / step) + 0.5).astype(int).reshape(-1)
+            span = int((hi - lo) * (16 / step) + 0.5)
+        sixteenths = np.clip(sixteenths, 0, span).reshape(flat)
+        t = read_corrections(data.rest(), sixteenths, span, bottom, top, fixed is not None)
+    if kind == 1:
+        t = table[t]
+    if fixed is None:
+        values = (lo if below is None else below) + step * t
+        values = np.minimum(np.maximum(values, lo), hi)
+    else:
+        starts = [first] * t.size if below is None else [fixed.nearest(v) for v in below.flat]
+        values = np.array([fixed.value(start + int(i)) for start, i in zip(starts, t.flat)])
+        info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+        most = float(info.max) if dtype.kind == "f" else min(float(info.max), 2.0**53)
+        values = np.clip(values, max(float(info.min), -most), most)
+    values = values.reshape(shape)
     return values.astype(dtype) if dtype.kind == "f" else np.rint(values).astype(dtype)

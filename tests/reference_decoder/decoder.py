@@ -1,6 +1,6 @@
 """A second decoder: plain Python and numpy, written from FORMAT.md, no code of the package.
 
-The residual and the correction layer are read by residual.py and correction.py.
+The residual and the correction layer are read by residual.py and correction.py, labels and missing voxels by labels.py.
 """
 
 import base64
@@ -13,9 +13,10 @@ import numpy as np
 
 from .bits import Bits, Bytes, unshuffled
 from .correction import decode as corrected
+from .frame import Frame
+from .labels import labels, missing
 from .residual import decode as residual
 
-CODES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
 ONE = 1 << 64
 
 
@@ -309,27 +310,18 @@ def mask(payload: bytes, values: np.ndarray) -> None:
 
 def decode(stream: bytes, prior: str | None = None) -> np.ndarray:
     """The array of a stream; `prior`: what the metadata hold, if the stream names one."""
-    data = Bytes(stream)
-    if data.take(4) != b"INR\x01" or int.from_bytes(data.take(4), "little") != zlib.crc32(stream[8:]):
-        raise ValueError("not a stream of version 1, or damaged")
-    head, axes = data.byte(), data.byte()
-    shape = tuple(data.varint() for _ in range(axes))
-    order = "F" if head & 128 else "C"
-    code = head & 31
-    lo = hi = 0.0
-    if code != 31:
-        dtype = np.dtype(CODES[code])
-        lo, hi = (float(v) for v in np.frombuffer(data.take(2 * dtype.itemsize), dtype.newbyteorder("<")))
-        data.take(4)
-    layers = {}
-    while data.at < len(stream):
-        kind = data.byte()
-        layers[kind] = data.take(data.varint())
-    if code == 31:
-        exact = Bytes(layers[3])
-        dtype = np.dtype(exact.take(exact.varint()).decode("ascii"))
-        values = np.frombuffer(unshuffled(zlib.decompress(exact.rest()), dtype.itemsize), dtype)
-        return np.array(values.reshape(shape), dtype.newbyteorder(">") if head & 64 else dtype, order=order)
+    frame = Frame(stream)
+    layers, shape, lo, hi = frame.layers, frame.shape, frame.lo, frame.hi
+    if frame.code == 31:
+        if 8 in layers:
+            values = labels(layers[8], shape)
+            dtype = values.dtype
+        else:
+            exact = Bytes(layers[3])
+            dtype = np.dtype(exact.take(exact.varint()).decode("ascii"))
+            values = np.frombuffer(unshuffled(zlib.decompress(exact.rest()), dtype.itemsize), dtype)
+        return np.array(values.reshape(shape), dtype.newbyteorder(">") if frame.big else dtype, order=frame.order)
+    dtype = frame.dtype
     u, blocks = np.zeros(shape, np.float32), []
     if 1 in layers:
         u, blocks = network(layers[1], shape, prior)
@@ -344,6 +336,5 @@ def decode(stream: bytes, prior: str | None = None) -> np.ndarray:
         values = corrected(layers[7], shape, lo, hi, dtype, values if 4 in layers else None)
     if lo == hi:
         values = np.full(shape, lo).astype(dtype)
-    if 2 in layers:
-        mask(layers[2], values)
-    return np.array(values.astype(dtype.newbyteorder(">" if head & 64 else "<")), order=order)
+    covers = [(cover, layers[kind]) for kind, cover in ((2, mask), (9, missing)) if kind in layers]
+    return frame.array(values, lambda found: [cover(payload, found) for cover, payload in covers])

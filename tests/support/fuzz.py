@@ -19,6 +19,7 @@ from types import FunctionType
 
 from forging import reads_or_refuses, sealed
 from places import GOLDEN
+from versions import repacked
 
 try:
     import atheris
@@ -36,7 +37,7 @@ LARGEST = 1 << 16
 def mutated(data: bytes, seed: int, change) -> bytes:
     """A stream with one to three layers, or its header, damaged; `change(payload, rng)` damages bytes."""
     from inr_codec.errors import InrCodecError
-    from inr_codec.stream.frame import Layer, LayerType, pack_stream, unpack_stream
+    from inr_codec.stream.frame import Layer, LayerType, unpack_stream
 
     rng = random.Random(seed)
     try:
@@ -53,14 +54,13 @@ def mutated(data: bytes, seed: int, change) -> bytes:
             case 2 if layers:
                 del layers[at]
             case 3:
-                body = pack_stream(header, [])[8:]
-                tail = pack_stream(header, layers)[8 + len(body) :]
-                return sealed(b"INR\x01" + bytes(4) + change(body, rng) + tail)
+                head, whole = repacked(header, []), repacked(header, layers)
+                return sealed(whole[:8] + change(head[8:], rng) + whole[len(head) :])
             case 4 if layers:
                 layers[at] = Layer(rng.choice(list(LayerType)), layers[at].payload)
             case _ if layers:
                 layers[at] = Layer(layers[at].type, change(layers[at].payload, rng))
-    return pack_stream(header, layers)
+    return repacked(header, layers)
 
 
 _corpus: list[list] = []

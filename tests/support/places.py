@@ -4,3 +4,5 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "v1"
+VERSIONS = (GOLDEN, ROOT / "tests" / "golden" / "v2")
+"""Golden streams by the version of the format; most tests take those of the first."""

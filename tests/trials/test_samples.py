@@ -29,6 +29,12 @@ def test_a_part_is_the_middle_of_its_chunk() -> None:
     assert middles == pytest.approx([10, 64, 60], abs=1)
 
 
+def test_slivers_at_the_edges_are_not_typical() -> None:
+    """Chunks less than half as long as others are not looked at."""
+    found = typical(RNG.standard_normal((10, 10, 50)), (10, 10, 16), 1 << 20)
+    assert {sample.values.shape for sample in found} == {(10, 10, 16)}
+
+
 def test_nothing_to_try_is_said() -> None:
     """A constant volume, and one without a finite value."""
     for array in (np.ones((8, 8, 8)), np.full((8, 8, 8), np.nan)):

@@ -21,7 +21,7 @@ from benchmarks.harness.data import volumes
 from benchmarks.harness.markdown import markdown
 from benchmarks.harness.study import Row, options, run
 from inr_codec import decode
-from inr_codec.batch.allocation import allocate, config_within
+from inr_codec.batch.allocation import allocate
 from inr_codec.batch.rate_curves import Curve, measure_chunk
 from inr_codec.config import Config
 from inr_codec.encoding.encoder import encode
@@ -72,7 +72,7 @@ def compare(chunks: list[np.ndarray], config: Config) -> Row:
 
 def one(config: Config, chunk: np.ndarray, budget: int) -> tuple[int, float]:
     """Bytes and squared error of a chunk encoded within a budget."""
-    stream = encode(chunk, config_within(config, chunk.nbytes, budget))
+    stream = encode(chunk, config, budget=budget).stream
     return len(stream), float(np.square(decode(stream).astype(np.float64) - chunk).sum())
 
 

@@ -1,4 +1,4 @@
-"""How much smaller a lossless layer is with deflate's best level than with its fastest (the encoder's LOSSLESS_HOPE).
+"""How much smaller a lossless layer is with deflate's best level than with its fastest (exact_layers.LOSSLESS_HOPE).
 
     python -m benchmarks.studies.constants.deflate --volumes FOLDER [--names NAME ...]
 
@@ -14,7 +14,7 @@ from benchmarks.harness.data import chunks
 from benchmarks.harness.markdown import markdown
 from benchmarks.harness.study import Row, options, run
 from inr_codec.chunk.voxel_weights import otsu_threshold
-from inr_codec.encoding.encoder import LOSSLESS_HOPE
+from inr_codec.encoding.exact_layers import LOSSLESS_HOPE
 from inr_codec.layers.lossless import pack_lossless
 
 

