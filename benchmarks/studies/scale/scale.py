@@ -1,21 +1,27 @@
-"""What the driver for large arrays costs, in two commands.
+"""What the driver for large arrays costs, and what a chunk does, in three commands.
 
     python -m benchmarks.studies.scale.scale jobs [--side 100] [--batch 1]
     python -m benchmarks.studies.scale.scale workers [--volumes FOLDER --names NAME]
+    python -m benchmarks.studies.scale.scale memory --chunks 256 256 256 [--effort default]
 
 jobs: a million chunks that hold nothing but the fill value, so that all is done except a fit: planned, submitted,
 read, journalled, accounted for. Tells chunks/s and the greatest memory of driver, scheduler and workers.
 workers: the same chunks encoded by one worker process of one thread and by two; without a volume, of a random field of
 64 x 256 x 256.
+memory: the most that a process of two threads takes which encodes one chunk, of a random field, and what of that is
+beyond what it takes before.
 """
 
 import argparse
+import math
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,18 +35,22 @@ from benchmarks.harness.data import volumes
 from benchmarks.harness.markdown import markdown
 from benchmarks.harness.study import Row, options
 from benchmarks.harness.study import run as run_study
-from inr_codec import batch
+from inr_codec import INRCodec, batch
 from inr_codec.batch import run
 from inr_codec.batch.cluster import Cluster
+from inr_codec.batch.report import write_report
+from inr_codec.batch.verify import verify
 
 SIDE = 4
 
 
 def measure(arguments: argparse.Namespace) -> Iterator[Row]:
-    """Rows of one of the two."""
+    """Rows of one of the three."""
     os.environ |= {"INR_CODEC_THREADS": "1", "OMP_NUM_THREADS": "1"}
     if arguments.what == "jobs":
         yield from measure_jobs(arguments.side, arguments.batch)
+    elif arguments.what == "memory":
+        yield measure_memory(tuple(arguments.chunks), arguments.effort, arguments.ratio)
     else:
         volume = field((64, 256, 256))
         if arguments.names:
@@ -79,6 +89,8 @@ def steps(source: str, target: str, executor: Any) -> dict[str, Any]:
         "encode": lambda: batch.encode(target, executor),
         "finish": lambda: batch.finish(target),
         "again": lambda: batch.encode(target, executor),
+        "verify": lambda: verify(target),
+        "report": lambda: write_report(target, f"{target}.html"),
     }
 
 
@@ -101,6 +113,32 @@ def measure_workers(volume: np.ndarray, chunks: tuple[int, ...], effort: str, ra
                 "what": f"{count} workers", "chunks": done["chunks"], "seconds": seconds,
                 "kvoxel_s": volume.size / seconds / 1e3, "work_s": done["seconds"],
             }  # fmt: skip
+
+
+def measure_memory(shape: tuple[int, ...], effort: str, ratio: float) -> Row:
+    """One chunk in a process of its own; a small one first, so that kernels are compiled."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as pool:
+        small = pool.submit(encode_one, (24,) * len(shape), effort, ratio).result()
+        great = pool.submit(encode_one, shape, effort, ratio).result()
+    voxels = math.prod(shape)
+    beyond = great["peak"] - small["now"]
+    return {
+        "what": "memory of a chunk", "chunk": " x ".join(map(str, shape)), "effort": effort,
+        "MB": great["peak"] / 1e6, "bytes_voxel": beyond / voxels, "cpu_s": great["seconds"],
+    }  # fmt: skip
+
+
+def encode_one(shape: tuple[int, ...], effort: Any, ratio: float) -> dict[str, float]:
+    """Encode a random field in this process: its greatest memory so far, what it has at the end, CPU seconds."""
+    os.environ["INR_CODEC_THREADS"] = "2"
+    volume = field(shape)
+    with suppress(OSError):  # the field itself took more
+        Path("/proc/self/clear_refs").write_text("5")
+    begun = time.process_time()
+    INRCodec(ratio=ratio, effort=effort).encode(volume)
+    seconds = time.process_time() - begun
+    return {"peak": peak(os.getpid()), "now": memory(os.getpid(), "VmRSS"), "seconds": seconds}
 
 
 def field(shape: tuple[int, ...]) -> np.ndarray:
@@ -141,10 +179,15 @@ def cluster(count: int) -> Iterator[tuple[Client, int, list[int]]]:
 
 def peak(process: int) -> int:
     """The greatest memory that a living process has had (Linux), in bytes."""
+    return memory(process, "VmHWM")
+
+
+def memory(process: int, which: str) -> int:
+    """Bytes that a living process has (VmRSS) or has had at most (VmHWM), as Linux tells it."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{which}:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError(f"expected VmHWM in /proc/{process}/status, found none: this needs Linux")
+    raise RuntimeError(f"expected {which} in /proc/{process}/status, found none: this needs Linux")
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -160,10 +203,10 @@ def _text(value: Any) -> str:
 def main() -> None:
     """Measure and print."""
     parser = options(__doc__)
-    parser.add_argument("what", choices=("jobs", "workers"))
+    parser.add_argument("what", choices=("jobs", "workers", "memory"))
     parser.add_argument("--side", type=int, default=100, help="jobs: chunks along each of three axes")
     parser.add_argument("--batch", type=int, help="jobs of a task (default: as the plan says)")
-    parser.add_argument("--chunks", type=int, nargs="+", default=[64, 64, 64], help="workers: sides of a chunk")
+    parser.add_argument("--chunks", type=int, nargs="+", default=[64, 64, 64], help="workers, memory: sides of a chunk")
     parser.add_argument("--effort", default="fast")
     parser.add_argument("--ratio", type=float, default=100)
     run_study(__file__, parser, measure, table)
