@@ -47,8 +47,8 @@ LEAST_ERROR = 1e-9
 """Squared error that counts as none, as a share of that of the chunk's mean: the errors of a curve stay above it."""
 
 
-FARTHEST = 500
-"""Power of two beyond which the range of a chunk counts as that: its square must be a number."""
+FARTHEST = 450
+"""Power of two beyond which the range of a chunk counts as that: its square must be a number above 0."""
 
 
 Floats = NDArray[np.float64]
@@ -121,7 +121,7 @@ def measure_chunk(values: NDArray[np.generic], missing: Sequence[float] = (), fi
     bits, errors = _estimate(unit.reshape(as_3d(unit.shape)))
     variance = float(np.square(unit, dtype=np.float64).sum())
     sizes = np.concatenate([[CONSTANT_BYTES], LAYERS_BYTES + bits / 8])
-    square = math.ldexp(hi - lo, min(chunk.exponent, FARTHEST)) ** 2
+    square = math.ldexp(hi - lo, max(min(chunk.exponent, FARTHEST), -FARTHEST)) ** 2
     squares = np.concatenate([[variance], np.minimum(errors, variance)])
     return _convex(sizes, np.maximum(squares, LEAST_ERROR * variance) * square, ceiling)
 

@@ -230,7 +230,7 @@ def _sound_streams(plan: Plan, job: int, data: bytes | None) -> dict[int, bytes]
 def _encode_chunk(work: Work, job: int, n: int, keep: bool, stop: threading.Event) -> dict[str, Any]:
     """Encode a chunk and write its key, or its part of a shard; its record, in the journal too unless it failed."""
     plan, begun = work.plan, perf_counter()
-    allowed = plan.budget_of(n) if work.budget is None else int(work.budget[n])
+    allowed = None if work.budget is None else int(work.budget[n])
     common = {"worker": worker_name(), "budget": allowed}
     folder, key = (work.target, plan.key_of_job(job)) if plan.shards is None else (work.state, spooled(plan, job, n))
     try:

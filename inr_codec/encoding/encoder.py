@@ -19,7 +19,7 @@ from inr_codec.config import Config
 from inr_codec.content_names import labels_of
 from inr_codec.decoding.compose import chunk_values
 from inr_codec.efforts import Effort
-from inr_codec.encoding.choose_layers import choose_layers
+from inr_codec.encoding.choose_layers import FRAME, choose_layers
 from inr_codec.encoding.exact_layers import exact_layer, mask_layer
 from inr_codec.encoding.psnr_search import search_psnr
 from inr_codec.errors import ConfigError, UnsupportedArray
@@ -313,12 +313,12 @@ def _encode_towards(chunk: Prepared, config: Config, weights: NDArray[Any] | Non
     structure = None if config.segmentation is None else _structure(chunk, config)
     filled = replace(chunk, values=chunk.filled())
     frame = len(chunk.packed([], None, _middle(seen))) + chunk.values.dtype.itemsize + FIGURES_BYTES
-    least = least_bytes(chunk.header)
+    least, saved = least_bytes(chunk.header), 0 if chunk.masks else FRAME - 1  # the last layer has no length
     origin = intensity.lo / (intensity.hi - intensity.lo)
     unit = UnitChunk(normalise(filled.values, intensity), chunk.valid, origin, importance, structure)
 
     def within(budget: int) -> tuple[bytes, Reached]:
-        layers = choose_layers(unit, budget - frame, config) if budget >= least + PADDED else []
+        layers = choose_layers(unit, budget - frame + saved, config) if budget >= least + PADDED else []
         stored = intensity if layers else _middle(seen)
         reached = filled.reached(layers, stored)
         return chunk.packed(layers, reached, stored), on_any_engine(reached, layers)

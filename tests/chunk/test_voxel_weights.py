@@ -11,6 +11,7 @@ from samples import FAST, field
 from skimage.filters import threshold_otsu
 
 from inr_codec import INRCodec, INRSerializer
+from inr_codec.chunk.view import View
 from inr_codec.chunk.voxel_weights import REGION, otsu_threshold, voxel_weights
 from inr_codec.errors import ConfigError
 from inr_codec.layers.residual.packet_tree import mallat_tree, subbands_of_tree
@@ -36,7 +37,7 @@ def test_weights_are_one_on_average_over_what_counts() -> None:
     valid = np.ones(chunk.shape, np.bool_)
     valid[0] = False
     threshold = float(np.median(chunk))
-    weights = voxel_weights(chunk, valid, threshold)
+    weights = voxel_weights(chunk, threshold, View(chunk.shape, chunk.dtype), valid)
     assert weights is not None
     assert not weights[0].any()
     assert weights[valid].mean() == pytest.approx(1, rel=1e-6)
