@@ -61,9 +61,9 @@ def table(rows: Sequence[Row]) -> str:
     found = {(row["chunk"], row["target"], row["written"]): row for row in rows}
     lines = []
     for chunk, target in dict.fromkeys((row["chunk"], row["target"]) for row in rows):
-        three = [found[chunk, target, way] for way in PARTS]
+        three = [found[chunk, target, way] for way in PARTS if (chunk, target, way) in found]
         told = [f"{row['psnr']:.2f} / {row['error']:.0f} / {row['bytes']:,}" for row in three]
-        lines.append([chunk, target, *told])
+        lines.append([chunk, target, *told, *["not measured"] * (len(PARTS) - len(told))])
     return markdown(["chunk", "target", *(f"{way}: dB / largest error / bytes" for way in PARTS)], lines)
 
 
