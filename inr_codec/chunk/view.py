@@ -61,11 +61,6 @@ class View:
         """The shape that layers see: 1 to 4 axes."""
         return (math.prod(self.long[: self.merged]), *self.long[self.merged :])
 
-    @property
-    def plain(self) -> bool:
-        """Whether a reshaped array is what layers see: no parts, no other dtype."""
-        return self.dtype == self.seen_dtype
-
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
         """What layers see of an array of the chunk's shape and dtype, or of its axes cut to some indices.
 

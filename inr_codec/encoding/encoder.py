@@ -177,10 +177,10 @@ def encode(
         return _encode(prepare(np.asarray(array), missing, fill), config, weights, budget)
 
 
-def encode_exactly(array: NDArray[Any], config: Config, reason: Missed = Missed.BYTES) -> Encoded:
-    """A lossless stream of an array; `reason` is why it is not coded towards the target."""
+def encode_exactly(array: NDArray[Any], config: Config) -> Encoded:
+    """A lossless stream of what may be bytes of another codec, whatever the target."""
     chunk = _plain(array)
-    return _told(chunk, chunk.lossless(), reason, _budget(chunk, config))
+    return _told(chunk, chunk.lossless(), Missed.BYTES, _budget(chunk, config))
 
 
 def _budget(chunk: Prepared, config: Config) -> int | None:
@@ -264,7 +264,8 @@ def _prepared(plain: Prepared, numbers: Sequence[float] | None, fill: Any) -> Pr
     missing = None
     if numbers is not None and 0 not in inside:
         number = float(fill) if isinstance(fill, (int, float, np.integer, np.floating)) else None
-        missing = missing_voxels(values, numbers, number, view.inside(inside))
+        inner = None if inside == plain.chunk.shape else view.inside(inside)
+        missing = missing_voxels(values, numbers, number, inner)
     if view.merged > 1 and inside != plain.chunk.shape and 0 not in inside:
         padding = ~view.inside(inside)
         missing = padding if missing is None else missing | padding

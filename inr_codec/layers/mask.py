@@ -1,7 +1,7 @@
 """The mask layer: voxels that no network should see, and the exact bits they come back with.
 
-Two kinds of voxel are masked: non-finite floats, wherever they are, and the padding that zarr puts around edge chunks,
-found as constant slabs at the high end of an axis.
+Three kinds of voxel are masked: non-finite floats and numbers that stand for what is missing, wherever they are, and
+the padding that zarr puts around edge chunks, found as constant slabs at the high end of an axis.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inr_codec.chunk.boxes import boxes
-from inr_codec.chunk.selection import plain
+from inr_codec.chunk.selection import Axes, plain
 from inr_codec.chunk.view import padding_extent
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.kind import AskedValues, CoverKind
@@ -152,13 +152,16 @@ def apply_mask(values: NDArray[np.generic], mask: Mask, indices: list[NDArray[np
         bits[(slice(None),) * axis + (slice(n, None),)] = fill
 
 
-def _cover(asked: AskedValues, values: NDArray[np.generic]) -> None:
-    native = values.dtype.newbyteorder("=")
-    mask = unpack_mask(asked.payload, asked.shape, native.itemsize)
+def lay_over(values: NDArray[np.generic], mask: Mask, indices: Axes) -> None:
+    """`apply_mask` for values in any byte order and order of memory, box by box."""
     for box in boxes(values.shape, AT_ONCE):
-        part = np.array(values[box], native, order="C")
-        apply_mask(part, mask, plain([index[side] for index, side in zip(asked.indices, box, strict=True)]))
+        part = np.array(values[box], values.dtype.newbyteorder("="), order="C")
+        apply_mask(part, mask, plain([index[side] for index, side in zip(indices, box, strict=True)]))
         values[box] = part
+
+
+def _cover(asked: AskedValues, values: NDArray[np.generic]) -> None:
+    lay_over(values, unpack_mask(asked.payload, asked.shape, values.dtype.itemsize), asked.indices)
 
 
 KIND = CoverKind(type=LayerType.MASK, name="mask", exact=True, cover=_cover, weigh=_weigh)

@@ -6,18 +6,15 @@ then, where there are patterns, what `label_coder` writes for the classes of the
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inr_codec.chunk.boxes import boxes
-from inr_codec.chunk.selection import plain
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.kind import AskedValues, CoverKind
 from inr_codec.layers.labels.label_coder import decode_labels, encode_labels
 from inr_codec.layers.labels.payload import volume_of
-from inr_codec.layers.mask import AT_ONCE, MAX_PATTERNS, Mask, apply_mask
+from inr_codec.layers.mask import MAX_PATTERNS, Mask, lay_over
 from inr_codec.runtime.caches import remembered
 from inr_codec.stream.byteio import ByteReader, ByteWriter
 from inr_codec.stream.frame import Header, Layer, LayerType
@@ -90,13 +87,9 @@ _remembered = remembered(_bytes_of)(unpack_missing)
 
 
 def _cover(asked: AskedValues, values: NDArray[np.generic]) -> None:
-    native: np.dtype[Any] = values.dtype.newbyteorder("=")
     whole = values.shape == tuple(asked.shape)
-    mask = (unpack_missing if whole else _remembered)(asked.payload, asked.shape, native.itemsize)
-    for box in boxes(values.shape, AT_ONCE):
-        part = np.array(values[box], native, order="C")
-        apply_mask(part, mask, plain([index[side] for index, side in zip(asked.indices, box, strict=True)]))
-        values[box] = part
+    mask = (unpack_missing if whole else _remembered)(asked.payload, asked.shape, values.dtype.itemsize)
+    lay_over(values, mask, asked.indices)
 
 
 KIND = CoverKind(type=LayerType.MISSING, name="missing", exact=True, cover=_cover, weigh=_weigh, since=2)
