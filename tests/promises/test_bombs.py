@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from forging import golden, header_of, network_of, reads_or_refuses, sealed
+from versions import repacked
 
 from inr_codec import CorruptChunk, INRCodec, decode, inspect
 from inr_codec.chunk.intensity import Intensity
@@ -21,6 +22,9 @@ from inr_codec.layers.correction.level_coder import encode_levels
 from inr_codec.layers.correction.offset_coder import encode_offsets
 from inr_codec.layers.correction.payload import Lattice, base_levels, pack_correction
 from inr_codec.layers.filter.payload import FilterLayer, pack_filter, unpack_filter
+from inr_codec.layers.labels.payload import pack_labels
+from inr_codec.layers.mask import Mask
+from inr_codec.layers.missing import pack_missing
 from inr_codec.layers.network.payload import FLAT, MEAN, SIZE, STD, TREE, pack_network, unpack_network
 from inr_codec.layers.residual.coefficient_coder import encode_coefficients
 from inr_codec.layers.residual.packet_tree import mallat_tree, pack_packet_tree, unpack_packet_tree
@@ -32,7 +36,7 @@ from inr_codec.stream.frame import Header, Layer, LayerType, Reached, pack_strea
 def with_shape(header: Header, layers: list[Layer], shape: tuple[int, ...]) -> bytes:
     """Layers under a header of another shape, without the padding that a writer would add."""
     one = (1,) * len(shape)
-    data = pack_stream(replace(header, shape=one), layers)
+    data = repacked(replace(header, shape=one), layers)
     out = ByteWriter()
     for n in shape:
         out.varint(n)
@@ -91,7 +95,13 @@ def nearly_nothing() -> dict[str, bytes]:
     alone = pack_correction(0.0, Lattice(1.0, 5), encode_levels(levels, 5)[0])
     base, span = base_levels(np.full(shape, 50, "u1"), Intensity(0.0, 100.0), Lattice(1.0, 1))
     based = pack_correction(1.0, Lattice(1.0, 1, None, -1, True), encode_offsets(levels, base, span, -1, 1))
+    one = np.zeros(shape, np.uint8)
+    one[64, 64, 64] = 1
+    labels, missing = pack_labels(one), pack_missing(Mask(shape, b"\0", (b"\7",), one), shape)
+    assert labels is not None and missing is not None
     return {
+        "labels": pack_stream(Header(shape, None, False, False, None, None), [Layer(LayerType.LABELS, labels)]),
+        "missing": pack_stream(plain, [Layer(LayerType.MISSING, missing)]),
         "residual": pack_stream(plain, [residual]),
         "levels": pack_stream(plain, [Layer(LayerType.CORRECTION, alone)]),
         "based": pack_stream(plain, [residual, Layer(LayerType.CORRECTION, based)]),

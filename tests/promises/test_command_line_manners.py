@@ -76,7 +76,8 @@ def test_names_in_any_script_on_any_terminal(encoding: str, tmp_path: Path) -> N
         run = [sys.executable, "-c", calls.format([str(word) for word in command])]
         done = subprocess.run(run, env=environment, capture_output=True, check=False)
         assert done.returncode == status, done.stderr
-        assert done.stderr.count(b"\n") == (status == 2)
+        told = done.stderr.replace(f"{COMPILING}\n".encode(), b"")  # on a machine that has no kernels yet
+        assert told.count(b"\n") == (status == 2)
     assert (folder / "ß.png").exists() and (folder / "ö.zarr.html").exists()
 
 

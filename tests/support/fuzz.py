@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FunctionType
 
 from forging import reads_or_refuses, sealed
-from places import GOLDEN
+from places import GOLDEN, STREAMS
 from versions import repacked
 
 try:
@@ -29,7 +29,8 @@ except ImportError:
 PARSERS = ("chunk.selection", "decoding.compose", "decoding.decoder", "decoding.inspection", "layers.lossless")
 PARSERS += ("layers.mask", "layers.correction.payload", "layers.network.blocks", "layers.network.partition")
 PARSERS += ("layers.network.payload", "layers.network.prior", "layers.residual.payload", "networks.shape")
-PARSERS += ("stream.byteio", "stream.frame")
+PARSERS += ("stream.byteio", "stream.frame", "layers.labels.payload", "layers.missing", "layers.correction.lattice")
+PARSERS += ("chunk.view",)
 LARGEST = 1 << 16
 """Voxels of what is decoded; shapes above are refused or skipped."""
 
@@ -74,7 +75,7 @@ def corpus() -> list[list]:
 
         for path in GOLDEN.glob("*.prior"):
             read_prior(path.read_text())
-        _corpus.extend(unpack_stream(path.read_bytes())[1] for path in sorted(GOLDEN.glob("*.inr")))
+        _corpus.extend(unpack_stream(path.read_bytes())[1] for path in STREAMS)
     return _corpus
 
 
@@ -125,10 +126,10 @@ def guided(seconds: int, folder: Path) -> None:
         return mutated(data, seed, lambda payload, rng: atheris.Mutate(payload, len(payload) + 16) or b"\0")[:most]
 
     with tempfile.TemporaryDirectory() as where:
-        for path in GOLDEN.glob("*.inr"):
+        for path in STREAMS:
             one(path.read_bytes())  # kernels are compiled here, not while atheris counts the seconds of a stream
             if len(path.read_bytes()) < 2048:
-                (Path(where) / path.stem).write_bytes(path.read_bytes())
+                (Path(where) / f"{path.parent.name}-{path.stem}").write_bytes(path.read_bytes())
         options = [f"-max_total_time={seconds}", "-max_len=4096", "-rss_limit_mb=4096", "-timeout=20"]
         atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={folder}/", where], one, custom_mutator=mutator)
         atheris.Fuzz()
@@ -138,7 +139,7 @@ def unguided(seconds: int, folder: Path) -> None:
     """Blind damage of golden streams, and of what was damaged before."""
     corpus()
     rng = random.Random()
-    known = [path.read_bytes() for path in sorted(GOLDEN.glob("*.inr"))]
+    known = [path.read_bytes() for path in STREAMS]
     end, count = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         data = mutated(rng.choice(known), rng.getrandbits(32), blind)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from forging import header_of
 from fuzz import blind, mutated
-from places import GOLDEN
+from places import GOLDEN, STREAMS
 
 import inr_codec
 from inr_codec.errors import InrCodecError
@@ -74,7 +74,7 @@ def decoder(pipe: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for path in GOLDEN.glob("*.prior"):
         read_prior(path.read_text())
-    for path in GOLDEN.glob("*.inr"):  # kernels are loaded
+    for path in STREAMS:  # kernels are loaded
         inr_codec.decode(path.read_bytes())
     pipe.send(None)
     while True:
@@ -140,7 +140,7 @@ class Decoder:
 
 def beginnings() -> Iterator[bytes]:
     """Golden streams, and bombs of every layer."""
-    for path in sorted(GOLDEN.glob("*.inr")):
+    for path in STREAMS:
         yield path.read_bytes()
     shape = (128, 128, 160)
     yield from (bombs(*shape) | nearly_nothing()).values()
