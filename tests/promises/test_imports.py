@@ -9,7 +9,7 @@ from places import ROOT
 
 from inr_codec import INRCodec
 
-HEAVY = ("torch", "scipy", "ortools", "dask", "distributed", "xarray", "zarr", "matplotlib")
+HEAVY = ("torch", "scipy", "threadpoolctl", "ortools", "dask", "distributed", "xarray", "zarr", "matplotlib")
 
 
 def run(code, *arguments):
@@ -53,7 +53,7 @@ def test_encoding_needs_no_torch():
         "volume = numpy.arange(4096, dtype='u2').reshape(16, 16, 16) ** 2 % 977\n"
         "inr_codec.INRCodec(ratio=60, effort='fast').encode(volume)"
     )
-    run_without([name for name in HEAVY if name != "scipy"], code)
+    run_without([name for name in HEAVY if name not in ("scipy", "threadpoolctl")], code)
 
 
 @pytest.mark.parametrize(
