@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,12 @@ from inr_codec.efforts import EFFORTS
 from inr_codec.encoding.psnr_search import DECIBELS_PER_OCTAVE
 from inr_codec.layers.deblocking.filter import STRENGTHS, choose_faces, faces
 from inr_codec.layers.deblocking.payload import deblock_strength, pack_deblock
-from inr_codec.layers.filter.encode import encode_filter
+from inr_codec.layers.filter.encode import encode_filter, expected_bytes, follow_filter, learns
 from inr_codec.layers.filter.payload import apply_filter
 from inr_codec.layers.network.encode import FittedNetworks, encode_network, fit_networks
 from inr_codec.layers.network.payload import evaluate_network, unpack_network
 from inr_codec.layers.network.plan import plan_network
-from inr_codec.layers.residual.encode import LAMBDA, ResidualEncoder
+from inr_codec.layers.residual.encode import LAMBDA, Above, ResidualEncoder
 from inr_codec.stream.frame import Layer, LayerType
 
 STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))
@@ -45,6 +46,8 @@ LONG_FIT = 12000
 STEEPER = 1.1
 """A byte was measured to lower the error so many times as much as the formula of `price_of_byte` says
 (benchmarks/studies/filter)."""
+GAINS = 1.8, 1.0
+"""What the error that a filter leaves counts in the rounds below it, at first and at last (benchmarks/studies/loop)."""
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face (benchmarks/studies/constants)."""
 
@@ -53,7 +56,8 @@ DEBLOCK_RESERVE = 8
 class Candidate:
     """Layers, the unit intensities they decode to, their mean squared error, the step of the residual layer (or 0).
 
-    fitted: their networks, before they were quantised; encoder: that of the residual layer.
+    fitted: their networks, before they were quantised; encoder: that of the residual layer; below: whether that one was
+    coded for a filter above it, whose error it is then.
     """
 
     layers: tuple[Layer, ...]
@@ -62,6 +66,7 @@ class Candidate:
     step: float = 0.0
     fitted: FittedNetworks | None = None
     encoder: ResidualEncoder | None = None
+    below: bool = False
 
     @property
     def bytes(self) -> int:
@@ -76,7 +81,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     more bytes as long as that lowers the error (from the second amount on where the short fit promises much). The best
     effort finds these bytes with fits of the default effort, and keeps those networks where the long fit diverges.
     Candidates are compared under residual layers of little effort. The residual of the chosen one is coded on from
-    there, before the filter learns from it and after.
+    there: where a filter pays, in rounds that see what the filter leaves.
     """
     if n_bytes <= FRAME:
         return []
@@ -84,10 +89,15 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base, best = choose_networks(chunk, n_bytes, reserve, config)
+    below = below_filter(chunk, base, best, n_bytes - reserve // 2, config)
+    if below is not None:
+        filtered = with_filter(chunk, base, below, n_bytes, config, reserve)
+        if filtered.layers[-1].type == LayerType.FILTER:
+            return list(filtered.layers)
     if best.encoder:
         again = residual_on(chunk, base, n_bytes - reserve, best.encoder, EFFORTS[config.effort].residual_effort)
         best = again if again.error < best.error else best
-    return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
+    return list(with_filter(chunk, base, best, n_bytes, config, n_bytes - best.bytes).layers) if best.layers else []
 
 
 def choose_networks(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config) -> tuple[Candidate, Candidate]:
@@ -165,6 +175,20 @@ def residual_on(chunk: UnitChunk, base: Candidate, n_bytes: int, encoder: Residu
     return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step, encoder=encoder)
 
 
+def settled(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, payload: bytes) -> Candidate | None:
+    """`best` with another step of its residual, `n_bytes` in all: the one that is best below a filter of `payload`."""
+    assert best.encoder is not None
+
+    def above(residual: NDArray[np.float32]) -> NDArray[np.float32]:
+        return chunk.unit - apply_filter(base.decoded + residual, payload)
+
+    coded = best.encoder.settle(n_bytes - base.bytes - FRAME, above)
+    if coded is None:
+        return None
+    layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
+    return replace(best, layers=layers, decoded=base.decoded + coded.decoded, step=coded.step)
+
+
 def price_of_byte(chunk: UnitChunk, best: Candidate, n_bytes: int) -> float:
     """Share of the squared error that one more byte takes off the layers of `best`.
 
@@ -177,18 +201,53 @@ def price_of_byte(chunk: UnitChunk, best: Candidate, n_bytes: int) -> float:
     return STEEPER * 8 * LAMBDA * best.step**2 / (max(best.error, 1e-30) * counted)
 
 
-def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate:
-    """`best` with a filter layer, in `n_bytes`; what a filter leaves of its bytes goes to the layer before it."""
+def below_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate | None:
+    """`best`, its residual coded for a filter above it: by the error that one leaves which learns as rounds go on.
+
+    That error is the candidate's. None where there is no residual layer or no filter pays.
+    """
+    pairs = EFFORTS[config.effort].filter_pairs
+    if best.encoder is None or not learns(chunk):
+        return None
+    now, seeds = follow_filter(chunk, best.decoded, best.step, None, seed=config.seed), count(config.seed + 1)
+    left = chunk.squared_error(now.apply(best.decoded))
+    if left * (1 + price_of_byte(chunk, best, n_bytes) * expected_bytes(now.layer)) >= best.error:
+        return None
+
+    def learn(residual: NDArray[np.float32], step: float) -> Above:
+        nonlocal now
+        now = follow_filter(chunk, base.decoded + residual, step, now, seed=next(seeds))
+        return lambda residual: chunk.unit - now.apply(base.decoded + residual)
+
+    gains = np.linspace(*GAINS, pairs).tolist()
+    coded = best.encoder.encode_below(n_bytes - base.bytes - FRAME, best.decoded - base.decoded, learn, gains)
+    if coded is None:
+        return None
+    decoded = base.decoded + coded.decoded
+    error = chunk.squared_error(now.apply(decoded))
+    layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
+    return Candidate(layers, decoded, error, coded.step, encoder=best.encoder, below=True)
+
+
+def with_filter(
+    chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config, room: int
+) -> Candidate:
+    """`best` with a filter layer of `room` bytes at most, `n_bytes` in all; what it leaves goes to the layer before."""
     scale = best.step or 3 * math.sqrt(best.error)
-    room = n_bytes - best.bytes - FRAME
     price = price_of_byte(chunk, best, n_bytes)
-    found = encode_filter(chunk, best.decoded, scale, room, price, effort=config.effort, seed=config.seed)
+    found = encode_filter(chunk, best.decoded, scale, room - FRAME, price, effort=config.effort, seed=config.seed)
     taken = 0 if found is None else len(found[0]) + FRAME
-    if best.encoder:
-        again = residual_on(chunk, base, n_bytes - taken, best.encoder, 0)
+    if best.below:
+        fitting = None if found is None else settled(chunk, base, best, n_bytes - taken, found[0])
+        if fitting is None:
+            return best
+        best = fitting
     else:
-        again = with_networks(chunk, n_bytes - taken, config, best.fitted)
-    best = again if again.error < best.error else best
+        if best.encoder:
+            again = residual_on(chunk, base, n_bytes - taken, best.encoder, 0)
+        else:
+            again = with_networks(chunk, n_bytes - taken, config, best.fitted)
+        best = again if again.error < best.error else best
     if found is None:
         return best
     layer = Layer(LayerType.FILTER, found[0])

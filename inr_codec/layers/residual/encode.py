@@ -1,7 +1,7 @@
 """Encoding the residual layer: passes settle on a quantiser step, and take out what coefficients do to each other."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,6 +31,8 @@ TRIALS = (1.0, 0.75, 1.35)
 """Steps that trees are chosen for, times the first guess: all but the first at effort 2 and up."""
 ROUNDS = 2, 12, 18
 """By effort."""
+PAIR = 2
+"""Rounds between two looks at the layers above (benchmarks/studies/loop)."""
 SETTLE = 6
 """Passes after the rounds, in which only the step follows the budget."""
 NEAR = 1.4
@@ -57,6 +59,10 @@ COARSEST_START = 2.0**-12
 """Least first guess of a step, as a share of the largest value."""
 
 
+Above = Callable[[FloatArray], FloatArray]
+"""What a residual leaves of the error once the layers above it have acted, both in the residual's shape."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedResidual:
     """A payload, the array that it decodes to, and its quantiser step."""
@@ -76,7 +82,7 @@ def _move(values, decoded, gradient, share):  # type: ignore[no-untyped-def]
     return out
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Pass:
     """A pass: its bytes, reconstruction points, quantiser step, decoded residual (less the mean), squared error."""
 
@@ -84,7 +90,7 @@ class _Pass:
     points: bytes
     step: float
     decoded: FloatArray
-    squares: float
+    squares: float = math.inf
 
 
 @dataclass(slots=True, eq=False)
@@ -138,12 +144,15 @@ class ResidualEncoder:
     def _choose(self, step: float) -> _Transform:
         return self._transform_by(choose_packet_tree(self._centred, step, LAMBDA))
 
-    def _passes(self, transform: _Transform, step: float, budget: float, rounds: int, settle: int) -> _Pass | None:
+    def _passes(
+        self, transform: _Transform, step: float, budget: float, rounds: int, settle: int, above: Above | None = None
+    ) -> _Pass | None:
         """Code again and again: the step follows the budget, the values to quantise follow the error of the result.
 
         The transform S of coefficients to values is not orthogonal. A round moves the values by a share of S'e, the
         part of the decoded residual's error e within their reach: it takes out of the coefficients what they do to each
-        other. Then only the step settles. With an infinite budget it stays. The best pass within the budget counts.
+        other. Then only the step settles. With an infinite budget it stays. The best pass within the budget counts:
+        by the error that is left `above`, if there are layers above.
         """
         best: _Pass | None = None
         values, before, leap = transform.values, None, LEAP
@@ -153,24 +162,17 @@ class ResidualEncoder:
         for i in range(rounds + 3 * settle):
             if i >= rounds + settle and best is not None:
                 break
-            step = unpack24(pack24(max(step, self._peak * FINEST)))
-            data, levels = encode_coefficients(values, transform.bands, step, LAMBDA, before, transform.importance)
-            points = centroids(values, levels, step)
-            decoded = np.zeros(levels.shape, np.float32)
-            restored(levels, transform.bands, step, points, decoded)
-            wavelet.inverse(decoded, transform.splits)
-            error = self._centred - decoded
-            squares = self._squares(error)
-            if len(data) <= budget and (best is None or squares < best.squares):
-                best = _Pass(data, points, step, decoded, squares)
+            coded, levels = self._code(transform, values, step, before)
+            data, step, error = coded.data, coded.step, self._error(coded, above)
+            coded.squares = self._squares(error)
+            if len(data) <= budget and (best is None or coded.squares < best.squares):
+                best = coded
             if len(data) <= budget and (
                 (i >= rounds and len(data) >= ENOUGH * budget) or step < self._peak * 2 * FINEST
             ):
                 break
             if i < rounds:
-                wavelet.forward(error, transform.splits, transpose=True)
-                weigh(error, transform.bands, back=True)
-                values, before = _move(values, dequantise(levels, step, points), error, share), levels
+                values, before = _moved(transform, values, coded, levels, error, share), levels
             if math.isfinite(budget):
                 known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
                 step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:], leap)
@@ -180,6 +182,63 @@ class ResidualEncoder:
             transform.moved, transform.before, transform.step, transform.budget = values, before, best.step, budget
         return best
 
+    def _code(
+        self, transform: _Transform, values: FloatArray, step: float, before: Levels | None
+    ) -> tuple[_Pass, Levels]:
+        """A pass over the values with (nearly) this step, and its levels."""
+        step = unpack24(pack24(max(step, self._peak * FINEST)))
+        data, levels = encode_coefficients(values, transform.bands, step, LAMBDA, before, transform.importance)
+        points = centroids(values, levels, step)
+        decoded = np.zeros(levels.shape, np.float32)
+        restored(levels, transform.bands, step, points, decoded)
+        wavelet.inverse(decoded, transform.splits)
+        return _Pass(data, points, step, decoded), levels
+
+    def encode_below(
+        self, n_bytes: int, decoded: FloatArray, learn: Callable[[FloatArray, float], Above], gains: Sequence[float]
+    ) -> EncodedResidual | None:
+        """Rounds that follow the error which layers above leave, then a payload of at most `n_bytes`, or None.
+
+        They go on from the last payload, which had nearly as many bytes. Before each `PAIR` of them `learn` gets what
+        the residual decodes to (`decoded` at first) and its quantiser step, and returns what tells that error. The
+        rounds take the derivative of the layers above for 1, and count their error `gains` times: one for each pair.
+        """
+        transform = self._last
+        if transform is None or transform.moved is None:
+            return None
+        values, before, step = transform.moved, transform.before, transform.step
+        budget = max(n_bytes - HEADER - len(transform.tree), 1)
+        share, known = move_share(self._flat, transform.tree), list[tuple[float, float]]()
+        for gain in gains:
+            above = learn(decoded, step)
+            for _ in range(PAIR):
+                coded, levels = self._code(transform, values, step, before)
+                decoded = self._values(coded)
+                error = np.float32(gain) * self._error(coded, above)
+                values, before = _moved(transform, values, coded, levels, error, share), levels
+                known.append((math.log2(coded.step), math.log2(max(len(coded.data), 1) / budget)))
+                step = 2.0 ** _next_step(known[-2:], NEAR_LEAP)
+        transform.moved, transform.before, transform.step, transform.budget = values, before, step, budget
+        return self.settle(n_bytes, above)
+
+    def settle(self, n_bytes: int, above: Above) -> EncodedResidual | None:
+        """The last payload with another step, in at most `n_bytes`, nearly as many; None if there is none."""
+        transform = self._last
+        if transform is None:
+            return None
+        budget = max(n_bytes - HEADER - len(transform.tree), 1)
+        result = self._passes(transform, transform.step, budget, 0, SETTLE, above)
+        return None if result is None else self._finish(transform, result)
+
+    def _values(self, coded: _Pass) -> FloatArray:
+        return coded.decoded.reshape(self.shape) + np.float32(self._mean)
+
+    def _error(self, coded: _Pass, above: Above | None) -> FloatArray:
+        """What is left of the residual, and by the layers above it."""
+        if above is None:
+            return self._centred - coded.decoded
+        return np.ascontiguousarray(above(self._values(coded))).reshape(self._flat)
+
     def _squares(self, error: FloatArray) -> float:
         square = np.square(error)
         return float((square if self._weights is None else square * self._weights).sum(dtype=np.float64))
@@ -187,8 +246,7 @@ class ResidualEncoder:
     def _finish(self, transform: _Transform, result: _Pass) -> EncodedResidual:
         head = pack24(result.step) + pack24(self._mean) + result.points
         payload = b"".join((head, bytes([len(transform.tree)]), transform.tree, result.data))
-        decoded = result.decoded.reshape(self.shape) + np.float32(self._mean)
-        return EncodedResidual(payload, decoded, result.step)
+        return EncodedResidual(payload, self._values(result), result.step)
 
     def encode_at_step(self, step: float, effort: int = 1) -> EncodedResidual:
         """Quantise with one step (in the residual's units), with the packet tree that suits it."""
@@ -234,6 +292,16 @@ class ResidualEncoder:
         count = min(max(int(n_bytes * 8 / LIVE_BITS), 1), values.size - 1)
         least_live = float(np.partition(values, values.size - 1 - count)[values.size - 1 - count])
         return max(least_live / LIVE_STEPS, self._peak * COARSEST_START)
+
+
+def _moved(
+    transform: _Transform, values: FloatArray, coded: _Pass, levels: Levels, error: FloatArray, share: np.float32
+) -> FloatArray:
+    """The values to quantise in the next round: moved by a share of S'e. The memory of the error e is used up."""
+    wavelet.forward(error, transform.splits, transpose=True)
+    weigh(error, transform.bands, back=True)
+    moved: FloatArray = _move(values, dequantise(levels, coded.step, coded.points), error, share)
+    return moved
 
 
 @lru_cache(maxsize=256)
