@@ -14,7 +14,7 @@ from inr_codec.efforts import EFFORTS
 from inr_codec.encoding.psnr_search import DECIBELS_PER_OCTAVE
 from inr_codec.layers.deblocking.filter import STRENGTHS, choose_faces, faces
 from inr_codec.layers.deblocking.payload import deblock_strength, pack_deblock
-from inr_codec.layers.filter.encode import encode_filter, expected_bytes, follow_filter, learns
+from inr_codec.layers.filter.encode import encode_filter, first_follower, next_follower
 from inr_codec.layers.filter.payload import apply_filter
 from inr_codec.layers.network.encode import FittedNetworks, encode_network, fit_networks
 from inr_codec.layers.network.payload import evaluate_network, unpack_network
@@ -89,7 +89,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base, best = choose_networks(chunk, n_bytes, reserve, config)
-    below = below_filter(chunk, base, best, n_bytes - reserve // 2, config)
+    below = below_filter(chunk, base, best, n_bytes - reserve // 2, config, reserve)
     if below is not None:
         filtered = with_filter(chunk, base, below, n_bytes, config, reserve)
         if filtered.layers[-1].type == LayerType.FILTER:
@@ -201,22 +201,26 @@ def price_of_byte(chunk: UnitChunk, best: Candidate, n_bytes: int) -> float:
     return STEEPER * 8 * LAMBDA * best.step**2 / (max(best.error, 1e-30) * counted)
 
 
-def below_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate | None:
+def below_filter(
+    chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config, room: int
+) -> Candidate | None:
     """`best`, its residual coded for a filter above it: by the error that one leaves which learns as rounds go on.
 
-    That error is the candidate's. None where there is no residual layer or no filter pays.
+    n_bytes: of all but the filter; room: of the filter. That error is the candidate's. None where there is no residual
+    layer or no filter pays.
     """
     pairs = EFFORTS[config.effort].filter_pairs
-    if best.encoder is None or not learns(chunk):
+    if best.encoder is None:
         return None
-    now, seeds = follow_filter(chunk, best.decoded, best.step, None, seed=config.seed), count(config.seed + 1)
-    left = chunk.squared_error(now.apply(best.decoded))
-    if left * (1 + price_of_byte(chunk, best, n_bytes) * expected_bytes(now.layer)) >= best.error:
+    price, seeds = price_of_byte(chunk, best, n_bytes), count(config.seed + 1)
+    first = first_follower(chunk, best.decoded, best.step, room - FRAME, price, seed=config.seed)
+    if first is None:
         return None
+    now = first
 
-    def learn(residual: NDArray[np.float32], step: float) -> Above:
+    def learn(residual: NDArray[np.float32]) -> Above:
         nonlocal now
-        now = follow_filter(chunk, base.decoded + residual, step, now, seed=next(seeds))
+        now = next_follower(chunk, base.decoded + residual, now, seed=next(seeds))
         return lambda residual: chunk.unit - now.apply(base.decoded + residual)
 
     gains = np.linspace(*GAINS, pairs).tolist()

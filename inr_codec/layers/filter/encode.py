@@ -13,7 +13,15 @@ from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.efforts import EFFORTS, Effort
 from inr_codec.engines import Schedule
 from inr_codec.engines.fused.evaluate import evaluate_points
-from inr_codec.layers.filter.fit import SAMPLE_VOXELS, Unrounded, counted_voxels, draw_sample, empty_layer, fit_filters
+from inr_codec.layers.filter.fit import (
+    SAMPLE_VOXELS,
+    Sample,
+    Unrounded,
+    counted_voxels,
+    draw_sample,
+    empty_layer,
+    fit_filters,
+)
 from inr_codec.layers.filter.payload import STEP_UNIT, W0, FilterLayer, filter_values, pack_filter
 from inr_codec.layers.filter.rounding import Array, CompensatedRounding, output_jacobian
 
@@ -33,10 +41,10 @@ PROBE, PROBE_SCHEDULE = (4, 4), Schedule(1000, 512, 6e-3)
 """The short fit that tells how much a filter takes off this chunk (benchmarks/studies/constants)."""
 PROBE_POWER, PROBE_MOST = 0.7, 1.3
 """How what the sizes take off goes with what the probe took off, see `_sizes` (benchmarks/studies/filter)."""
-FOLLOWER, FOLLOWER_VOXELS = (16, 8), 1 << 17
+FOLLOWER_WIDTH, FOLLOWER_VOXELS = 16, 1 << 17
 FIRST_SCHEDULE, NEXT_SCHEDULE = Schedule(2000, 1024, 4e-3), Schedule(500, 1024, 2e-3)
-"""The filter that follows the rounds of a residual, the voxels it learns from, and its fits (benchmarks/studies/loop).
-"""
+"""Of the filter that follows the rounds of a residual: neurons of its first hidden layer at most, the voxels it learns
+from, and its fits (benchmarks/studies/loop)."""
 HEAD_BYTES, PARAMETER_BYTES = 8, 0.57
 """Expected bytes of a filter and of each of its parameters, for choosing among the sizes
 (benchmarks/studies/constants)."""
@@ -65,16 +73,12 @@ def encode_filter(
     settings = EFFORTS[effort]
     schedule = Schedule(settings.filter_steps, settings.filter_batch, settings.filter_rate)
     before = chunk.squared_error(decoded)
-    if not learns(chunk) or not before > 0 or not scale > 0:
+    if counted_voxels(chunk).sum() < SMALLEST or not before > 0 or not scale > 0:
         return None
     empty = empty_layer(chunk, decoded, scale)
     sample = draw_sample(chunk, decoded, empty, settings.filter_voxels, seed)
     points, errors = sample.points, sample.error[:SAMPLE_VOXELS]
-    if not errors.any():
-        return None
-    probe = fit_filters([PROBE], sample, PROBE_SCHEDULE, seed)[0]
-    left = _square_left(probe.layer, probe.parameters, points, errors) / float(np.mean(errors**2))
-    sizes = [size for size in _sizes(empty, left, price, n_bytes) if max(size) <= settings.filter_width]
+    sizes = [size for size in _probed(sample, price, n_bytes, seed) if max(size) <= settings.filter_width]
     best: tuple[float, FilterLayer] | None = None
     for fitted in fit_filters(sizes[: settings.filter_sizes], sample, schedule, seed):
         rounded = _round(fitted, points, errors, price, n_bytes)
@@ -87,19 +91,39 @@ def encode_filter(
     return (payload, after) if after * (1 + price * len(payload)) < before else None
 
 
-def learns(chunk: UnitChunk) -> bool:
-    """Whether a chunk has voxels enough for a filter."""
-    return bool(counted_voxels(chunk).sum() >= SMALLEST)
+def first_follower(
+    chunk: UnitChunk, decoded: Array, scale: float, n_bytes: int, price: float, *, seed: int
+) -> Unrounded | None:
+    """A filter to follow a chunk whose residual is being coded, as large as pays; None if none does.
+
+    The arguments are those of `encode_filter`.
+    """
+    before = chunk.squared_error(decoded)
+    if counted_voxels(chunk).sum() < SMALLEST or not before > 0 or not scale > 0:
+        return None
+    empty = empty_layer(chunk, decoded, scale)
+    sample = draw_sample(chunk, decoded, empty, FOLLOWER_VOXELS, seed)
+    sizes = [size for size in _probed(sample, price, n_bytes, seed) if max(size) <= FOLLOWER_WIDTH]
+    return fit_filters(sizes[:1], sample, FIRST_SCHEDULE, seed)[0] if sizes else None
 
 
-def follow_filter(chunk: UnitChunk, decoded: Array, scale: float, before: Unrounded | None, *, seed: int) -> Unrounded:
-    """A filter that follows a chunk whose residual is being coded: fitted in short, from `before` on."""
-    layer = replace(empty_layer(chunk, decoded, scale), hidden=FOLLOWER) if before is None else before.layer
-    sample = draw_sample(chunk, decoded, layer, FOLLOWER_VOXELS, seed)
-    return fit_filters([FOLLOWER], sample, FIRST_SCHEDULE if before is None else NEXT_SCHEDULE, seed, before)[0]
+def next_follower(chunk: UnitChunk, decoded: Array, before: Unrounded, *, seed: int) -> Unrounded:
+    """`before`, fitted on to what the chunk is decoded to now."""
+    sample = draw_sample(chunk, decoded, before.layer, FOLLOWER_VOXELS, seed)
+    return fit_filters([before.layer.hidden], sample, NEXT_SCHEDULE, seed, before)[0]
 
 
-def expected_bytes(layer: FilterLayer) -> float:
+def _probed(sample: Sample, price: float, n_bytes: int, seed: int) -> list[tuple[int, ...]]:
+    """Hidden layers that should pay, most promising first, by a short fit; none where there is no error."""
+    errors = sample.error[:SAMPLE_VOXELS]
+    if not errors.any():
+        return []
+    probe = fit_filters([PROBE], sample, PROBE_SCHEDULE, seed)[0]
+    left = _square_left(probe.layer, probe.parameters, sample.points, errors) / float(np.mean(errors**2))
+    return _sizes(sample.layer, left, price, n_bytes)
+
+
+def _expected_bytes(layer: FilterLayer) -> float:
     """What a filter of these hidden layers takes, roughly."""
     return HEAD_BYTES + PARAMETER_BYTES * layer.shape.parameters
 
@@ -111,7 +135,7 @@ def _sizes(empty: FilterLayer, left: float, price: float, n_bytes: int) -> list[
     take off x^`PROBE_POWER` times as many, `PROBE_MOST` times at most (found on real volumes).
     """
     power = min((math.log(min(max(left, 1e-9), 1.0)) / math.log(SIZES[PROBE])) ** PROBE_POWER, PROBE_MOST)
-    expected = {size: expected_bytes(replace(empty, hidden=size)) for size in SIZES}
+    expected = {size: _expected_bytes(replace(empty, hidden=size)) for size in SIZES}
     cost = {size: SIZES[size] ** power * (1 + price * expected[size]) for size in SIZES if expected[size] <= n_bytes}
     return sorted((size for size in cost if cost[size] < 1), key=lambda size: cost[size])
 

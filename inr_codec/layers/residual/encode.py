@@ -195,13 +195,13 @@ class ResidualEncoder:
         return _Pass(data, points, step, decoded), levels
 
     def encode_below(
-        self, n_bytes: int, decoded: FloatArray, learn: Callable[[FloatArray, float], Above], gains: Sequence[float]
+        self, n_bytes: int, decoded: FloatArray, learn: Callable[[FloatArray], Above], gains: Sequence[float]
     ) -> EncodedResidual | None:
         """Rounds that follow the error which layers above leave, then a payload of at most `n_bytes`, or None.
 
         They go on from the last payload, which had nearly as many bytes. Before each `PAIR` of them `learn` gets what
-        the residual decodes to (`decoded` at first) and its quantiser step, and returns what tells that error. The
-        rounds take the derivative of the layers above for 1, and count their error `gains` times: one for each pair.
+        the residual decodes to (`decoded` at first), and returns what tells that error. The rounds take the derivative
+        of the layers above for 1, and count their error `gains` times: one for each pair.
         """
         transform = self._last
         if transform is None or transform.moved is None:
@@ -210,7 +210,7 @@ class ResidualEncoder:
         budget = max(n_bytes - HEADER - len(transform.tree), 1)
         share, known = move_share(self._flat, transform.tree), list[tuple[float, float]]()
         for gain in gains:
-            above = learn(decoded, step)
+            above = learn(decoded)
             for _ in range(PAIR):
                 coded, levels = self._code(transform, values, step, before)
                 decoded = self._values(coded)
