@@ -19,7 +19,8 @@ from inr_codec.layers.filter.payload import apply_filter
 from inr_codec.layers.network.encode import FittedNetworks, encode_network, fit_networks
 from inr_codec.layers.network.payload import evaluate_network, unpack_network
 from inr_codec.layers.network.plan import plan_network
-from inr_codec.layers.residual.encode import LAMBDA, Above, ResidualEncoder
+from inr_codec.layers.residual.encode import LAMBDA, Above, EncodedResidual, ResidualEncoder
+from inr_codec.layers.residual.first_axis import most_levels
 from inr_codec.stream.frame import Layer, LayerType
 
 STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))
@@ -152,7 +153,9 @@ def gain_of_networks(chunk: UnitChunk, without: Candidate, budget: int, config: 
     networks = with_networks(chunk, budget, replace(config, steps=int(steps * SHORT_SHARE)))
     if not networks.layers:
         return -math.inf
-    coded = ResidualEncoder(chunk.unit - networks.decoded, weights=chunk.weights).encode_at_step(without.step, effort=0)
+    levels = without.encoder.levels if without.encoder else 0
+    encoder = ResidualEncoder(chunk.unit - networks.decoded, weights=chunk.weights, levels=levels)
+    coded = encoder.encode_at_step(without.step, effort=0)
     with_error = chunk.squared_error(networks.decoded + coded.decoded)
     with_size = networks.bytes + FRAME + len(coded.payload)
     less_error = 10 * math.log10(max(without.error, 1e-30) / max(with_error, 1e-30))
@@ -160,18 +163,28 @@ def gain_of_networks(chunk: UnitChunk, without: Candidate, budget: int, config: 
 
 
 def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int) -> Candidate:
-    """`base` and a residual layer of little effort, `n_bytes` in all; `base` where too little is left for one."""
+    """`base` and a residual layer of little effort, `n_bytes` in all; `base` where too little is left for one.
+
+    Of four axes the first one is split too, where that leaves less error.
+    """
     if n_bytes - base.bytes - FRAME < RESIDUAL_LEAST:
         return base
-    encoder = ResidualEncoder(chunk.unit - base.decoded, weights=chunk.weights)
-    return residual_on(chunk, base, n_bytes, encoder, 0)
+    unit = chunk.unit
+    levels = {0, most_levels(unit.shape[0])} if unit.ndim == 4 else {0}
+    encoders = [ResidualEncoder(unit - base.decoded, weights=chunk.weights, levels=each) for each in sorted(levels)]
+    return min((residual_on(chunk, base, n_bytes, each, 0) for each in encoders), key=lambda found: found.error)
+
+
+def residual_layer(encoder: ResidualEncoder, coded: EncodedResidual) -> Layer:
+    """The layer of what an encoder gave."""
+    return Layer(LayerType.RESIDUAL4D if encoder.levels else LayerType.RESIDUAL, coded.payload)
 
 
 def residual_on(chunk: UnitChunk, base: Candidate, n_bytes: int, encoder: ResidualEncoder, effort: int) -> Candidate:
     """`base` and a residual layer by `encoder`, which goes on from its last one, `n_bytes` in all."""
     coded = encoder.encode(n_bytes - base.bytes - FRAME, effort)
     decoded = base.decoded + coded.decoded
-    layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
+    layers = (*base.layers, residual_layer(encoder, coded))
     return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step, encoder=encoder)
 
 
@@ -185,7 +198,7 @@ def settled(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, pa
     coded = best.encoder.settle(n_bytes - base.bytes - FRAME, above)
     if coded is None:
         return None
-    layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
+    layers = (*base.layers, residual_layer(best.encoder, coded))
     return replace(best, layers=layers, decoded=base.decoded + coded.decoded, step=coded.step)
 
 
@@ -229,7 +242,7 @@ def below_filter(
         return None
     decoded = base.decoded + coded.decoded
     error = chunk.squared_error(now.apply(decoded))
-    layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
+    layers = (*base.layers, residual_layer(best.encoder, coded))
     return Candidate(layers, decoded, error, coded.step, encoder=best.encoder, below=True)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from inr_codec.chunk.boxes import as_3d
 from inr_codec.layers.residual import wavelet
 from inr_codec.layers.residual.coefficient_coder import NONE, encode_coefficients
+from inr_codec.layers.residual.first_axis import FirstAxis
 from inr_codec.layers.residual.packet_tree import (
     LEAF,
     choose_packet_tree,
@@ -116,18 +117,25 @@ class ResidualEncoder:
     """Payloads of one residual. One goes on from where another of nearly the same size ended, which saves rounds.
 
     Efforts 0, 1, 2 are `ROUNDS` against the transform's lack of orthogonality, with several trees from 2 on.
-    `weights`: what the squared error of each value counts (None: 1); a uniform step, but a higher price of bits where
-    weights are low.
+    levels: of the wavelet along the first of four axes, 0 for none. weights: what the squared error of each value
+    counts (None: 1); a uniform step, but a higher price of bits where weights are low.
     """
 
-    def __init__(self, residual: FloatArray, *, weights: FloatArray | None = None) -> None:
+    def __init__(self, residual: FloatArray, *, weights: FloatArray | None = None, levels: int = 0) -> None:
         self.shape = residual.shape
+        self.levels = levels
+        self._along = FirstAxis(residual.shape, levels) if levels else None
+        self._header = HEADER + bool(levels)
         self._flat = as_3d(residual.shape)
         values = np.ascontiguousarray(residual, np.float32).reshape(self._flat)
         self._mean = unpack24(pack24(float(values.mean(dtype=np.float64))))
         self._centred = values - np.float32(self._mean)
         self._peak = float(np.abs(self._centred).max(initial=0.0))
         self._weights = None if weights is None else np.ascontiguousarray(weights).reshape(self._flat)
+        self._split = self._centred
+        if self._along:
+            self._split = self._centred.copy()
+            self._along.forward(self._split)
         self._size, self._first = 0, 0.0
         self._last: _Transform | None = None
 
@@ -135,14 +143,16 @@ class ResidualEncoder:
         tree = pack_packet_tree(self._flat, choices)
         splits, leaves = unpack_packet_tree(self._flat, tree)
         bands = subbands_table(self._flat, leaves)
-        values = self._centred.copy()
+        values = self._split.copy()
         wavelet.forward(values, splits)
         weigh(values, bands)
-        importance = NONE if self._weights is None else spread_weights(self._weights, splits)
+        importance = NONE
+        if self._weights is not None:
+            importance = spread_weights(self._along.spread(self._weights) if self._along else self._weights, splits)
         return _Transform(tree, splits, bands, values, importance)
 
     def _choose(self, step: float) -> _Transform:
-        return self._transform_by(choose_packet_tree(self._centred, step, LAMBDA))
+        return self._transform_by(choose_packet_tree(self._split, step, LAMBDA))
 
     def _passes(
         self, transform: _Transform, step: float, budget: float, rounds: int, settle: int, above: Above | None = None
@@ -158,7 +168,7 @@ class ResidualEncoder:
         values, before, leap = transform.values, None, LEAP
         if transform.moved is not None and _near(budget, transform.budget):
             values, before, step, leap = transform.moved, transform.before, transform.step, NEAR_LEAP
-        share, known = move_share(self._flat, transform.tree), list[tuple[float, float]]()
+        known = list[tuple[float, float]]()
         for i in range(rounds + 3 * settle):
             if i >= rounds + settle and best is not None:
                 break
@@ -172,7 +182,7 @@ class ResidualEncoder:
             ):
                 break
             if i < rounds:
-                values, before = _moved(transform, values, coded, levels, error, share), levels
+                values, before = self._moved(transform, values, coded, levels, error), levels
             if math.isfinite(budget):
                 known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
                 step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:], leap)
@@ -192,7 +202,21 @@ class ResidualEncoder:
         decoded = np.zeros(levels.shape, np.float32)
         restored(levels, transform.bands, step, points, decoded)
         wavelet.inverse(decoded, transform.splits)
+        if self._along:
+            self._along.inverse(decoded)
         return _Pass(data, points, step, decoded), levels
+
+    def _moved(
+        self, transform: _Transform, values: FloatArray, coded: _Pass, levels: Levels, error: FloatArray
+    ) -> FloatArray:
+        """The values to quantise in the next round: moved by a share of S'e. The memory of the error e is used up."""
+        if self._along:
+            self._along.transposed(error)
+        wavelet.forward(error, transform.splits, transpose=True)
+        weigh(error, transform.bands, back=True)
+        share = move_share(self._flat, transform.tree, self._along.largest if self._along else 1.0)
+        moved: FloatArray = _move(values, dequantise(levels, coded.step, coded.points), error, share)
+        return moved
 
     def encode_below(
         self, n_bytes: int, decoded: FloatArray, learn: Callable[[FloatArray], Above], gains: Sequence[float]
@@ -207,15 +231,15 @@ class ResidualEncoder:
         if transform is None or transform.moved is None:
             return None
         values, before, step = transform.moved, transform.before, transform.step
-        budget = max(n_bytes - HEADER - len(transform.tree), 1)
-        share, known = move_share(self._flat, transform.tree), list[tuple[float, float]]()
+        budget = max(n_bytes - self._header - len(transform.tree), 1)
+        known = list[tuple[float, float]]()
         for gain in gains:
             above = learn(decoded)
             for _ in range(PAIR):
                 coded, levels = self._code(transform, values, step, before)
                 decoded = self._values(coded)
                 error = np.float32(gain) * self._error(coded, above)
-                values, before = _moved(transform, values, coded, levels, error, share), levels
+                values, before = self._moved(transform, values, coded, levels, error), levels
                 known.append((math.log2(coded.step), math.log2(max(len(coded.data), 1) / budget)))
                 step = 2.0 ** _next_step(known[-2:], NEAR_LEAP)
         transform.moved, transform.before, transform.step, transform.budget = values, before, step, budget
@@ -226,7 +250,7 @@ class ResidualEncoder:
         transform = self._last
         if transform is None:
             return None
-        budget = max(n_bytes - HEADER - len(transform.tree), 1)
+        budget = max(n_bytes - self._header - len(transform.tree), 1)
         result = self._passes(transform, transform.step, budget, 0, SETTLE, above)
         return None if result is None else self._finish(transform, result)
 
@@ -245,7 +269,8 @@ class ResidualEncoder:
 
     def _finish(self, transform: _Transform, result: _Pass) -> EncodedResidual:
         head = pack24(result.step) + pack24(self._mean) + result.points
-        payload = b"".join((head, bytes([len(transform.tree)]), transform.tree, result.data))
+        front = bytes([self.levels]) if self.levels else b""
+        payload = b"".join((front, head, bytes([len(transform.tree)]), transform.tree, result.data))
         return EncodedResidual(payload, self._values(result), result.step)
 
     def encode_at_step(self, step: float, effort: int = 1) -> EncodedResidual:
@@ -257,16 +282,16 @@ class ResidualEncoder:
 
     def encode(self, n_bytes: int, effort: int = 1) -> EncodedResidual:
         """The best payload of at most n_bytes; takes up the rounds of the last one if that had nearly as many."""
-        if n_bytes < HEADER:
+        if n_bytes < self._header:
             return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
         transform: _Transform | None = None
         result: _Pass | None = None
-        if n_bytes >= HEADER + 8 and self._peak > 1e-30:
+        if n_bytes >= self._header + 8 and self._peak > 1e-30:
             if not _near(n_bytes, self._size):
                 self._size, self._first, self._last = n_bytes, self._first_step(n_bytes), None
             trees = set[bytes]()
             for tried in self._candidates(effort):
-                budget = max(n_bytes - HEADER - len(tried.tree), 1)
+                budget = max(n_bytes - self._header - len(tried.tree), 1)
                 known = tried.tree in trees
                 coded = None if known else self._passes(tried, self._first, budget, ROUNDS[effort], SETTLE)
                 trees.add(tried.tree)
@@ -294,21 +319,12 @@ class ResidualEncoder:
         return max(least_live / LIVE_STEPS, self._peak * COARSEST_START)
 
 
-def _moved(
-    transform: _Transform, values: FloatArray, coded: _Pass, levels: Levels, error: FloatArray, share: np.float32
-) -> FloatArray:
-    """The values to quantise in the next round: moved by a share of S'e. The memory of the error e is used up."""
-    wavelet.forward(error, transform.splits, transpose=True)
-    weigh(error, transform.bands, back=True)
-    moved: FloatArray = _move(values, dequantise(levels, coded.step, coded.points), error, share)
-    return moved
-
-
 @lru_cache(maxsize=256)
-def move_share(shape: tuple[int, int, int], tree: bytes) -> np.float32:
+def move_share(shape: tuple[int, int, int], tree: bytes, more: float = 1.0) -> np.float32:
     """How far a round may move: MOVE over the largest eigenvalue of S'S, found by power iteration.
 
-    It is that of a small array whose sides are the same modulo 2^5, as splits are local.
+    It is that of a small array whose sides are the same modulo 2^5, as splits are local. more: the eigenvalue of what
+    comes before the tree.
     """
     small = (min(shape[0], 32 + shape[0] % 32), min(shape[1], 32 + shape[1] % 32), min(shape[2], 32 + shape[2] % 32))
     splits, leaves = unpack_packet_tree(small, tree)
@@ -322,7 +338,7 @@ def move_share(shape: tuple[int, int, int], tree: bytes) -> np.float32:
         wavelet.forward(vector, splits, transpose=True)
         weigh(vector, bands, back=True)
         norm = float(np.linalg.norm(vector))
-    return np.float32(min(MOST_MOVE, MOVE / norm))
+    return np.float32(min(MOST_MOVE, MOVE / (norm * more)))
 
 
 def _near(one: float, other: float) -> bool:
