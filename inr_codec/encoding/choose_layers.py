@@ -49,6 +49,8 @@ STEEPER = 1.1
 (benchmarks/studies/filter)."""
 GAINS = 1.8, 1.0
 """What the error that a filter leaves counts in the rounds below it, at first and at last (benchmarks/studies/loop)."""
+LEAST_TAKEN = 0.007
+"""Share of the squared error that a first filter must take off for rounds below it to pay (benchmarks/studies/loop)."""
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face (benchmarks/studies/constants)."""
 
@@ -227,7 +229,7 @@ def below_filter(
         return None
     price, seeds = price_of_byte(chunk, best, n_bytes), count(config.seed + 1)
     first = first_follower(chunk, best.decoded, best.step, room - FRAME, price, seed=config.seed)
-    if first is None:
+    if first is None or chunk.squared_error(first.apply(best.decoded)) > (1 - LEAST_TAKEN) * best.error:
         return None
     now = first
 
