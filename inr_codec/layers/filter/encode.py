@@ -42,9 +42,11 @@ PROBE, PROBE_SCHEDULE = (4, 4), Schedule(1000, 512, 6e-3)
 PROBE_POWER, PROBE_MOST = 0.7, 1.3
 """How what the sizes take off goes with what the probe took off, see `_sizes` (benchmarks/studies/filter)."""
 FOLLOWER_WIDTH, FOLLOWER_VOXELS = 16, 1 << 17
-FIRST_SCHEDULE, NEXT_SCHEDULE = Schedule(2000, 1024, 4e-3), Schedule(500, 1024, 2e-3)
+FOLLOWER_BATCH, FOLLOWER_STEPS, VOXELS_A_STEP, FIRST_STEPS = 1024, (125, 500), 256, 4
+FIRST_RATE, NEXT_RATE = 4e-3, 2e-3
 """Of the filter that follows the rounds of a residual: neurons of its first hidden layer at most, the voxels it learns
-from, and its fits (benchmarks/studies/loop)."""
+from, voxels of a step of its fits, fewest and most steps, voxels for each step between these, how many times as many
+steps the first fit has, and the rates (benchmarks/studies/loop)."""
 HEAD_BYTES, PARAMETER_BYTES = 8, 0.57
 """Expected bytes of a filter and of each of its parameters, for choosing among the sizes
 (benchmarks/studies/constants)."""
@@ -104,13 +106,20 @@ def first_follower(
     empty = empty_layer(chunk, decoded, scale)
     sample = draw_sample(chunk, decoded, empty, FOLLOWER_VOXELS, seed)
     sizes = [size for size in _probed(sample, price, n_bytes, seed) if max(size) <= FOLLOWER_WIDTH]
-    return fit_filters(sizes[:1], sample, FIRST_SCHEDULE, seed)[0] if sizes else None
+    schedule = Schedule(FIRST_STEPS * _steps(sample), FOLLOWER_BATCH, FIRST_RATE)
+    return fit_filters(sizes[:1], sample, schedule, seed)[0] if sizes else None
 
 
 def next_follower(chunk: UnitChunk, decoded: Array, before: Unrounded, *, seed: int) -> Unrounded:
     """`before`, fitted on to what the chunk is decoded to now."""
     sample = draw_sample(chunk, decoded, before.layer, FOLLOWER_VOXELS, seed)
-    return fit_filters([before.layer.hidden], sample, NEXT_SCHEDULE, seed, before)[0]
+    schedule = Schedule(_steps(sample), FOLLOWER_BATCH, NEXT_RATE)
+    return fit_filters([before.layer.hidden], sample, schedule, seed, before)[0]
+
+
+def _steps(sample: Sample) -> int:
+    """Of a fit that follows."""
+    return min(max(len(sample.error) // VOXELS_A_STEP, FOLLOWER_STEPS[0]), FOLLOWER_STEPS[1])
 
 
 def _probed(sample: Sample, price: float, n_bytes: int, seed: int) -> list[tuple[int, ...]]:
