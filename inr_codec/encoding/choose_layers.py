@@ -92,11 +92,9 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base, best = choose_networks(chunk, n_bytes, reserve, config)
-    below = below_filter(chunk, base, best, n_bytes - reserve // 2, config, reserve)
-    if below is not None:
-        filtered = with_filter(chunk, base, below, n_bytes, config, reserve)
-        if filtered.layers[-1].type == LayerType.FILTER:
-            return list(filtered.layers)
+    filtered = below_filter(chunk, base, best, n_bytes, config, reserve)
+    if filtered is not None:
+        return list(filtered.layers)
     if best.encoder:
         again = residual_on(chunk, base, n_bytes - reserve, best.encoder, EFFORTS[config.effort].residual_effort)
         best = again if again.error < best.error else best
@@ -219,19 +217,21 @@ def price_of_byte(chunk: UnitChunk, best: Candidate, n_bytes: int) -> float:
 def below_filter(
     chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config, room: int
 ) -> Candidate | None:
-    """`best`, its residual coded for a filter above it: by the error that one leaves which learns as rounds go on.
+    """`best` with a filter of `room` bytes at most, `n_bytes` in all, its residual coded for that filter.
 
-    n_bytes: of all but the filter; room: of the filter. That error is the candidate's. None where there is no residual
-    layer or no filter pays.
+    Rounds follow the error that a filter leaves which learns as they go on. None where there is no residual layer, no
+    filter pays, or less error was left when they began.
     """
     pairs = EFFORTS[config.effort].filter_pairs
     if best.encoder is None:
         return None
     price, seeds = price_of_byte(chunk, best, n_bytes), count(config.seed + 1)
     first = first_follower(chunk, best.decoded, best.step, room - FRAME, price, seed=config.seed)
-    if first is None or chunk.squared_error(first.apply(best.decoded)) > (1 - LEAST_TAKEN) * best.error:
+    if first is None:
         return None
-    now = first
+    now, left = first, chunk.squared_error(first.apply(best.decoded))
+    if left > (1 - LEAST_TAKEN) * best.error:
+        return None
 
     def learn(residual: NDArray[np.float32]) -> Above:
         nonlocal now
@@ -239,13 +239,20 @@ def below_filter(
         return lambda residual: chunk.unit - now.apply(base.decoded + residual)
 
     gains = np.linspace(*GAINS, pairs).tolist()
-    coded = best.encoder.encode_below(n_bytes - base.bytes - FRAME, best.decoded - base.decoded, learn, gains)
+    size = n_bytes - room // 2 - base.bytes - FRAME
+    coded = best.encoder.encode_below(size, best.decoded - base.decoded, learn, gains)
     if coded is None:
         return None
     decoded = base.decoded + coded.decoded
     error = chunk.squared_error(now.apply(decoded))
     layers = (*base.layers, residual_layer(best.encoder, coded))
-    return Candidate(layers, decoded, error, coded.step, encoder=best.encoder, below=True)
+    below = Candidate(layers, decoded, error, coded.step, encoder=best.encoder, below=True)
+    if error < left:
+        filtered = with_filter(chunk, base, below, n_bytes, config, room)
+        if filtered.layers[-1].type == LayerType.FILTER and filtered.error < left:
+            return filtered
+    best.encoder.forget()
+    return None
 
 
 def with_filter(

@@ -245,6 +245,10 @@ class ResidualEncoder:
         transform.moved, transform.before, transform.step, transform.budget = values, before, step, budget
         return self.settle(n_bytes, above)
 
+    def forget(self) -> None:
+        """Begin anew with the next payload."""
+        self._size, self._last = 0, None
+
     def settle(self, n_bytes: int, above: Above) -> EncodedResidual | None:
         """The last payload with another step, in at most `n_bytes`, nearly as many; None if there is none."""
         transform = self._last
