@@ -177,10 +177,10 @@ def gather_features(values: Array, layer: FilterLayer, wanted: NDArray[np.bool_]
     return out
 
 
-def filter_values(values: Array, layer: FilterLayer) -> Array:
-    """The corrected chunk (or box of it), a new array; on all threads."""
+def filter_values(values: Array, layer: FilterLayer, parameters: Array | None = None) -> Array:
+    """The corrected chunk (or box of it), a new array; on all threads. parameters: in the place of the layer's own."""
     chunk = _squeezed(values, layer)
-    parameters, layers = layer.parameters(), layer_table(layer.shape)
+    parameters, layers = layer.parameters() if parameters is None else parameters, layer_table(layer.shape)
     out = np.empty(chunk.shape, np.float32)
 
     def work(slab: Slab, rows: slice) -> None:
