@@ -1,9 +1,9 @@
 """What was rewritten to be faster, against an earlier commit: CPU seconds on one thread, as ratios.
 
-    python -m benchmarks.studies.speed.rewritten --before COMMIT
+    python -m benchmarks.studies.speed.rewritten --before COMMIT [--quick]
 
 Each side runs in processes of its own, one after the other in turns, so that both meet the same other work on the
-machine; the least of all repetitions counts. BLAS has as many threads as it takes by itself.
+machine; the least of all repetitions counts. BLAS has as many threads as it takes by itself. --quick encodes no chunk.
 """
 
 import argparse
@@ -51,10 +51,12 @@ def cases() -> dict[str, tuple[float, Callable[[], object]]]:
     }
 
 
-def work() -> None:
+def work(quick: bool) -> None:
     """Print the least CPU seconds of every case in this process, as JSON."""
     found = {}
     for name, (factor, call) in cases().items():
+        if quick and "encode" in name:
+            continue
         seconds = []
         for _ in range(1 + (1 if "encode" in name else REPETITIONS)):  # the first one compiles
             start = time.process_time()
@@ -75,18 +77,18 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
         least: list[dict[str, float]] = [{}, {}]
         for _ in range(TURNS):
             for side, place in enumerate((folder, str(ROOT))):
-                for name, seconds in _timed(place, f"{folder}/kernels-{side}").items():
+                for name, seconds in _timed(place, f"{folder}/kernels-{side}", arguments.quick).items():
                     least[side][name] = min(seconds, least[side].get(name, np.inf))
     for name, seconds in least[1].items():
         yield {"case": name, "before": least[0][name], "after": seconds}
 
 
-def _timed(place: str, kernels: str) -> dict[str, float]:
+def _timed(place: str, kernels: str, quick: bool) -> dict[str, float]:
     environment = os.environ | {"INR_CODEC_THREADS": "1", "PYTHONPATH": place, "NUMBA_CACHE_DIR": kernels}
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         environment.pop(name, None)
     done = subprocess.run(
-        [sys.executable, "-c", f"from {__spec__.name} import work; work()"],
+        [sys.executable, "-c", f"from {__spec__.name} import work; work({quick})"],
         env=environment, cwd=place, check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -108,4 +110,5 @@ def table(rows: Sequence[Row]) -> str:
 if __name__ == "__main__":
     parser = options(__doc__, volumes=False)
     parser.add_argument("--before", required="--print" not in sys.argv, metavar="COMMIT", help="what to compare with")
+    parser.add_argument("--quick", action="store_true", help="leave out what compiles for minutes")
     run(__file__, parser, measure, table)
