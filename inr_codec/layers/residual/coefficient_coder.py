@@ -214,7 +214,7 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                         if a >= np.float32(0.5):
                             price = lam / importance[row + x] if importance.size else lam
                             sign_inputs[_SIGN_INPUTS] = sign_contexts(
-                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, z, y, x, n_signs
+                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, x, n_signs
                             )
                             p = predict(tables, 0, sign_keys, sign_mixer, sign_inputs, _SIGN_INPUTS)
                             cost = COST_BITS[(p if sign else 65535 - p) >> 4]
@@ -232,7 +232,7 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                             break
                         if t == 0:
                             logit = sign_contexts(
-                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, z, y, x, n_signs
+                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, x, n_signs
                             )
                             sign_inputs[_SIGN_INPUTS] = logit
                             n = _SIGN_INPUTS
