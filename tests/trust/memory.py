@@ -28,12 +28,12 @@ from tests.promises.test_bombs import bombs
 from tests.trust.worst import QUIET, Decoder, Found
 
 SHAPES = {
-    "cube": ((64, 64, 64), (128, 128, 128)),
-    "plane": ((512, 512), (1448, 1448)),
-    "line": ((1 << 18,), (1 << 21,)),
-    "3 planes": ((3, 256, 340), (3, 836, 836)),
+    "cube": ((128, 128, 128), (160, 160, 160)),
+    "plane": ((1448, 1448), (2048, 2048)),
+    "line": ((1 << 21,), (1 << 22,)),
+    "3 planes": ((3, 836, 836), (3, 1182, 1182)),
 }
-"""A smaller and a larger chunk of each kind."""
+"""A smaller and a larger chunk of each kind: the smaller one is as large as what is decoded at a time."""
 LATTICE = Lattice(1.0, 9, None, -9, True)
 INTENSITY = Intensity(0.0, 100.0)
 

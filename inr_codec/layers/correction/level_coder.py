@@ -108,6 +108,6 @@ def level_reader(data: bytes, shape: tuple[int, int, int], top: int) -> Reader:
     """What reads the levels in a stream."""
 
     def code(levels: Levels, base: None, first: int, memory: Memory, coder: Coder) -> int:
-        return _code(None, None, levels, top, shape, first, memory, coder)
+        return int(_code(None, None, levels, top, shape, first, memory, coder))
 
     return Reader(code, data, shape, _weights())

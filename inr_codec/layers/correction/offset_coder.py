@@ -123,6 +123,6 @@ def offset_reader(data: bytes, shape: tuple[int, int, int], bottom: int, top: in
     """What reads the offsets in a stream, each part given its `Base`."""
 
     def code(offsets: Levels, base: Base, first: int, memory: Memory, coder: Coder) -> int:
-        return _code(None, None, offsets, base, (bottom, top), shape, first, memory, coder)
+        return int(_code(None, None, offsets, base, (bottom, top), shape, first, memory, coder))
 
     return Reader(code, data, shape, np.zeros(INPUTS))

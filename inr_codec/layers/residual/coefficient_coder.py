@@ -41,6 +41,7 @@ from inr_codec.layers.residual.contexts import (
 )
 from inr_codec.layers.residual.neighbourhood import (
     FEATURES,
+    KNOWN,
     LINES,
     SLOTS,
     know_band,
@@ -196,13 +197,17 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                         first, last = min(first, c), c
                 if last < 0:
                     continue
-                know_row(table, b, magnitudes, lines, places, z, y, 4 * first, min(4 * last + 4, nx) - 4 * first)
-                for x in range(4 * first, min(4 * last + 4, nx)):
+                end = min(4 * last + 4, nx)
+                known = start = 4 * first
+                for x in range(start, end):
                     cell = np.int64(known_cells[cells + (x >> 2)])
                     if cell == 0:
                         continue
                     if x & 3 == 0:
-                        know_four(lines, features, x - 4 * first)
+                        if x >= known:
+                            start, known = x, x + KNOWN
+                            know_row(table, b, magnitudes, lines, places, z, y, start, min(KNOWN, end - start))
+                        know_four(lines, features, x - start)
                     f = features[(x & 3) * LINES : (x & 3) * LINES + LINES]
                     before, second = np.int64(magnitudes[place + x - 1]), np.int64(magnitudes[place + x - 2])
                     corner = (cell >> 1) * 16 + (z & 3) * 4 + (y & 3)

@@ -35,6 +35,8 @@ SLOTS = 16 + 7 * 8  # weights of the sign predictor
 SAME, AROUND = FEATURES, FEATURES + 1
 LINES = FEATURES + 2
 """Of sums of magnitudes: one for each feature, those in the same places of the cousins, and those beside these."""
+KNOWN = 1 << 12
+"""Coefficients of a row, a multiple of 4, whose sums are made at a time."""
 NEAR = np.array(
     [(1, 0, -1, 0), (2, -1, 0, 0), (3, 0, -1, -1), (3, 0, -1, 1), (4, -1, 0, -1), (4, -1, 0, 1), (5, -1, -1, 0)]
     + [(5, -1, 1, 0), (6, -1, -1, -1), (6, -1, -1, 1), (6, -1, 1, -1), (6, -1, 1, 1), (8, 0, -2, 0), (9, -2, 0, 0)]
@@ -61,7 +63,8 @@ Work = tuple[Small, Small, Small, Sums, Sums, Ints, Ints, Ints, Ints, Ints, Ints
      0  magnitudes   int8   magnitudes         of all subbands, see `Subbands`
      1  signed       int8   magnitudes         sign x min(magnitude, 4), in the same places
      2  known_cells  int8   cells              0: zeros only; else 1 + 2 min(coefficients that are not zero, 3)
-     3  lines        int16  LINES (nx + 3)     sums around each coefficient of a row, a line for each feature
+     3  lines        int16  LINES (KNOWN + 3)  sums around coefficients of a row, a line for each feature; less
+                                               for short rows, at least two rows of a parent
      4  features     int16  4 LINES            those of four coefficients along x, one coefficient after the other
      5  signs        int64  SLOTS              signs around a coefficient
      6  slots        int64  SLOTS              the weight of each of them in the sign's predictor
@@ -77,7 +80,8 @@ Work = tuple[Small, Small, Small, Sums, Sums, Ints, Ints, Ints, Ints, Ints, Ints
 
 def new_work(bands: Subbands) -> Work:
     """Empty memory."""
-    lines = LINES * (int(bands.table[:, NX].max()) + 3)
+    longest = int(bands.table[:, NX].max())
+    lines = max(LINES * (min(longest, KNOWN) + 3), 2 * longest)
     sizes = (SLOTS, SLOTS, SLOTS + 1, 9, 10, 4, 5, 72)
     small = (np.zeros(n, np.int8) for n in (bands.magnitudes, bands.magnitudes, bands.cells))
     sums = (np.zeros(n, np.int16) for n in (lines, 4 * LINES))

@@ -55,12 +55,12 @@ def _factors(n: int, size: int, depth: int, high: int) -> FloatArray:
         return np.ones(min(size, 2 * MIDDLE + 1), np.float32)
     few = min(n, (2 * MIDDLE << depth) + n % (1 << depth))
     short, low = norms(few, depth), -(-few >> depth)
-    factors: FloatArray = 1 / (short[low:] if high else short[:low])
+    factors: FloatArray = np.divide(1, short[low:] if high else short[:low], dtype=np.float32)
     return factors
 
 
 @inner()
-def _place(i, size, held):
+def _place(i: int, size: int, held: int) -> int:
     """Where `_factors` of a subband holds the one of coefficient i of `size`, `held` of them in all."""
     return min(i, max(MIDDLE, i - (size - held)))
 
