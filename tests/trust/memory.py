@@ -9,6 +9,7 @@ to the other is what a voxel takes. A process of its own decodes, on one thread.
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,10 +74,9 @@ def run(_: float) -> dict[str, Any]:
     try:
         for kind, (small, large) in SHAPES.items():
             for (name, less), (_, more) in zip(streams(small), streams(large), strict=True):
-                take(less)  # a first time, so that tables that follow from shapes are there
-                first, second = take(less), take(more)
                 rows.append({"layers": name, "chunk": kind, "Mvoxel": round(math.prod(large) / 1e6, 1)})
-                rows[-1] |= grown(first, second)
+                rows[-1] |= grown(take(less), take(more))
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     finally:
         take.close()
     return {"rows": rows}
