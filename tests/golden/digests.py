@@ -117,10 +117,10 @@ def main() -> None:
     if os.environ.get("INR_CODEC_THREADS") != "1":
         sys.exit("expected INR_CODEC_THREADS=1 in the environment: one thread makes outputs comparable")
     torch.set_num_threads(1)
-    for path in sorted((HERE / "v1").glob("*.inr")):
+    for path in sorted(HERE.glob("v*/*.inr")):
         if path.stem == "prior":
             INRCodec(ratio=2, prior=path.with_suffix(".prior").read_text())
-        show(f"read {path.stem}", path.read_bytes(), decode(path.read_bytes()))
+        show(f"read {path.parent.name} {path.stem}", path.read_bytes(), decode(path.read_bytes()))
     for name, data in assembled().items():
         show(f"write {name}", data, decode(data))
     for name, (values, chosen) in (cases() | options() | structures()).items():

@@ -28,7 +28,9 @@ from inr_codec.decoding.compose import unit_boxes
 from inr_codec.encoding.choose_layers import Candidate, with_residual
 from inr_codec.encoding.learn_prior import learn_prior
 from inr_codec.layers.filter.payload import FilterLayer, pack_filter
+from inr_codec.layers.kind import CoverKind
 from inr_codec.layers.network.prior import make_prior
+from inr_codec.layers.table import kind_of
 from inr_codec.stream.frame import PADDING, Layer, LayerType, pack_stream, unpack_stream
 
 QUICK: dict[str, Any] = {"effort": "fast", "steps": 300}
@@ -57,7 +59,8 @@ def seamed() -> np.ndarray:
 def together(values: np.ndarray, **options: Any) -> bytes:
     """Networks, deblocking, a residual, a filter and the mask, whatever the encoder would have chosen of them."""
     header, layers = unpack_stream(INRCodec(**options, **QUICK).encode(values))
-    networks = tuple(layer for layer in layers if layer.type != LayerType.MASK)
+    covers = [layer for layer in layers if isinstance(kind_of(layer), CoverKind)]
+    networks = tuple(layer for layer in layers if layer not in covers)
     assert header.intensity is not None
     assert header.dtype is not None
     valid = np.isfinite(values)
@@ -70,8 +73,7 @@ def together(values: np.ndarray, **options: Any) -> bytes:
     steps = tuple(range(8, 8 + 2 * last.shape.depth))
     symbols = np.random.default_rng(0).integers(-2, 3, last.shape.parameters)
     last = replace(last, steps=steps, symbols=symbols)
-    masks = [layer for layer in layers if layer.type == LayerType.MASK]
-    return pack_stream(header, [*best.layers, Layer(LayerType.FILTER, pack_filter(last)), *masks])
+    return pack_stream(header, [*best.layers, Layer(LayerType.FILTER, pack_filter(last)), *covers])
 
 
 def assembled() -> dict[str, bytes]:
