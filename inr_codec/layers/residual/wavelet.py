@@ -269,7 +269,7 @@ def _starts(shape: tuple[int, ...], axis: int, needed: Sequence[IntArray]) -> In
 
 def _each(lift: Any, flat: FloatArray, starts: IntArray, samples: int, *rest: Any) -> None:
     """Run a kernel on the lines from `starts`, each of so many samples, on as many threads as that is worth."""
-    parts = min(threads(), 1 + starts.size * samples // _SHARE)
+    parts = min(threads(), starts.size, 1 + starts.size * samples // _SHARE)
     if parts == 1:
         lift(flat, starts, *rest)
     else:

@@ -107,3 +107,17 @@ def test_norms_of_long_lines_come_from_short_ones(n):
             unit[i] = 1
             wavelet.inverse(unit, [(0, (0, 0), (k, 1)) for k in sizes[:-1]])
             assert norms[i] == pytest.approx(np.linalg.norm(unit), abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 200000), (1, 200000, 1), (3, 1, 70000)], ids=str)
+def test_few_long_lines_take_any_number_of_threads(shape, monkeypatch):
+    """Fewer lines than threads: the same coefficients as on one thread, and back."""
+    values, splits = noise(shape), [(1 if shape[1] > 1 else 2, (0, 0, 0), shape)]
+    alone = values.copy()
+    wavelet.forward(alone, splits)
+    monkeypatch.setattr(wavelet, "threads", lambda: 7)
+    shared = values.copy()
+    wavelet.forward(shared, splits)
+    assert np.array_equal(alone, shared)
+    wavelet.inverse(shared, splits)
+    np.testing.assert_allclose(shared, values, atol=1e-5)
