@@ -36,8 +36,9 @@ def tables(figures: dict[str, Any]) -> Iterator[str]:
         yield "| bytes | streams tried | most CPU seconds | of layers | most memory beside the array | of layers |"
         yield "| --- | --- | --- | --- | --- | --- |"
         for row in figures["worst"]["rows"]:
+            over = "over " if row.get("given up") else ""
             yield (
-                f"| {row['bytes']:,} | {row['streams']:,} | {row['CPU seconds']:.2f} ({row['Mvoxel']} Mvoxel) "
+                f"| {row['bytes']:,} | {row['streams']:,} | {over}{row['CPU seconds']:.2f} ({row['Mvoxel']} Mvoxel) "
                 f"| {row['layers']} "
                 f"| {row['MB beside the array']} MB ({row['its Mvoxel']} Mvoxel) | {row['its layers']} |"
             )

@@ -216,11 +216,8 @@ def test_any_levels_come_back(shape: tuple[int, int, int], top: int, kind: str, 
 
 @pytest.mark.parametrize("shape", [(2**18 + 7,), (516, 512), (3, 400, 230), (2, 3, 5, 9000), (4, 70_000, 1)], ids=str)
 @pytest.mark.parametrize("based", [False, True])
-def test_what_is_read_part_by_part_is_what_was_written_at_once(
-    shape: tuple[int, ...], based: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_read_part_by_part_is_what_was_written_at_once(shape: tuple[int, ...], based: bool) -> None:
     """Volumes of several parts, long lines, planes of many rows, single columns, mostly flat."""
-    monkeypatch.setenv("INR_CODEC_THREADS", "1")
     rng, size = np.random.default_rng(0), math.prod(shape)
     values = (np.arange(size) // 9000 * 7 % 50 + (rng.random(size) < 0.001) * 3).astype("u1").reshape(shape)
     values.flat[:2] = 0, 60
