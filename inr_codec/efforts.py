@@ -32,6 +32,8 @@ class EffortSettings:
     """Neurons of the filter's first hidden layer, at most (studies/filter)."""
     filter_sizes: int
     """Sizes of the filter that are fitted, of which the best is kept (studies/filter)."""
+    filter_pairs: int
+    """Pairs of rounds of the residual that follow a filter (studies/loop)."""
     correction_bases: int
     """Residual layers that are tried as the base of a correction (studies/bounds)."""
     structure_steps: int
@@ -52,6 +54,7 @@ EFFORTS: dict[Effort, EffortSettings] = {
         filter_rate=4e-3,
         filter_width=16,
         filter_sizes=1,
+        filter_pairs=4,
         correction_bases=1,
         structure_steps=60,
         voxels_per_second=60e3,
@@ -67,6 +70,7 @@ EFFORTS: dict[Effort, EffortSettings] = {
         filter_rate=3e-3,
         filter_width=24,
         filter_sizes=1,
+        filter_pairs=8,
         correction_bases=4,
         structure_steps=300,
         voxels_per_second=40e3,
@@ -82,6 +86,7 @@ EFFORTS: dict[Effort, EffortSettings] = {
         filter_rate=3e-3,
         filter_width=32,
         filter_sizes=2,
+        filter_pairs=14,
         correction_bases=8,
         structure_steps=1500,
         voxels_per_second=8e3,

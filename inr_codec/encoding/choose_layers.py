@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,13 @@ from inr_codec.efforts import EFFORTS
 from inr_codec.encoding.psnr_search import DECIBELS_PER_OCTAVE
 from inr_codec.layers.deblocking.filter import STRENGTHS, choose_faces, faces
 from inr_codec.layers.deblocking.payload import deblock_strength, pack_deblock
-from inr_codec.layers.filter.encode import encode_filter
+from inr_codec.layers.filter.encode import encode_filter, first_follower, next_follower
 from inr_codec.layers.filter.payload import apply_filter
 from inr_codec.layers.network.encode import FittedNetworks, encode_network, fit_networks
 from inr_codec.layers.network.payload import evaluate_network, unpack_network
 from inr_codec.layers.network.plan import plan_network
-from inr_codec.layers.residual.encode import LAMBDA, ResidualEncoder
+from inr_codec.layers.residual.encode import LAMBDA, Above, EncodedResidual, ResidualEncoder
+from inr_codec.layers.residual.first_axis import most_levels
 from inr_codec.stream.frame import Layer, LayerType
 
 STRONGEST = 4 * round(math.log2(STRENGTHS[-1]))
@@ -45,6 +47,10 @@ LONG_FIT = 12000
 STEEPER = 1.1
 """A byte was measured to lower the error so many times as much as the formula of `price_of_byte` says
 (benchmarks/studies/filter)."""
+GAINS = 1.8, 1.0
+"""What the error that a filter leaves counts in the rounds below it, at first and at last (benchmarks/studies/loop)."""
+LEAST_TAKEN = 0.007
+"""Share of the squared error that a first filter must take off for rounds below it to pay (benchmarks/studies/loop)."""
 DEBLOCK_RESERVE = 8
 """Bytes kept back for a deblocking layer, beside one bit per face (benchmarks/studies/constants)."""
 
@@ -53,7 +59,8 @@ DEBLOCK_RESERVE = 8
 class Candidate:
     """Layers, the unit intensities they decode to, their mean squared error, the step of the residual layer (or 0).
 
-    fitted: their networks, before they were quantised; encoder: that of the residual layer.
+    fitted: their networks, before they were quantised; encoder: that of the residual layer; below: whether that one was
+    coded for a filter above it, whose error it is then.
     """
 
     layers: tuple[Layer, ...]
@@ -62,6 +69,7 @@ class Candidate:
     step: float = 0.0
     fitted: FittedNetworks | None = None
     encoder: ResidualEncoder | None = None
+    below: bool = False
 
     @property
     def bytes(self) -> int:
@@ -76,7 +84,7 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
     more bytes as long as that lowers the error (from the second amount on where the short fit promises much). The best
     effort finds these bytes with fits of the default effort, and keeps those networks where the long fit diverges.
     Candidates are compared under residual layers of little effort. The residual of the chosen one is coded on from
-    there, before the filter learns from it and after.
+    there: where a filter pays, in rounds that see what the filter leaves.
     """
     if n_bytes <= FRAME:
         return []
@@ -84,10 +92,13 @@ def choose_layers(chunk: UnitChunk, n_bytes: int, config: Config) -> list[Layer]
         return list(with_networks(chunk, n_bytes, config).layers)
     reserve = min(max(int(FILTER_SHARE * n_bytes), FILTER_LEAST), FILTER_MOST, n_bytes // 4)
     base, best = choose_networks(chunk, n_bytes, reserve, config)
+    filtered = below_filter(chunk, base, best, n_bytes, config, reserve)
+    if filtered is not None:
+        return list(filtered.layers)
     if best.encoder:
         again = residual_on(chunk, base, n_bytes - reserve, best.encoder, EFFORTS[config.effort].residual_effort)
         best = again if again.error < best.error else best
-    return list(with_filter(chunk, base, best, n_bytes, config).layers) if best.layers else []
+    return list(with_filter(chunk, base, best, n_bytes, config, n_bytes - best.bytes).layers) if best.layers else []
 
 
 def choose_networks(chunk: UnitChunk, n_bytes: int, reserve: int, config: Config) -> tuple[Candidate, Candidate]:
@@ -142,7 +153,9 @@ def gain_of_networks(chunk: UnitChunk, without: Candidate, budget: int, config: 
     networks = with_networks(chunk, budget, replace(config, steps=int(steps * SHORT_SHARE)))
     if not networks.layers:
         return -math.inf
-    coded = ResidualEncoder(chunk.unit - networks.decoded, weights=chunk.weights).encode_at_step(without.step, effort=0)
+    levels = without.encoder.levels if without.encoder else 0
+    encoder = ResidualEncoder(chunk.unit - networks.decoded, weights=chunk.weights, levels=levels)
+    coded = encoder.encode_at_step(without.step, effort=0)
     with_error = chunk.squared_error(networks.decoded + coded.decoded)
     with_size = networks.bytes + FRAME + len(coded.payload)
     less_error = 10 * math.log10(max(without.error, 1e-30) / max(with_error, 1e-30))
@@ -150,19 +163,43 @@ def gain_of_networks(chunk: UnitChunk, without: Candidate, budget: int, config: 
 
 
 def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int) -> Candidate:
-    """`base` and a residual layer of little effort, `n_bytes` in all; `base` where too little is left for one."""
+    """`base` and a residual layer of little effort, `n_bytes` in all; `base` where too little is left for one.
+
+    Of four axes the first one is split too, where that leaves less error.
+    """
     if n_bytes - base.bytes - FRAME < RESIDUAL_LEAST:
         return base
-    encoder = ResidualEncoder(chunk.unit - base.decoded, weights=chunk.weights)
-    return residual_on(chunk, base, n_bytes, encoder, 0)
+    unit = chunk.unit
+    levels = {0, most_levels(unit.shape[0])} if unit.ndim == 4 else {0}
+    encoders = [ResidualEncoder(unit - base.decoded, weights=chunk.weights, levels=each) for each in sorted(levels)]
+    return min((residual_on(chunk, base, n_bytes, each, 0) for each in encoders), key=lambda found: found.error)
+
+
+def residual_layer(encoder: ResidualEncoder, coded: EncodedResidual) -> Layer:
+    """The layer of what an encoder gave."""
+    return Layer(LayerType.RESIDUAL4D if encoder.levels else LayerType.RESIDUAL, coded.payload)
 
 
 def residual_on(chunk: UnitChunk, base: Candidate, n_bytes: int, encoder: ResidualEncoder, effort: int) -> Candidate:
     """`base` and a residual layer by `encoder`, which goes on from its last one, `n_bytes` in all."""
     coded = encoder.encode(n_bytes - base.bytes - FRAME, effort)
     decoded = base.decoded + coded.decoded
-    layers = (*base.layers, Layer(LayerType.RESIDUAL, coded.payload))
+    layers = (*base.layers, residual_layer(encoder, coded))
     return Candidate(layers, decoded, chunk.squared_error(decoded), coded.step, encoder=encoder)
+
+
+def settled(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, payload: bytes) -> Candidate | None:
+    """`best` with another step of its residual, `n_bytes` in all: the one that is best below a filter of `payload`."""
+    assert best.encoder is not None
+
+    def above(residual: NDArray[np.float32]) -> NDArray[np.float32]:
+        return chunk.unit - apply_filter(base.decoded + residual, payload)
+
+    coded = best.encoder.settle(n_bytes - base.bytes - FRAME, above)
+    if coded is None:
+        return None
+    layers = (*base.layers, residual_layer(best.encoder, coded))
+    return replace(best, layers=layers, decoded=base.decoded + coded.decoded, step=coded.step)
 
 
 def price_of_byte(chunk: UnitChunk, best: Candidate, n_bytes: int) -> float:
@@ -177,18 +214,66 @@ def price_of_byte(chunk: UnitChunk, best: Candidate, n_bytes: int) -> float:
     return STEEPER * 8 * LAMBDA * best.step**2 / (max(best.error, 1e-30) * counted)
 
 
-def with_filter(chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config) -> Candidate:
-    """`best` with a filter layer, in `n_bytes`; what a filter leaves of its bytes goes to the layer before it."""
+def below_filter(
+    chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config, room: int
+) -> Candidate | None:
+    """`best` with a filter of `room` bytes at most, `n_bytes` in all, its residual coded for that filter.
+
+    Rounds follow the error that a filter leaves which learns as they go on. None where there is no residual layer, no
+    filter pays, or less error was left when they began.
+    """
+    pairs = EFFORTS[config.effort].filter_pairs
+    if best.encoder is None:
+        return None
+    price, seeds = price_of_byte(chunk, best, n_bytes), count(config.seed + 1)
+    first = first_follower(chunk, best.decoded, best.step, room - FRAME, price, seed=config.seed)
+    if first is None:
+        return None
+    now, left = first, chunk.squared_error(first.apply(best.decoded))
+    if left > (1 - LEAST_TAKEN) * best.error:
+        return None
+
+    def learn(residual: NDArray[np.float32]) -> Above:
+        nonlocal now
+        now = next_follower(chunk, base.decoded + residual, now, seed=next(seeds))
+        return lambda residual: chunk.unit - now.apply(base.decoded + residual)
+
+    gains = np.linspace(*GAINS, pairs).tolist()
+    size = n_bytes - room // 2 - base.bytes - FRAME
+    coded = best.encoder.encode_below(size, best.decoded - base.decoded, learn, gains)
+    if coded is None:
+        return None
+    decoded = base.decoded + coded.decoded
+    error = chunk.squared_error(now.apply(decoded))
+    layers = (*base.layers, residual_layer(best.encoder, coded))
+    below = Candidate(layers, decoded, error, coded.step, encoder=best.encoder, below=True)
+    if error < left:
+        filtered = with_filter(chunk, base, below, n_bytes, config, room)
+        if filtered.layers[-1].type == LayerType.FILTER and filtered.error < left:
+            return filtered
+    best.encoder.forget()
+    return None
+
+
+def with_filter(
+    chunk: UnitChunk, base: Candidate, best: Candidate, n_bytes: int, config: Config, room: int
+) -> Candidate:
+    """`best` with a filter layer of `room` bytes at most, `n_bytes` in all; what it leaves goes to the layer before."""
     scale = best.step or 3 * math.sqrt(best.error)
-    room = n_bytes - best.bytes - FRAME
     price = price_of_byte(chunk, best, n_bytes)
-    found = encode_filter(chunk, best.decoded, scale, room, price, effort=config.effort, seed=config.seed)
+    found = encode_filter(chunk, best.decoded, scale, room - FRAME, price, effort=config.effort, seed=config.seed)
     taken = 0 if found is None else len(found[0]) + FRAME
-    if best.encoder:
-        again = residual_on(chunk, base, n_bytes - taken, best.encoder, 0)
+    if best.below:
+        fitting = None if found is None else settled(chunk, base, best, n_bytes - taken, found[0])
+        if fitting is None:
+            return best
+        best = fitting
     else:
-        again = with_networks(chunk, n_bytes - taken, config, best.fitted)
-    best = again if again.error < best.error else best
+        if best.encoder:
+            again = residual_on(chunk, base, n_bytes - taken, best.encoder, 0)
+        else:
+            again = with_networks(chunk, n_bytes - taken, config, best.fitted)
+        best = again if again.error < best.error else best
     if found is None:
         return best
     layer = Layer(LayerType.FILTER, found[0])

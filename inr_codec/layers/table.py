@@ -23,6 +23,7 @@ TABLE: dict[int, LayerKind] = {
         network.KIND,
         deblocking.KIND,
         residual.KIND,
+        residual.OVER_FOUR,
         filter_payload.KIND,
         correction.KIND,
         mask.KIND,

@@ -47,6 +47,7 @@ class LayerType(IntEnum):
     CORRECTION = 7
     LABELS = 8
     MISSING = 9
+    RESIDUAL4D = 10
 
 
 class Missed(IntEnum):

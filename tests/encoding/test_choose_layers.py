@@ -91,6 +91,28 @@ def test_a_filter_is_kept_where_it_wins(n_bytes: int) -> None:
     assert error_of(layers, chunk) < error_of(without.layers, chunk)
 
 
+def test_a_residual_below_a_filter_is_coded_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same layers in as many bytes leave more error where the residual's rounds do not see the filter."""
+    chunk, n_bytes = spots(), 1500
+    below = choose_layers(chunk, n_bytes, CONFIG)
+    monkeypatch.setattr("inr_codec.encoding.choose_layers.below_filter", lambda *_: None)
+    plain = choose_layers(chunk, n_bytes, CONFIG)
+    assert [layer.type for layer in below] == [layer.type for layer in plain]
+    for layers in (below, plain):
+        assert sum(len(layer.payload) + FRAME for layer in layers) <= n_bytes
+    assert error_of(below, chunk) < 0.97 * error_of(plain, chunk)
+
+
+@pytest.mark.parametrize("gain", [40.0, 1e4])
+def test_rounds_that_diverge_are_given_up(gain: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the error counts far too much, no more of it is left than before the rounds, within the same bytes."""
+    chunk, n_bytes = spots(), 1500
+    monkeypatch.setattr("inr_codec.encoding.choose_layers.GAINS", (gain, gain))
+    layers = choose_layers(chunk, n_bytes, CONFIG)
+    assert sum(len(layer.payload) + FRAME for layer in layers) <= n_bytes
+    assert error_of(layers, chunk) < choose_networks(chunk, n_bytes, 120, CONFIG)[1].error
+
+
 def test_deblocking_is_kept_where_it_wins() -> None:
     """Networks of several blocks, and the same without the filter across their faces."""
     chunk = unit_of(field(SHAPE, noise=0.01))

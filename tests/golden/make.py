@@ -148,6 +148,7 @@ def cases_2() -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
     holes[:, 3:9, 2:7] = -32768
     return {
         "residual-five-axes": (field((2, 2, 3, 14, 15), "u2"), {"ratio": 12} | QUICK),
+        "residual-over-four-axes": (series((11, 4, 12, 14)), {"ratio": 12} | QUICK),
         "residual-unit-axes": (np.asfortranarray(field((1, 9, 1, 12, 14), "f4")), {"ratio": 12} | QUICK),
         "residual-complex": (parts, {"ratio": 12} | QUICK),
         "residual-wide-complex": ((field((2, 2, 2, 3, 6, 7)) * (1 + 2j)).astype("c16"), {"ratio": 12} | QUICK),
@@ -174,6 +175,12 @@ def cases_2() -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
         "labels-booleans": (field((12, 16, 20)) > 40, {"ratio": 100}),
         "mask-contexts": (speckled((9, 20, 24)), {"ratio": 8} | QUICK),
     }
+
+
+def series(shape: tuple[int, ...]) -> np.ndarray:
+    """A volume that fades while another one comes."""
+    share = np.linspace(0, 1, shape[0], dtype="f4")[:, None, None, None]
+    return (1 - share) * field(shape[1:]) + share * field(shape[1:], seed=1)
 
 
 def labelled(shape: tuple[int, ...]) -> np.ndarray:

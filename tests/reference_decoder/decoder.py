@@ -329,6 +329,8 @@ def decode(stream: bytes, prior: str | None = None) -> np.ndarray:
         deblock(layers[6], u, blocks)
     if 4 in layers:
         u = u + residual(layers[4], shape)
+    if 10 in layers:
+        u = u + residual(layers[10][1:], shape, layers[10][0])
     if 5 in layers:
         u = filtered(layers[5], u)
     values = rounded(lo + (hi - lo) * np.clip(np.nan_to_num(u.astype(float)), 0, 1), dtype)

@@ -242,8 +242,8 @@ def norms(n: int, count: int) -> np.ndarray:
     return np.concatenate([np.insert(w, np.full((n - m) >> count, 8), w[8]) if n > m else w for w in halves])
 
 
-def decode(payload: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of a payload."""
+def decode(payload: bytes, shape: tuple[int, ...], first: int = 0) -> np.ndarray:
+    """The array of a payload; `first`: levels along the first of four axes (section 13)."""
     if not payload:
         return np.zeros(shape, np.float32)
     flat = three(shape)
@@ -266,4 +266,11 @@ def decode(payload: bytes, shape: tuple[int, ...]) -> np.ndarray:
     for axis, offset, size in reversed(splits):
         box = tuple(slice(o, o + n) for o, n in zip(offset, size))
         values[box] = np.moveaxis(join(np.moveaxis(values[box], axis, 0)), 0, axis)
-    return (values + np.float32(mean)).reshape(shape)
+    values, sides, along = values.reshape(shape), [-(-shape[0] >> k) for k in range(first)], np.ones(shape[0], "f4")
+    for count, side in enumerate(sides, 1):
+        along[:side] = norms(shape[0], count)[:side]
+    if first:
+        values = values * (one / along)[:, None, None, None]
+    for side in reversed(sides):
+        values[:side] = join(values[:side])
+    return values + np.float32(mean)

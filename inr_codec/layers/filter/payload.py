@@ -177,23 +177,24 @@ def gather_features(values: Array, layer: FilterLayer, wanted: NDArray[np.bool_]
     return out
 
 
-def filter_values(values: Array, layer: FilterLayer) -> Array:
-    """The corrected chunk (or box of it), a new array; on all threads.
+def filter_values(values: Array, layer: FilterLayer, parameters: Array | None = None) -> Array:
+    """The corrected chunk (or box of it), a new array; on all threads. parameters: in the place of the layer's own.
 
     Chunks whose slabs would be large, as those of a few large planes, are filtered in boxes.
     """
     chunk = _squeezed(values, layer)
+    parameters = layer.parameters() if parameters is None else parameters
     out = np.empty(chunk.shape, np.float32)
     for box in pieces(chunk.shape):
         around = [slice(max(side.start - REACH, 0), min(side.stop + REACH, n)) for side, n in zip(box, chunk.shape)]
         inside = tuple(slice(side.start - more.start, side.stop - more.start) for side, more in zip(box, around))
-        out[box] = _filtered(chunk[tuple(around)], layer)[inside]
+        out[box] = _filtered(chunk[tuple(around)], layer, parameters)[inside]
     return out.reshape(values.shape)
 
 
-def _filtered(chunk: Array, layer: FilterLayer) -> Array:
+def _filtered(chunk: Array, layer: FilterLayer, parameters: Array) -> Array:
     """The same of a chunk at once."""
-    parameters, layers = layer.parameters(), layer_table(layer.shape)
+    layers = layer_table(layer.shape)
     out = np.empty(chunk.shape, np.float32)
 
     def work(slab: Slab, rows: slice) -> None:

@@ -1,7 +1,7 @@
 """Encoding the residual layer: passes settle on a quantiser step, and take out what coefficients do to each other."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +10,7 @@ import numpy as np
 from inr_codec.chunk.boxes import as_3d
 from inr_codec.layers.residual import wavelet
 from inr_codec.layers.residual.coefficient_coder import NONE, encode_coefficients
+from inr_codec.layers.residual.first_axis import FirstAxis
 from inr_codec.layers.residual.packet_tree import (
     LEAF,
     choose_packet_tree,
@@ -31,6 +32,8 @@ TRIALS = (1.0, 0.75, 1.35)
 """Steps that trees are chosen for, times the first guess: all but the first at effort 2 and up."""
 ROUNDS = 2, 12, 18
 """By effort."""
+PAIR = 2
+"""Rounds between two looks at the layers above (benchmarks/studies/loop)."""
 SETTLE = 6
 """Passes after the rounds, in which only the step follows the budget."""
 NEAR = 1.4
@@ -57,6 +60,10 @@ COARSEST_START = 2.0**-12
 """Least first guess of a step, as a share of the largest value."""
 
 
+Above = Callable[[FloatArray], FloatArray]
+"""What a residual leaves of the error once the layers above it have acted, both in the residual's shape."""
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedResidual:
     """A payload, the array that it decodes to, and its quantiser step."""
@@ -76,7 +83,7 @@ def _move(values, decoded, gradient, share):  # type: ignore[no-untyped-def]
     return out
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Pass:
     """A pass: its bytes, reconstruction points, quantiser step, decoded residual (less the mean), squared error."""
 
@@ -84,7 +91,7 @@ class _Pass:
     points: bytes
     step: float
     decoded: FloatArray
-    squares: float
+    squares: float = math.inf
 
 
 @dataclass(slots=True, eq=False)
@@ -110,18 +117,25 @@ class ResidualEncoder:
     """Payloads of one residual. One goes on from where another of nearly the same size ended, which saves rounds.
 
     Efforts 0, 1, 2 are `ROUNDS` against the transform's lack of orthogonality, with several trees from 2 on.
-    `weights`: what the squared error of each value counts (None: 1); a uniform step, but a higher price of bits where
-    weights are low.
+    levels: of the wavelet along the first of four axes, 0 for none. weights: what the squared error of each value
+    counts (None: 1); a uniform step, but a higher price of bits where weights are low.
     """
 
-    def __init__(self, residual: FloatArray, *, weights: FloatArray | None = None) -> None:
+    def __init__(self, residual: FloatArray, *, weights: FloatArray | None = None, levels: int = 0) -> None:
         self.shape = residual.shape
+        self.levels = levels
+        self._along = FirstAxis(residual.shape, levels) if levels else None
+        self._header = HEADER + bool(levels)
         self._flat = as_3d(residual.shape)
         values = np.ascontiguousarray(residual, np.float32).reshape(self._flat)
         self._mean = unpack24(pack24(float(values.mean(dtype=np.float64))))
         self._centred = values - np.float32(self._mean)
         self._peak = float(np.abs(self._centred).max(initial=0.0))
         self._weights = None if weights is None else np.ascontiguousarray(weights).reshape(self._flat)
+        self._split = self._centred
+        if self._along:
+            self._split = self._centred.copy()
+            self._along.forward(self._split)
         self._size, self._first = 0, 0.0
         self._last: _Transform | None = None
 
@@ -129,48 +143,46 @@ class ResidualEncoder:
         tree = pack_packet_tree(self._flat, choices)
         splits, leaves = unpack_packet_tree(self._flat, tree)
         bands = subbands_table(self._flat, leaves)
-        values = self._centred.copy()
+        values = self._split.copy()
         wavelet.forward(values, splits)
         weigh(values, bands)
-        importance = NONE if self._weights is None else spread_weights(self._weights, splits)
+        importance = NONE
+        if self._weights is not None:
+            importance = spread_weights(self._along.spread(self._weights) if self._along else self._weights, splits)
         return _Transform(tree, splits, bands, values, importance)
 
     def _choose(self, step: float) -> _Transform:
-        return self._transform_by(choose_packet_tree(self._centred, step, LAMBDA))
+        return self._transform_by(choose_packet_tree(self._split, step, LAMBDA))
 
-    def _passes(self, transform: _Transform, step: float, budget: float, rounds: int, settle: int) -> _Pass | None:
+    def _passes(
+        self, transform: _Transform, step: float, budget: float, rounds: int, settle: int, above: Above | None = None
+    ) -> _Pass | None:
         """Code again and again: the step follows the budget, the values to quantise follow the error of the result.
 
         The transform S of coefficients to values is not orthogonal. A round moves the values by a share of S'e, the
         part of the decoded residual's error e within their reach: it takes out of the coefficients what they do to each
-        other. Then only the step settles. With an infinite budget it stays. The best pass within the budget counts.
+        other. Then only the step settles. With an infinite budget it stays. The best pass within the budget counts:
+        by the error that is left `above`, if there are layers above.
         """
         best: _Pass | None = None
         values, before, leap = transform.values, None, LEAP
         if transform.moved is not None and _near(budget, transform.budget):
             values, before, step, leap = transform.moved, transform.before, transform.step, NEAR_LEAP
-        share, known = move_share(self._flat, transform.tree), list[tuple[float, float]]()
+        known = list[tuple[float, float]]()
         for i in range(rounds + 3 * settle):
             if i >= rounds + settle and best is not None:
                 break
-            step = unpack24(pack24(max(step, self._peak * FINEST)))
-            data, levels = encode_coefficients(values, transform.bands, step, LAMBDA, before, transform.importance)
-            points = centroids(values, levels, step)
-            decoded = np.zeros(levels.shape, np.float32)
-            restored(levels, transform.bands, step, points, decoded)
-            wavelet.inverse(decoded, transform.splits)
-            error = self._centred - decoded
-            squares = self._squares(error)
-            if len(data) <= budget and (best is None or squares < best.squares):
-                best = _Pass(data, points, step, decoded, squares)
+            coded, levels = self._code(transform, values, step, before)
+            data, step, error = coded.data, coded.step, self._error(coded, above)
+            coded.squares = self._squares(error)
+            if len(data) <= budget and (best is None or coded.squares < best.squares):
+                best = coded
             if len(data) <= budget and (
                 (i >= rounds and len(data) >= ENOUGH * budget) or step < self._peak * 2 * FINEST
             ):
                 break
             if i < rounds:
-                wavelet.forward(error, transform.splits, transpose=True)
-                weigh(error, transform.bands, back=True)
-                values, before = _move(values, dequantise(levels, step, points), error, share), levels
+                values, before = self._moved(transform, values, coded, levels, error), levels
             if math.isfinite(budget):
                 known.append((math.log2(step), math.log2(max(len(data), 1) / budget)))
                 step = 2.0 ** _next_step(known[-2:] if i < rounds else known[rounds:], leap)
@@ -180,15 +192,90 @@ class ResidualEncoder:
             transform.moved, transform.before, transform.step, transform.budget = values, before, best.step, budget
         return best
 
+    def _code(
+        self, transform: _Transform, values: FloatArray, step: float, before: Levels | None
+    ) -> tuple[_Pass, Levels]:
+        """A pass over the values with (nearly) this step, and its levels."""
+        step = unpack24(pack24(max(step, self._peak * FINEST)))
+        data, levels = encode_coefficients(values, transform.bands, step, LAMBDA, before, transform.importance)
+        points = centroids(values, levels, step)
+        decoded = np.zeros(levels.shape, np.float32)
+        restored(levels, transform.bands, step, points, decoded)
+        wavelet.inverse(decoded, transform.splits)
+        if self._along:
+            self._along.inverse(decoded)
+        return _Pass(data, points, step, decoded), levels
+
+    def _moved(
+        self, transform: _Transform, values: FloatArray, coded: _Pass, levels: Levels, error: FloatArray
+    ) -> FloatArray:
+        """The values to quantise in the next round: moved by a share of S'e. The memory of the error e is used up."""
+        if self._along:
+            self._along.transposed(error)
+        wavelet.forward(error, transform.splits, transpose=True)
+        weigh(error, transform.bands, back=True)
+        share = move_share(self._flat, transform.tree, self._along.largest if self._along else 1.0)
+        moved: FloatArray = _move(values, dequantise(levels, coded.step, coded.points), error, share)
+        return moved
+
+    def encode_below(
+        self, n_bytes: int, decoded: FloatArray, learn: Callable[[FloatArray], Above], gains: Sequence[float]
+    ) -> EncodedResidual | None:
+        """Rounds that follow the error which layers above leave, then a payload of at most `n_bytes`, or None.
+
+        They go on from the last payload, which had nearly as many bytes. Before each `PAIR` of them `learn` gets what
+        the residual decodes to (`decoded` at first), and returns what tells that error. The rounds take the derivative
+        of the layers above for 1, and count their error `gains` times: one for each pair.
+        """
+        transform = self._last
+        if transform is None or transform.moved is None:
+            return None
+        values, before, step = transform.moved, transform.before, transform.step
+        budget = max(n_bytes - self._header - len(transform.tree), 1)
+        known = list[tuple[float, float]]()
+        for gain in gains:
+            above = learn(decoded)
+            for _ in range(PAIR):
+                coded, levels = self._code(transform, values, step, before)
+                decoded = self._values(coded)
+                error = np.float32(gain) * self._error(coded, above)
+                values, before = self._moved(transform, values, coded, levels, error), levels
+                known.append((math.log2(coded.step), math.log2(max(len(coded.data), 1) / budget)))
+                step = 2.0 ** _next_step(known[-2:], NEAR_LEAP)
+        transform.moved, transform.before, transform.step, transform.budget = values, before, step, budget
+        return self.settle(n_bytes, above)
+
+    def forget(self) -> None:
+        """Begin anew with the next payload."""
+        self._size, self._last = 0, None
+
+    def settle(self, n_bytes: int, above: Above) -> EncodedResidual | None:
+        """The last payload with another step, in at most `n_bytes`, nearly as many; None if there is none."""
+        transform = self._last
+        if transform is None:
+            return None
+        budget = max(n_bytes - self._header - len(transform.tree), 1)
+        result = self._passes(transform, transform.step, budget, 0, SETTLE, above)
+        return None if result is None else self._finish(transform, result)
+
+    def _values(self, coded: _Pass) -> FloatArray:
+        return coded.decoded.reshape(self.shape) + np.float32(self._mean)
+
+    def _error(self, coded: _Pass, above: Above | None) -> FloatArray:
+        """What is left of the residual, and by the layers above it."""
+        if above is None:
+            return self._centred - coded.decoded
+        return np.ascontiguousarray(above(self._values(coded))).reshape(self._flat)
+
     def _squares(self, error: FloatArray) -> float:
         square = np.square(error)
         return float((square if self._weights is None else square * self._weights).sum(dtype=np.float64))
 
     def _finish(self, transform: _Transform, result: _Pass) -> EncodedResidual:
         head = pack24(result.step) + pack24(self._mean) + result.points
-        payload = b"".join((head, bytes([len(transform.tree)]), transform.tree, result.data))
-        decoded = result.decoded.reshape(self.shape) + np.float32(self._mean)
-        return EncodedResidual(payload, decoded, result.step)
+        front = bytes([self.levels]) if self.levels else b""
+        payload = b"".join((front, head, bytes([len(transform.tree)]), transform.tree, result.data))
+        return EncodedResidual(payload, self._values(result), result.step)
 
     def encode_at_step(self, step: float, effort: int = 1) -> EncodedResidual:
         """Quantise with one step (in the residual's units), with the packet tree that suits it."""
@@ -199,16 +286,16 @@ class ResidualEncoder:
 
     def encode(self, n_bytes: int, effort: int = 1) -> EncodedResidual:
         """The best payload of at most n_bytes; takes up the rounds of the last one if that had nearly as many."""
-        if n_bytes < HEADER:
+        if n_bytes < self._header:
             return EncodedResidual(b"", np.zeros(self.shape, np.float32), 0.0)
         transform: _Transform | None = None
         result: _Pass | None = None
-        if n_bytes >= HEADER + 8 and self._peak > 1e-30:
+        if n_bytes >= self._header + 8 and self._peak > 1e-30:
             if not _near(n_bytes, self._size):
                 self._size, self._first, self._last = n_bytes, self._first_step(n_bytes), None
             trees = set[bytes]()
             for tried in self._candidates(effort):
-                budget = max(n_bytes - HEADER - len(tried.tree), 1)
+                budget = max(n_bytes - self._header - len(tried.tree), 1)
                 known = tried.tree in trees
                 coded = None if known else self._passes(tried, self._first, budget, ROUNDS[effort], SETTLE)
                 trees.add(tried.tree)
@@ -237,10 +324,11 @@ class ResidualEncoder:
 
 
 @lru_cache(maxsize=256)
-def move_share(shape: tuple[int, int, int], tree: bytes) -> np.float32:
+def move_share(shape: tuple[int, int, int], tree: bytes, more: float = 1.0) -> np.float32:
     """How far a round may move: MOVE over the largest eigenvalue of S'S, found by power iteration.
 
-    It is that of a small array whose sides are the same modulo 2^5, as splits are local.
+    It is that of a small array whose sides are the same modulo 2^5, as splits are local. more: the eigenvalue of what
+    comes before the tree.
     """
     small = (min(shape[0], 32 + shape[0] % 32), min(shape[1], 32 + shape[1] % 32), min(shape[2], 32 + shape[2] % 32))
     splits, leaves = unpack_packet_tree(small, tree)
@@ -254,7 +342,7 @@ def move_share(shape: tuple[int, int, int], tree: bytes) -> np.float32:
         wavelet.forward(vector, splits, transpose=True)
         weigh(vector, bands, back=True)
         norm = float(np.linalg.norm(vector))
-    return np.float32(min(MOST_MOVE, MOVE / norm))
+    return np.float32(min(MOST_MOVE, MOVE / (norm * more)))
 
 
 def _near(one: float, other: float) -> bool:

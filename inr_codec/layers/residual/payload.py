@@ -3,6 +3,8 @@
 Payload: quantiser step (3 bytes), mean (3), reconstruction points (3), length of the packet tree (1), tree, then the
 bytes of the range coder. Step and mean are the upper 24 bits of a float32, big endian. An empty payload stands for
 zeros everywhere.
+
+A residual over four axes (type 10) has one byte more in front, the levels along the first axis (`first_axis`).
 """
 
 import math
@@ -18,6 +20,7 @@ from inr_codec.errors import CorruptChunk
 from inr_codec.layers.kind import Asked, Part, Shape, Unit, UnitKind
 from inr_codec.layers.residual import wavelet
 from inr_codec.layers.residual.coefficient_coder import decode_coefficients
+from inr_codec.layers.residual.first_axis import FirstAxis, most_levels
 from inr_codec.layers.residual.packet_tree import unpack_packet_tree
 from inr_codec.layers.residual.quantise import restored
 from inr_codec.layers.residual.subbands import subbands_table
@@ -60,22 +63,30 @@ def residual_step(payload: bytes) -> float:
     return step
 
 
-def decode_residual(payload: bytes, shape: tuple[int, ...], box: Intervals | None = None) -> FloatArray:
+def decode_residual(
+    payload: bytes, shape: tuple[int, ...], box: Intervals | None = None, along: FirstAxis | None = None
+) -> FloatArray:
     """The float32 array of a payload, to be read only; with `box` = (start, stop) per axis that part, the same values.
 
-    The coefficients of payloads read in part are remembered (`runtime.caches`): what is read by planes is unpacked
-    once.
+    along: levels along the first axis, if there are any. The coefficients of payloads read in part are remembered
+    (`runtime.caches`): what is read by planes is unpacked once.
     """
-    return _residual(payload, shape, box, lambda coefficients: coefficients)()
+    return _residual(payload, shape, box, along, lambda coefficients: coefficients)()
 
 
-def begin_residual(payload: bytes, shape: tuple[int, ...], box: Intervals | None = None) -> Callable[[], FloatArray]:
+def begin_residual(
+    payload: bytes, shape: tuple[int, ...], box: Intervals | None = None, along: FirstAxis | None = None
+) -> Callable[[], FloatArray]:
     """Begin `decode_residual` on another thread, as coefficients can only be read one after the other; call for it."""
-    return _residual(payload, shape, box, begin)
+    return _residual(payload, shape, box, along, begin)
 
 
 def _residual(
-    payload: bytes, shape: tuple[int, ...], box: Intervals | None, start: Callable[[Unpack], Unpack]
+    payload: bytes,
+    shape: tuple[int, ...],
+    box: Intervals | None,
+    along: FirstAxis | None,
+    start: Callable[[Unpack], Unpack],
 ) -> Callable[[], FloatArray]:
     """What gives the array, once `start` has been given what unpacks its coefficients."""
     if not payload:
@@ -91,21 +102,29 @@ def _residual(
 
     def finish() -> FloatArray:
         splits, values = coefficients()
-        return _synthesis(values if once else values.copy(), splits, mean, shape, box)
+        return _synthesis(values if once else values.copy(), splits, mean, shape, box, along)
 
     return finish
 
 
 def _synthesis(
-    values: FloatArray, splits: list[Split], mean: np.float32, shape: tuple[int, ...], box: Intervals | None
+    values: FloatArray,
+    splits: list[Split],
+    mean: np.float32,
+    shape: tuple[int, ...],
+    box: Intervals | None,
+    along: FirstAxis | None,
 ) -> FloatArray:
     """Invert the transform in place; the part `box` of the array."""
     part = box
     if box is not None and len(shape) < 3:
         part = ((0, 1),) * (3 - len(shape)) + box
     elif box is not None and len(shape) == 4:
-        part = ((box[0][0] * shape[1], box[0][1] * shape[1]), *box[2:])
+        rows = (0, shape[0]) if along else box[0]
+        part = ((rows[0] * shape[1], rows[1] * shape[1]), *box[2:])
     wavelet.inverse(values, splits, part)
+    if along:
+        along.inverse(values, box)
     out = np.ascontiguousarray(values.reshape(shape)[tuple(slice(a, b) for a, b in box or ())])
     with np.errstate(all="ignore"):
         out += mean
@@ -149,6 +168,17 @@ def _bytes_of(found: tuple[list[Split], FloatArray]) -> int:
 _remembered_coefficients = remembered(_bytes_of)(_coefficients)
 
 
+def first_axis(payload: bytes, shape: tuple[int, ...]) -> FirstAxis:
+    """The levels along the first axis of a payload of type 10; CorruptChunk if they cannot be."""
+    levels = payload[0] if payload else 0
+    if len(shape) != 4 or not 1 <= levels <= most_levels(shape[0]):
+        raise CorruptChunk(
+            f"expected 1 to {most_levels(shape[0])} levels along the first of four axes, got {levels} in a chunk of "
+            f"{len(shape)}: the chunk is damaged"
+        )
+    return FirstAxis(tuple(shape), levels)
+
+
 def _begin(payload: bytes, shape: Shape, ends: tuple[tuple[int, int], ...], beside: bool) -> Callable[[], Part]:
     """What gives the box when it is first called; begun now where there are layers below, which take time as well."""
     decoded = begin_residual(payload, shape, ends) if beside else partial(decode_residual, payload, shape, ends)
@@ -171,4 +201,23 @@ def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
     return 0
 
 
+def _begin_over_four(
+    payload: bytes, shape: Shape, ends: tuple[tuple[int, int], ...], beside: bool
+) -> Callable[[], Part]:
+    """As `_begin`."""
+    start = begin_residual if beside else partial(partial, decode_residual)
+    decoded = start(payload[1:], shape, ends, first_axis(payload, shape))
+    return cache(lambda: Part(decoded(), tuple(start for start, _ in ends)))
+
+
+def _weigh_over_four(payload: bytes, below: Sequence[Layer], header: Header) -> int:
+    first_axis(payload, header.shape)
+    return _weigh(payload[1:], below, header)
+
+
 KIND = UnitKind(type=LayerType.RESIDUAL, name="residual", exact=True, apply=_apply, begin=_begin, weigh=_weigh)
+OVER_FOUR = UnitKind(
+    type=LayerType.RESIDUAL4D, name="residual4d", exact=True, apply=_apply, begin=_begin_over_four,
+    weigh=_weigh_over_four, since=2,
+)  # fmt: skip
+"""A residual with levels along the first of four axes."""

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.errors import CorruptChunk
-from inr_codec.layers.filter.encode import encode_filter
+from inr_codec.layers.filter.encode import encode_filter, first_follower, next_follower
 from inr_codec.layers.filter.features import SLAB, count_features, neighbours, pieces
+from inr_codec.layers.filter.fit import draw_sample, fit_filters
 from inr_codec.layers.filter.payload import (
     REACH,
     FilterLayer,
@@ -332,3 +333,28 @@ def test_compensated_rounding_beats_rounding():
         plain += float(apart[0] @ curvature @ apart[0])
         compensated += float(apart[1] @ curvature @ apart[1])
     assert compensated < 0.5 * plain
+
+
+def test_a_fit_goes_on_where_another_ended():
+    """A step that moves nothing gives the same filter, whatever whitens the sample; a fit from there is better."""
+    original, decoded = degraded()
+    chunk = UnitChunk(original)
+    first = first_follower(chunk, decoded, 0.03, 400, 2e-4, seed=0)
+    assert first is not None
+    other = draw_sample(chunk, 0.9 * decoded + 0.05, first.layer, 5000, 3)
+    still = fit_filters([first.layer.hidden], other, Schedule(1, 64, 0.0), 0, first)[0]
+    np.testing.assert_allclose(still.apply(decoded), first.apply(decoded), atol=2e-5)
+    second = next_follower(chunk, decoded, first, seed=1)
+    assert chunk.squared_error(second.apply(decoded)) < chunk.squared_error(first.apply(decoded))
+    assert chunk.squared_error(first.apply(decoded)) < 0.9 * chunk.squared_error(decoded)
+
+
+def test_nothing_follows_where_no_filter_pays():
+    """Exact, tiny and noisy chunks, and bytes that are dear."""
+    original, decoded = degraded()
+    small = UnitChunk(original[:8, :8, :8])
+    noisy = UnitChunk((original + np.random.default_rng(1).normal(size=original.shape)).astype(np.float32))
+    assert first_follower(UnitChunk(original), original, 0.03, 400, 2e-4, seed=0) is None
+    assert first_follower(small, decoded[:8, :8, :8], 0.03, 400, 2e-4, seed=0) is None
+    assert first_follower(noisy, np.full_like(original, 0.5), 0.05, 300, 3e-4, seed=0) is None
+    assert first_follower(UnitChunk(original), decoded, 0.03, 400, 1.0, seed=0) is None

@@ -49,6 +49,29 @@ def test_budget_is_used():
         assert len(ResidualEncoder(smooth((32, 48, 48))).encode(n_bytes).payload) >= 0.99 * n_bytes
 
 
+@pytest.mark.parametrize("shape", [(24, 40, 33), (40, 50), (3, 6, 20, 21)])
+def test_rounds_below_a_layer_lower_the_error_above_it(shape):
+    """Below a layer that smooths, rounds that see its error leave less of it than those that do not, in equal bytes."""
+    values, n_bytes = smooth(shape), 1000
+
+    def above(decoded):
+        wide = np.pad(decoded, [(0, 0)] * (decoded.ndim - 1) + [(1, 1)], mode="edge")
+        return values - (wide[..., :-2] + 6 * decoded + wide[..., 2:]) / 8
+
+    encoder = ResidualEncoder(values)
+    seen = []
+    below = encoder.encode_below(
+        n_bytes, encoder.encode(n_bytes, 0).decoded, lambda decoded: seen.append(decoded) or above, [1.2, 1.1, 1.0, 1.0]
+    )
+    assert below is not None and len(seen) == 4
+    plain = ResidualEncoder(values).encode(n_bytes, 1)
+    settled = encoder.settle(n_bytes - 20, above)
+    for coded, most in ((below, n_bytes), (settled, n_bytes - 20)):
+        assert len(coded.payload) <= most
+        assert np.array_equal(decode_residual(coded.payload, shape), coded.decoded)
+        assert np.square(above(coded.decoded)).sum() < 0.9 * np.square(above(plain.decoded)).sum()
+
+
 def test_a_second_payload_of_nearly_the_same_size_is_better_than_the_first():
     """An encoder goes on where it ended: as many bytes leave less error, and those of the decoded array are told."""
     values = smooth((32, 48, 48))
