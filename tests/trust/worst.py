@@ -2,8 +2,8 @@
 
     python -m tests.trust.worst [SECONDS] [SIZE ...]
 
-For each size the search begins with golden streams, with bombs of every layer, and with nearly empty chunks of as many
-voxels as the bytes may have, of the layers that are read as a whole. It changes them one by one: another
+For each size the search begins with golden streams, with bombs of every layer, and with empty chunks of as many voxels
+as the bytes may have, of residuals and corrections. It changes them one by one: another
 shape with as many voxels as the bytes may have, other dtypes, layers swapped, repeated and taken out, damaged bytes,
 payloads filled up, each under a checksum that fits. Those that take the most CPU seconds and those that take the most
 memory beside their array are kept and changed further. What is found for one size is where the next larger one begins.
@@ -34,6 +34,7 @@ from places import GOLDEN, STREAMS
 
 import inr_codec
 from inr_codec.errors import InrCodecError
+from inr_codec.layers.correction.payload import Lattice, pack_correction
 from inr_codec.layers.network.prior import read_prior
 from inr_codec.stream.frame import Layer, LayerType, pack_stream, unpack_stream
 from tests.promises.test_bombs import bombs, nearly_nothing, with_shape
@@ -191,18 +192,20 @@ def changed(data: bytes, size: int, rng: random.Random) -> bytes:
 
 
 def stretched(size: int) -> Iterator[bytes]:
-    """Chunks of the layers that are read as a whole, nearly empty, of as many voxels as so many bytes may have.
+    """Chunks of the layers that are read as a whole, of as many voxels as so many bytes may have, that never end.
 
-    The last payload is filled up so that it does not end before the voxels do: by what is read as "no" for ever, and
-    as "yes" by the coder of labels, which asks whether a voxel is like another.
+    Bytes of ones are read as "no" for ever: no coefficient, no error.
     """
-    side = int((0.999 * ((1 << 20) + (1 << 14) * size)) ** (1 / 3))
-    likely = {"levels": b"\xff", "based": b"\xff", "residual": b"\xff", "missing": b"\0", "labels": b"\0"}
-    for name, byte in likely.items():
-        data = nearly_nothing()[name]
-        header, layers = unpack_stream(data)
-        filled = layers[-1].payload + byte * max(size - len(data) - 8, 0)
-        yield with_shape(header, [*layers[:-1], Layer(layers[-1].type, filled)], (side, side, side))
+    side = int((0.99 * ((1 << 20) + (1 << 14) * (size - 10))) ** (1 / 3))
+    header, layers = unpack_stream(nearly_nothing()["residual"])
+    start = layers[0].payload[: 10 + layers[0].payload[9]]
+    bound = pack_correction(0.0, Lattice(1.0, 5), b"")
+    offsets = pack_correction(1.0, Lattice(1.0, 1, None, -1, True), b"")
+    kinds = LayerType.RESIDUAL, LayerType.CORRECTION
+    for payloads in ({kinds[0]: start}, {kinds[1]: bound}, {kinds[0]: start, kinds[1]: offsets}):
+        room = (size - sum(map(len, payloads.values())) - 28) // len(payloads)
+        layers = [Layer(kind, payload + b"\xff" * max(room, 0)) for kind, payload in payloads.items()]
+        yield with_shape(header, layers, (side, side, side))
 
 
 def shaped(axes: int, size: int, rng: random.Random) -> tuple[int, ...]:
