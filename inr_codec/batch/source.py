@@ -8,10 +8,11 @@ compared with the source by the CRC-32 in its record: other values are refused, 
 import hashlib
 import json
 import logging
+import math
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,8 @@ from inr_codec.stores.folders import is_url
 from inr_codec.targets import split_part, split_view
 
 LOG = logging.getLogger(__name__)
+ROW = 1 << 18
+"""Voxels of neighbouring chunks that are read at once: to read one tiny chunk takes zarr a millisecond."""
 SAMPLES = 4
 """Chunks of the source whose values are among its marks."""
 TIMES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
@@ -93,11 +96,36 @@ def values_of(plan: Plan, path: str) -> Any:
 
 def chunk_of(plan: Plan, n: int) -> NDArray[Any] | None:
     """Chunk n of the source, padded with the fill value as zarr pads it; None if it is nothing but that."""
+    return _padded(plan, values_of(plan, plan.source)[plan.region_of(n)])
+
+
+def chunks_of(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, NDArray[Any] | None]]:
+    """(n, chunk n of the source) of a row of chunks, which is read at once."""
+    regions = [plan.region_of(n) for n in numbers]
+    first, start, stop = regions[0][:-1], regions[0][-1].start, regions[-1][-1].stop
+    row = values_of(plan, plan.source)[(*first, slice(start, stop))]
+    for n, region in zip(numbers, regions, strict=True):
+        yield n, _padded(plan, row[..., region[-1].start - start : region[-1].stop - start])
+
+
+def rows_of(plan: Plan, numbers: Sequence[int]) -> Iterator[list[int]]:
+    """The same chunks, in rows of neighbours along the last axis of at most ROW voxels, or of one chunk."""
+    most, row = max(ROW // math.prod(plan.chunks), 1), list[int]()
+    for n in numbers:
+        if row and (n != row[-1] + 1 or n % plan.grid[-1] == 0 or len(row) == most):
+            yield row
+            row = []
+        row.append(n)
+    if row:
+        yield row
+
+
+def _padded(plan: Plan, values: Any) -> NDArray[Any] | None:
+    """The values of a chunk, padded; None for nothing but the fill value."""
     from zarr.buffer.cpu import NDBuffer
 
-    region = plan.region_of(n)
     chunk = np.full(plan.chunks, plan.fill_value, np.dtype(plan.dtype))
-    chunk[tuple(slice(0, part.stop - part.start) for part in region)] = values_of(plan, plan.source)[region]
+    chunk[tuple(slice(0, side) for side in values.shape)] = values
     empty = NDBuffer.from_numpy_array(chunk).all_equal(np.dtype(plan.dtype).type(plan.fill_value))
     return None if empty else chunk
 

@@ -21,7 +21,7 @@ from inr_codec.batch.plan import Plan
 from inr_codec.batch.promises import counted_bytes, too_many
 from inr_codec.batch.rate_curves import NOTHING, measure_chunk
 from inr_codec.batch.shards import SPOOL, pack_shard, spooled, unpack_shard, valid
-from inr_codec.batch.source import chunk_of, source_crc, values_of
+from inr_codec.batch.source import chunk_of, chunks_of, rows_of, source_crc, values_of
 from inr_codec.batch.store import PLAN, array_folder, load_budget, load_plan, state_folder
 from inr_codec.decoding.inspection import inspect
 from inr_codec.encoding.encoder import encode
@@ -305,32 +305,43 @@ def measure_chunks(target: str, plan_id: str, numbers: Sequence[int], at_a_time:
     """The first pass over chunks: what each would cost at which error, journalled for the allocation."""
     work, stop = work_of(target, plan_id, False), threading.Event()
 
-    def measure(n: int) -> Tally:
+    def measure(row: list[int]) -> Tally:
         tally = Tally()
-        if stop.is_set():
-            return tally
-        try:
-            chunk = chunk_of(work.plan, n)
-            curve = (
-                NOTHING
-                if chunk is None
-                else measure_chunk(chunk, work.plan.config.missing_numbers, work.plan.fill_value)
-            )
-            work.check_plan()
-            work.measures.append({"n": n, "curve": curve.to_json(), "source": source_crc(chunk)})
-            tally.add(described(work.plan, n, "done"))
-        except PlanReplaced:
-            raise
-        except Exception as error:
-            tally.add(described(work.plan, n, "failed", error=error_text(error)))
+        if not stop.is_set():
+            chunks = _read(work.plan, row)
+            for n in row:
+                tally.add(_measure(work, n, chunks))
         return tally
 
     with ThreadPoolExecutor(at_a_time) as pool:
         try:
-            yield from pool.map(measure, numbers)
+            yield from pool.map(measure, rows_of(work.plan, numbers))
         finally:
             stop.set()
             work.flush(work.measures)
+
+
+def _read(plan: Plan, row: list[int]) -> dict[int, NDArray[Any] | None]:
+    """The chunks of a row; none where they cannot be read together: each then tells what is wrong with it."""
+    try:
+        return dict(chunks_of(plan, row))
+    except Exception:
+        return {}
+
+
+def _measure(work: Work, n: int, read: dict[int, NDArray[Any] | None]) -> dict[str, Any]:
+    """Measure and journal a chunk, which may have been read already; its record."""
+    plan = work.plan
+    try:
+        chunk = read[n] if n in read else chunk_of(plan, n)
+        curve = NOTHING if chunk is None else measure_chunk(chunk, plan.config.missing_numbers, plan.fill_value)
+        work.check_plan()
+        work.measures.append({"n": n, "curve": curve.to_json(), "source": source_crc(chunk)})
+        return described(plan, n, "done")
+    except PlanReplaced:
+        raise
+    except Exception as error:
+        return described(plan, n, "failed", error=error_text(error))
 
 
 def error_text(error: Exception) -> str:

@@ -16,7 +16,7 @@ def boxes(shape: Sequence[int], most: int, longest: int | None = None) -> Iterat
     while math.prod(sides) > most or max(sides, default=0) > (longest or most):
         axis = sides.index(max(sides))
         sides[axis] = (sides[axis] + 1) // 2
-    return _tiles(shape, sides)
+    return tiles(shape, sides)
 
 
 def runs(shape: Sequence[int], most: int) -> Iterator[Box]:
@@ -25,10 +25,11 @@ def runs(shape: Sequence[int], most: int) -> Iterator[Box]:
     for n in reversed(shape):
         sides.insert(0, max(min(n, most), 1))
         most //= sides[0]
-    return _tiles(shape, sides)
+    return tiles(shape, sides)
 
 
-def _tiles(shape: Sequence[int], sides: Sequence[int]) -> Iterator[Box]:
+def tiles(shape: Sequence[int], sides: Sequence[int]) -> Iterator[Box]:
+    """Boxes of these sides, shorter at the ends, that tile an array of that shape, in C order."""
     for start in itertools.product(*(range(0, n, side) for n, side in zip(shape, sides, strict=True))):
         yield tuple(slice(a, min(a + side, n)) for a, side, n in zip(start, sides, shape, strict=True))
 

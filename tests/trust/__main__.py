@@ -1,9 +1,9 @@
 """Makes the figures of docs/TRUST.md: python -m tests.trust [--long] [--only NAME ...]
 
-tests: those that attack batch runs, in pytest. fuzz, bounds, bombs, worst, kills: see the modules beside this one and
-tests/support/fuzz.py. The short mode takes about 15 minutes on two quiet cores, the long one two and a half hours. What
-is measured goes to docs/trust.json, what is not stays there, and the tables of the page are written from it. Ends with
-status 1 where anything was found.
+tests: those that attack batch runs, in pytest. fuzz, bounds, bombs, memory, worst, kills: see the modules beside this
+one and tests/support/fuzz.py. The short mode takes about 15 minutes on two quiet cores, the long one two and a half
+hours. What is measured goes to docs/trust.json, what is not stays there, and the tables of the page are written from
+it. Ends with status 1 where anything was found.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from tests.trust import bounds, kills, table, worst
+from tests.trust import bounds, kills, memory, table, worst
 
 ATTACKS = ("test_damaged_state", "test_owners", "test_changed_source", "test_written", "test_run", "test_kills")
 """Modules of tests/batch."""
@@ -52,6 +52,7 @@ MEASURES: dict[str, Callable[[float], dict[str, Any]]] = {
     "fuzz": fuzz,
     "bounds": bounds.run,
     "bombs": worst.run_bombs,
+    "memory": memory.run,
     "worst": worst.run,
     "kills": kills.run,
 }

@@ -24,7 +24,7 @@ def write() -> None:
 
 
 def tables(figures: dict[str, Any]) -> Iterator[str]:
-    """Lines of markdown: one table of what was attacked, one of what few bytes can ask for."""
+    """Lines of markdown: what was attacked, what few bytes can ask for, what a voxel takes."""
     yield "| attack | how much of it | found |"
     yield "| --- | --- | --- |"
     for name, told in (("tests", _tests), ("fuzz", _fuzz), ("bounds", _bounds), ("bombs", _bombs), ("kills", _kills)):
@@ -36,11 +36,25 @@ def tables(figures: dict[str, Any]) -> Iterator[str]:
         yield "| bytes | streams tried | most CPU seconds | of layers | most memory beside the array | of layers |"
         yield "| --- | --- | --- | --- | --- | --- |"
         for row in figures["worst"]["rows"]:
+            over = "over " if row.get("given up") else ""
             yield (
-                f"| {row['bytes']:,} | {row['streams']:,} | {row['CPU seconds']:.2f} ({row['Mvoxel']} Mvoxel) "
+                f"| {row['bytes']:,} | {row['streams']:,} | {over}{row['CPU seconds']:.2f} ({row['Mvoxel']} Mvoxel) "
                 f"| {row['layers']} "
                 f"| {row['MB beside the array']} MB ({row['its Mvoxel']} Mvoxel) | {row['its layers']} |"
             )
+    if "memory" in figures:
+        kinds = list(dict.fromkeys(row["chunk"] for row in figures["memory"]["rows"]))
+        yield ""
+        yield "| layers | " + " | ".join(f"bytes a voxel: {kind}" for kind in kinds) + " | ns a voxel |"
+        yield "| --- | " + " | ".join("---" for _ in kinds) + " | --- |"
+        for name in dict.fromkeys(row["layers"] for row in figures["memory"]["rows"]):
+            rows = [row for row in figures["memory"]["rows"] if row["layers"] == name]
+            cells = [str(row["bytes a voxel"]) for row in rows] + [_span([row["ns a voxel"] for row in rows])]
+            yield f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _span(numbers: list[float]) -> str:
+    return f"{min(numbers):,} to {max(numbers):,}"
 
 
 def _when(figures: dict[str, Any]) -> str:

@@ -2,13 +2,13 @@
 
     python -m benchmarks.studies.scale.scale jobs [--side 100] [--batch 1]
     python -m benchmarks.studies.scale.scale workers [--volumes FOLDER --names NAME]
-    python -m benchmarks.studies.scale.scale memory --chunks 256 256 256 [--effort default]
+    python -m benchmarks.studies.scale.scale memory --chunks 256 256 256 [--effort default] [--max-error 100]
 
 jobs: a million chunks that hold nothing but the fill value, so that all is done except a fit: planned, submitted,
 read, journalled, accounted for. Tells chunks/s and the greatest memory of driver, scheduler and workers.
 workers: the same chunks encoded by one worker process of one thread and by two; without a volume, of a random field of
 64 x 256 x 256.
-memory: the most that a process of two threads takes which encodes one chunk, of a random field, and what of that is
+memory: the most that a process of --threads takes which encodes one chunk, of a random field, and what of that is
 beyond what it takes before.
 """
 
@@ -50,7 +50,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[Row]:
     if arguments.what == "jobs":
         yield from measure_jobs(arguments.side, arguments.batch)
     elif arguments.what == "memory":
-        yield measure_memory(tuple(arguments.chunks), arguments.effort, arguments.ratio)
+        target = {"ratio": arguments.ratio} if arguments.max_error is None else {"max_error": arguments.max_error}
+        yield measure_memory(tuple(arguments.chunks), target | {"effort": arguments.effort}, arguments.threads)
     else:
         volume = field((64, 256, 256))
         if arguments.names:
@@ -115,28 +116,28 @@ def measure_workers(volume: np.ndarray, chunks: tuple[int, ...], effort: str, ra
             }  # fmt: skip
 
 
-def measure_memory(shape: tuple[int, ...], effort: str, ratio: float) -> Row:
+def measure_memory(shape: tuple[int, ...], settings: dict[str, Any], threads: int) -> Row:
     """One chunk in a process of its own; a small one first, so that kernels are compiled."""
+    os.environ["INR_CODEC_THREADS"] = str(threads)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as pool:
-        small = pool.submit(encode_one, (24,) * len(shape), effort, ratio).result()
-        great = pool.submit(encode_one, shape, effort, ratio).result()
+        small = pool.submit(encode_one, (24,) * len(shape), settings).result()
+        great = pool.submit(encode_one, shape, settings).result()
     voxels = math.prod(shape)
     beyond = great["peak"] - small["now"]
     return {
-        "what": "memory of a chunk", "chunk": " x ".join(map(str, shape)), "effort": effort,
+        "what": "memory of a chunk", "chunk": " x ".join(map(str, shape)), **settings, "threads": threads,
         "MB": great["peak"] / 1e6, "bytes_voxel": beyond / voxels, "cpu_s": great["seconds"],
     }  # fmt: skip
 
 
-def encode_one(shape: tuple[int, ...], effort: Any, ratio: float) -> dict[str, float]:
+def encode_one(shape: tuple[int, ...], settings: dict[str, Any]) -> dict[str, float]:
     """Encode a random field in this process: its greatest memory so far, what it has at the end, CPU seconds."""
-    os.environ["INR_CODEC_THREADS"] = "2"
     volume = field(shape)
     with suppress(OSError):  # the field itself took more
         Path("/proc/self/clear_refs").write_text("5")
     begun = time.process_time()
-    INRCodec(ratio=ratio, effort=effort).encode(volume)
+    INRCodec(**settings).encode(volume)
     seconds = time.process_time() - begun
     return {"peak": peak(os.getpid()), "now": memory(os.getpid(), "VmRSS"), "seconds": seconds}
 
@@ -209,6 +210,8 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, nargs="+", default=[64, 64, 64], help="workers, memory: sides of a chunk")
     parser.add_argument("--effort", default="fast")
     parser.add_argument("--ratio", type=float, default=100)
+    parser.add_argument("--max-error", type=float, help="memory: in the place of --ratio")
+    parser.add_argument("--threads", type=int, default=2, help="memory: of the process")
     run_study(__file__, parser, measure, table)
 
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from inr_codec.chunk.boxes import as_3d
 from inr_codec.chunk.intensity import Intensity, normalise
-from inr_codec.chunk.selection import all_indices
 from inr_codec.efforts import EFFORTS, Effort
 from inr_codec.layers.correction.error_coder import Levels
 from inr_codec.layers.correction.lattice import widest
@@ -96,11 +95,7 @@ def _layers(
 ) -> list[Layer] | None:
     """The correction layer, after a residual layer if there is one; None where the bound is not met."""
     shape = as_3d(chunk.shape)
-    base = (
-        None
-        if residual is None
-        else base_values(residual, chunk.shape, all_indices(chunk.shape), intensity, chunk.dtype)
-    )
+    base = None if residual is None else base_values(residual, chunk.shape, intensity, chunk.dtype)
     found = find(chunk, valid, intensity, bound) if base is None else find(chunk, base, valid, intensity, bound)
     if found is None:
         return None

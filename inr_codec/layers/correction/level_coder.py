@@ -8,48 +8,48 @@ prediction's place in the range, and how far it is from the three nearest neighb
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy.mixing import OVERRUN
 from inr_codec.layers.correction.error_coder import BINS, PLACES, Levels, signed_octave
-from inr_codec.layers.correction.volume_coder import INPUTS, PAD, code_volume, new_coder
+from inr_codec.layers.correction.least_squares import Floats
+from inr_codec.layers.correction.volume_coder import (
+    INPUTS,
+    PAD,
+    Coder,
+    Memory,
+    Reader,
+    code_rows,
+    new_coder,
+    new_memory,
+)
 from inr_codec.runtime.kernels import inner, kernel
 from inr_codec.runtime.threads import stop_if_cancelled
 
 
 @inner()
-def _copy(source, target):
-    """target <- source: a loop is compiled in a fraction of the time that numba takes for `target[:] = source`."""
-    for i in range(source.size):
-        target[i] = source[i]
-
-
-@inner()
 def _end_row(row):
-    """A row goes on beyond its last voxel; before its first one, for the rows that are yet to come."""
+    """A row goes on beyond its first and its last voxel."""
     last = row.size - PAD
     row[0] = row[1] = row[PAD]
     row[last] = row[last + 1] = row[last - 1]
 
 
 @inner()
-def _begin_row(here, back, far, base, z, y):
-    """Levels go on beyond the ends of the volume, as far as row y of plane z looks at them. There is no base."""
-    ny = here.shape[0] - 2 * PAD
-    if y > 0:
-        _end_row(here[y + 1])
-    elif z > 0:
-        _end_row(back[ny + 1])
-        _copy(back[2], back[1])
-        _copy(back[ny + 1], back[ny + 2])
-        if z == 1:
-            _copy(back.reshape(-1), far.reshape(-1))
-        _copy(back[2], here[0])
-        _copy(back[2], here[1])
-    row, up = here[y + 2], here[y + 1]
-    if z == 0:
-        for plane, i in ((back, y + 1), (back, y + 2), (back, y + 3), (far, y + 2)):
-            _copy(up, plane[i])
+def _begin_row(lines, base, nz, ny, g):
+    """Levels go on beyond the ends of the volume, as far as row g looks at them. There is no base."""
+    n = lines.shape[0] - 1
+    z, y = g // ny, g % ny
+    back = g - ny - y  # the first row of the plane before
+    if g > 0:
+        _end_row(lines[(g - 1) % n])
+    up = lines[(g - 1 if y > 0 else back) % n] if g > 0 else lines[n]
+    up2 = lines[(g - 2 if y > 1 else back) % n] if y > 1 or z > 0 else lines[n]
+    north = mid = south = deep = up
+    if z > 0:
+        north, mid = lines[(back + max(y - 1, 0)) % n], lines[(g - ny) % n]
+        south = lines[(back + min(y + 1, ny - 1)) % n]
+        deep = lines[(g - 2 * ny) % n] if z > 1 else mid
+    row = lines[g % n]
     row[0] = row[1] = up[PAD]
-    return None
+    return (row, up, up2, north, mid, south, deep), None
 
 
 @inner()
@@ -63,7 +63,7 @@ def _observe(x, rows, lines, k):
     x[10], x[11], x[12], x[13] = north[i] - w, south[i] - w, north[i - 1] - w, north[i + 1] - w
     x[14], x[15], x[16] = south[i - 1] - w, south[i + 1] - w, deep[i] - w
     iw, jn, kb = int(w), int(n), int(b)
-    return w, (iw, jn, kb, 8 * (iw + jn + 2 * kb - int(mid[i - 1]) - int(north[i])))
+    return np.float64(w), (iw, jn, kb, 8 * (iw + jn + 2 * kb - int(mid[i - 1]) - int(north[i])))
 
 
 @inner()
@@ -77,12 +77,17 @@ def _add_contexts(contexts, clues, m, c, turn, rough, top):
 
 
 @kernel()
-def _code(values, free, levels, top, coder):
-    """`code_volume` of levels from 0 to top."""
+def _code(values, free, levels, top, shape, first, memory, coder):
+    """`code_rows` of levels from 0 to top."""
+    model = _begin_row, _observe, _add_contexts
+    return code_rows(model, values, free, levels, None, (0, top), shape, first, memory, coder)
+
+
+def _weights() -> Floats:
+    """Where the predictor starts from."""
     weights = np.zeros(INPUTS)
     weights[1], weights[7] = 0.25, 0.5
-    model = _begin_row, _observe, _add_contexts
-    return code_volume(model, weights, values, free, levels, None, 0, top, coder)
+    return weights
 
 
 def encode_levels(levels: Levels, top: int, free: npt.NDArray[np.bool_] | None = None) -> tuple[bytes, Levels]:
@@ -91,14 +96,18 @@ def encode_levels(levels: Levels, top: int, free: npt.NDArray[np.bool_] | None =
     Those are the same but where `free` is True: there any level will do, and the predicted one costs least.
     """
     stop_if_cancelled()
-    coded, free = np.empty_like(levels), np.zeros(levels.shape, np.bool_) if free is None else free
+    shape, nx = levels.shape, levels.shape[-1]
+    coded, free = np.empty((levels.size // nx, nx), np.int32), np.zeros(shape, np.bool_) if free is None else free
     buffer = np.zeros(8 * levels.size + 64, np.uint8)
-    n = _code(np.ascontiguousarray(levels), free, coded, top, new_coder(buffer))
-    return buffer[:n].tobytes(), coded
+    values, memory = np.ascontiguousarray(levels).reshape(-1, nx), new_memory(shape, nx, _weights())
+    n = _code(values, free.reshape(-1, nx), coded, top, shape, 0, memory, new_coder(buffer))
+    return buffer[:n].tobytes(), coded.reshape(shape)
 
 
-def decode_levels(data: bytes, shape: tuple[int, int, int], top: int) -> Levels | None:
-    """The levels in a stream; None when the bytes end long before the levels do."""
-    levels = np.zeros(shape, np.int32)
-    missing = _code(None, None, levels, top, new_coder(np.frombuffer(bytearray(data), np.uint8)))
-    return None if missing > OVERRUN else levels
+def level_reader(data: bytes, shape: tuple[int, int, int], top: int) -> Reader:
+    """What reads the levels in a stream."""
+
+    def code(levels: Levels, base: None, first: int, memory: Memory, coder: Coder) -> int:
+        return int(_code(None, None, levels, top, shape, first, memory, coder))
+
+    return Reader(code, data, shape, _weights())

@@ -8,9 +8,17 @@ place in the range, and its gradient with the number of offsets around that are 
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.entropy.mixing import OVERRUN
 from inr_codec.layers.correction.error_coder import BINS, PLACES, Levels, bins, signed_octave
-from inr_codec.layers.correction.volume_coder import INPUTS, PAD, code_volume, new_coder
+from inr_codec.layers.correction.volume_coder import (
+    INPUTS,
+    PAD,
+    Coder,
+    Memory,
+    Reader,
+    code_rows,
+    new_coder,
+    new_memory,
+)
 from inr_codec.runtime.kernels import inner, kernel
 from inr_codec.runtime.threads import stop_if_cancelled
 
@@ -18,38 +26,53 @@ MOST_BASE = 1 << 30
 """Largest value of a base, in sixteenths of a quantiser step."""
 
 
-@inner()
-def _begin_row(here, back, far, base, z, y):
-    """Rows of the base: the voxel's, above and below, before and behind it (the nearest at its ends); span and snap."""
-    values, span, snap = base
-    nz, ny = values.shape[0], values.shape[1]
-    above, below = values[z, max(y - 1, 0)], values[z, min(y + 1, ny - 1)]
-    before, behind = values[max(z - 1, 0), y], values[min(z + 1, nz - 1), y]
-    return values[z, y], above, below, before, behind, span, snap
+Base = tuple[Levels, int, int, int, float]
+"""Rows of a base, those that are coded and the ones beside them, int32 (rows, width) in sixteenths of a quantiser step;
+the number of the first; voxels of a row before the first that is coded; span, at least 1; and snap, 1 or 0."""
 
 
 @inner()
-def _observe(x, rows, lines, k):
+def _begin_row(lines, base, nz, ny, g):
+    """Offsets are 0 outside of the volume. Rows of the base: the voxel's, above and below, before and behind it.
+
+    At the ends of the volume the base's nearest row takes the place of one that is outside.
+    """
+    values, first, shift, span, snap = base
+    n, z, y = lines.shape[0] - 1, g // ny, g % ny
+    zeros = lines[n]
+    up, up2 = lines[(g - 1) % n] if y > 0 else zeros, lines[(g - 2) % n] if y > 1 else zeros
+    north, mid = lines[(g - ny - 1) % n] if z > 0 and y > 0 else zeros, lines[(g - ny) % n] if z > 0 else zeros
+    south = lines[(g - ny + 1) % n] if z > 0 and y < ny - 1 else zeros
+    deep = lines[(g - 2 * ny) % n] if z > 1 else zeros
+    r = g - first
+    above, below = values[r - 1 if y > 0 else r], values[r + 1 if y < ny - 1 else r]
+    before, behind = values[r - ny if z > 0 else r], values[r + ny if z < nz - 1 else r]
+    rows = lines[g % n], up, up2, north, mid, south, deep
+    return rows, (values[r], above, below, before, behind, shift, span, snap)
+
+
+@inner()
+def _observe(x, rows, known, k):
     """Offsets around, then differences in the base, in quantiser steps; what they add up to is added to 0.
 
     Where the base snaps to the nearest multiple, to what it lies above that: there the offset would be no error.
     """
     row, up, up2, north, mid, south, deep = rows
-    line, above, below, before, behind, span, snap = lines
-    i = k + PAD
+    line, above, below, before, behind, shift, span, snap = known
+    i, j = k + PAD, k + shift
     x[0], x[1], x[2], x[3], x[4], x[5] = row[i - 1], up[i], mid[i], up[i - 1], up[i + 1], row[i - 2]
     x[6], x[7], x[8], x[9], x[10] = up2[i], mid[i - 1], mid[i + 1], north[i], south[i]
     busy = 0
-    for j in range(11):
-        busy += 1 if x[j] != 0 else 0
+    for h in range(11):
+        busy += 1 if x[h] != 0 else 0
     for v in (deep[i], north[i - 1], north[i + 1], south[i - 1], south[i + 1]):
         busy += 1 if v != 0 else 0
-    value, curve, slope = np.int64(line[k]), 0, 0
+    value, curve, slope = np.int64(line[j]), 0, 0
     start = snap * ((value - ((value + 8) >> 4 << 4)) * 0.0625)
-    others = line[max(k - 1, 0)], line[min(k + 1, line.size - 1)], above[k], below[k], before[k], behind[k]
-    for j in range(6):
-        d = np.int64(others[j]) - value
-        x[11 + j] = d * 0.0625
+    others = line[max(j - 1, 0)], line[min(j + 1, line.size - 1)], above[j], below[j], before[j], behind[j]
+    for h in range(6):
+        d = np.int64(others[h]) - value
+        x[11 + h] = d * 0.0625
         curve += d
         slope += abs(d)
     return start, (value * 63 // span, curve, slope, busy)
@@ -65,10 +88,10 @@ def _add_contexts(contexts, clues, m, c, turn, rough, top):
 
 
 @kernel()
-def _code(values, free, offsets, base, bottom, top, coder):
-    """`code_volume` of offsets. base: int32 (nz, ny, nx), sixteenths of a step; its span, at least 1; snap."""
+def _code(values, free, offsets, base, ends, shape, first, memory, coder):
+    """`code_rows` of offsets. base: `Base`."""
     model = _begin_row, _observe, _add_contexts
-    return code_volume(model, np.zeros(INPUTS), values, free, offsets, base, bottom, top, coder)
+    return code_rows(model, values, free, offsets, base, ends, shape, first, memory, coder)
 
 
 def encode_offsets(
@@ -86,15 +109,20 @@ def encode_offsets(
     multiple of the step that is nearest to it. Where `free` is True any offset will do.
     """
     stop_if_cancelled()
-    coded, free = np.empty_like(offsets), np.zeros(offsets.shape, np.bool_) if free is None else free
+    shape, nx = offsets.shape, offsets.shape[-1]
+    values = np.ascontiguousarray(offsets).reshape(-1, nx)
+    free = np.zeros(values.shape, np.bool_) if free is None else free.reshape(-1, nx)
     buffer = np.zeros(8 * offsets.size + 64, np.uint8)
-    n = _code(offsets, free, coded, (base, max(span, 1), float(snap)), bottom, top, new_coder(buffer))
+    known = base.reshape(-1, nx), 0, 0, max(span, 1), float(snap)
+    memory = new_memory(shape, nx, np.zeros(INPUTS))
+    n = _code(values, free, np.empty_like(values), known, (bottom, top), shape, 0, memory, new_coder(buffer))
     return buffer[:n].tobytes()
 
 
-def decode_offsets(data: bytes, base: Levels, span: int, bottom: int, top: int, snap: bool = False) -> Levels | None:
-    """The offsets in a stream; None when the bytes end long before they do."""
-    offsets = np.zeros(base.shape, np.int32)
-    coder = new_coder(np.frombuffer(bytearray(data), np.uint8))
-    missing = _code(None, None, offsets, (base, max(span, 1), float(snap)), bottom, top, coder)
-    return None if missing > OVERRUN else offsets
+def offset_reader(data: bytes, shape: tuple[int, int, int], bottom: int, top: int) -> Reader:
+    """What reads the offsets in a stream, each part given its `Base`."""
+
+    def code(offsets: Levels, base: Base, first: int, memory: Memory, coder: Coder) -> int:
+        return int(_code(None, None, offsets, base, (bottom, top), shape, first, memory, coder))
+
+    return Reader(code, data, shape, np.zeros(INPUTS))

@@ -21,14 +21,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from inr_codec.chunk.boxes import as_3d, boxes
+from inr_codec.chunk.boxes import as_3d, boxes, runs
 from inr_codec.chunk.intensity import Intensity, restore
-from inr_codec.chunk.selection import Axes, outer, whole
+from inr_codec.chunk.selection import Axes, outer
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.correction.error_coder import Levels
 from inr_codec.layers.correction.lattice import MOST_INDEX, Multiples, limits
-from inr_codec.layers.correction.level_coder import decode_levels
-from inr_codec.layers.correction.offset_coder import MOST_BASE, decode_offsets
+from inr_codec.layers.correction.level_coder import level_reader
+from inr_codec.layers.correction.offset_coder import MOST_BASE, Base, offset_reader
+from inr_codec.layers.correction.volume_coder import parts
 from inr_codec.layers.kind import AskedValues, ValueKind
 from inr_codec.layers.residual.payload import decode_residual
 from inr_codec.runtime.caches import remembered
@@ -210,15 +211,18 @@ def _weigh(payload: bytes, below: Sequence[Layer], header: Header) -> int:
     return 0
 
 
-def base_values(
-    residual: bytes, shape: tuple[int, ...], indices: Axes, intensity: Intensity, dtype: np.dtype[np.generic]
-) -> Values:
+def base_values(residual: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic]) -> Values:
     """What a residual layer alone decodes to, the same bits on every machine."""
-    box = tuple((int(index[0]), int(index[-1]) + 1) for index in indices)
-    unit = decode_residual(residual, shape, box)
-    if any(len(index) != stop - start for index, (start, stop) in zip(indices, box, strict=True)):
-        unit = unit[outer(indices, [start for start, _ in box])]
-    return restore(unit, intensity, dtype)
+    out = np.empty(shape, dtype.newbyteorder("="))
+    _fill_base(out, residual, intensity)
+    return out
+
+
+def _fill_base(out: Values, residual: bytes, intensity: Intensity) -> None:
+    """out <- that, in any byte order and order of memory."""
+    unit = decode_residual(residual, out.shape)
+    for box in boxes(out.shape, AT_ONCE):
+        out[box] = restore(unit[box], intensity, out.dtype)
 
 
 def base_levels(base: Values, intensity: Intensity, lattice: Lattice) -> tuple[Levels, int]:
@@ -242,33 +246,73 @@ def base_levels(base: Values, intensity: Intensity, lattice: Lattice) -> tuple[L
     return out.reshape(as_3d(base.shape)), int(span)
 
 
-def _read(
-    payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
-) -> tuple[Lattice, Levels, Values | None]:
-    """The lattice, all levels or offsets, and all of the base of a layer."""
+class _Window:
+    """The rows of a base, in sixteenths of a step, that a part of a volume looks at.
+
+    base: the whole of it, which is read in order, never behind what has been asked for: it may be written over there.
+    """
+
+    def __init__(self, base: Values, intensity: Intensity, lattice: Lattice) -> None:
+        self._base, self._ahead = base, iter(parts(base.shape))
+        self._intensity, self._lattice = intensity, lattice
+        nz, ny, self._nx = as_3d(base.shape)
+        self._is_line = nz * ny == 1
+        self._beside = ny * self._nx if nz > 1 else 1 if self._is_line else self._nx
+        self._held, self._place, self._span = np.zeros(0, np.int32), 0, 0
+
+    def at(self, place: int, count: int) -> Base:
+        """What is needed for `count` voxels in C order."""
+        behind = max(place - self._beside, 0) - self._place
+        pieces, self._place = [self._held[behind:]], self._place + behind
+        missing = min(place + count + self._beside, self._base.size) - self._place - pieces[0].size
+        while missing > 0:
+            levels, self._span = base_levels(self._base[next(self._ahead)], self._intensity, self._lattice)
+            pieces.append(levels.reshape(-1))
+            missing -= levels.size
+        self._held = np.concatenate(pieces)
+        shift, width = (place - self._place, self._held.size) if self._is_line else (0, self._nx)
+        snap = float(self._lattice.fixed is not None)
+        return self._held.reshape(-1, width), self._place // self._nx, shift, max(self._span, 1), snap
+
+
+def _fill_whole(out: Values, payload: bytes, intensity: Intensity, residual: bytes | None) -> None:
+    """out, a whole chunk in any byte order and order of memory, <- its values, part by part."""
     lattice, data = _unpack(payload, intensity)
-    base = None if residual is None else base_values(residual, shape, whole(shape), intensity, dtype)
-    if lattice.top == lattice.bottom:
-        return lattice, np.broadcast_to(np.int32(0), shape), base
-    if base is None:
-        levels = decode_levels(data, as_3d(shape), lattice.top)
-    else:
-        ends = lattice.bottom, lattice.top
-        levels = decode_offsets(data, *base_levels(base, intensity, lattice), *ends, lattice.fixed is not None)
-    if levels is None:
-        raise CorruptChunk(f"expected levels to end with their {len(data)} bytes, got more: the chunk is damaged")
-    return lattice, levels.reshape(shape), base
+    if residual is not None:
+        _fill_base(out, residual, intensity)
+    reader, window = None, None
+    if lattice.top > lattice.bottom and residual is None:
+        reader = level_reader(data, as_3d(out.shape), lattice.top)
+    elif lattice.top > lattice.bottom:
+        reader = offset_reader(data, as_3d(out.shape), lattice.bottom, lattice.top)
+        window = _Window(out, intensity, lattice)
+    place = 0
+    for box in parts(out.shape):
+        values = out[box]
+        if reader is None:
+            numbers = np.broadcast_to(np.int32(0), values.shape)
+        else:
+            base = None if window is None else window.at(place, values.size)
+            numbers = reader.read(values.size, base).reshape(values.shape)
+        for some in runs(values.shape, AT_ONCE):
+            part = values[some]
+            part[...] = lattice.values(numbers[some], intensity, out.dtype, None if residual is None else part)
+        place += values.size
 
 
-def _bytes_of(found: tuple[Lattice, Levels]) -> int:
-    return found[1].nbytes
+def _bytes_of(found: Values) -> int:
+    return found.nbytes
 
 
-@remembered(_bytes_of)
-def _remembered(
+def _whole(
     payload: bytes, shape: tuple[int, ...], intensity: Intensity, dtype: np.dtype[np.generic], residual: bytes | None
-) -> tuple[Lattice, Levels]:
-    return _read(payload, shape, intensity, dtype, residual)[:2]
+) -> Values:
+    out = np.empty(shape, dtype)
+    _fill_whole(out, payload, intensity, residual)
+    return out
+
+
+_remembered = remembered(_bytes_of)(_whole)
 
 
 def fill_corrected(
@@ -277,35 +321,26 @@ def fill_corrected(
     shape: tuple[int, ...],
     indices: Axes,
     intensity: Intensity,
-    dtype: np.dtype[np.generic],
     residual: bytes | None = None,
 ) -> None:
     """out <- values at the outer product of `indices`. The layer is read as a whole.
 
-    `residual`: payload of the residual layer before it, if there is one. Levels of chunks that are read in part are
+    `residual`: payload of the residual layer before it, if there is one. Values of chunks that are read in part are
     remembered.
     """
     if out.size == 0:
         return
-    everything = all(len(index) == n for index, n in zip(indices, shape, strict=True))
-    part = outer(indices, [0] * len(shape))
-    base: Values | None = None
-    if everything or math.prod(shape) > LARGE:
-        lattice, levels, base = _read(payload, shape, intensity, dtype, residual)
-        if not everything:
-            levels, base = levels[part], None if base is None else base[part]
-    else:
-        lattice, levels = _remembered(payload, shape, intensity, dtype, residual)
-        levels = levels[part]
-        base = None if residual is None else base_values(residual, shape, indices, intensity, dtype)
-    for box in boxes(out.shape, AT_ONCE):
-        out[box] = lattice.values(levels[box], intensity, dtype, None if base is None else base[box])
+    if all(len(index) == n for index, n in zip(indices, shape, strict=True)):
+        _fill_whole(out, payload, intensity, residual)
+        return
+    read = _remembered if math.prod(shape) <= LARGE else _whole
+    values = read(payload, shape, intensity, out.dtype.newbyteorder("="), residual)
+    out[...] = values[outer(indices, [0] * len(shape))]
 
 
 def _fill(asked: AskedValues, intensity: Intensity, values: Values) -> None:
     residual = asked.below[0].payload if asked.below else None
-    dtype = values.dtype.newbyteorder("=")
-    fill_corrected(values, asked.payload, asked.shape, asked.indices, intensity, dtype, residual)
+    fill_corrected(values, asked.payload, asked.shape, asked.indices, intensity, residual)
 
 
 KIND = ValueKind(type=LayerType.CORRECTION, name="correction", exact=True, fill=_fill, bound=unpack_bound, weigh=_weigh)

@@ -16,13 +16,14 @@ whatever the number of axes.
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inr_codec.chunk.boxes import Box, tiles
 from inr_codec.engines.fused.tiles import TILE
 from inr_codec.runtime.kernels import inner, kernel
 from inr_codec.runtime.threads import parallel_map, threads
@@ -31,6 +32,7 @@ from inr_codec.runtime.threads import parallel_map, threads
 REACH = 3
 """How far along each axis the features of a voxel depend on other voxels."""
 SLAB = 1 << 18  # voxels of a slab, about
+LARGEST = 1 << 20  # voxels of a slab with what is around it, about; a thread holds four numbers for each
 CACHED = 1 << 15  # voxels whose box means are made at a time, about
 
 Array = NDArray[np.float32]
@@ -216,6 +218,15 @@ class Slabs:
 def _thickness(shape: tuple[int, ...]) -> int:
     """Rows of a chunk's slabs, but for the last one."""
     return min(max(SLAB // max(math.prod(shape[1:]), 1), 2 * REACH), shape[0])
+
+
+def pieces(shape: tuple[int, ...]) -> Iterator[Box]:
+    """Boxes that tile a chunk, whose slabs have at most about LARGEST voxels with what is around them."""
+    sides = list(shape)
+    while math.prod(n + 2 * REACH for n in (_thickness(tuple(sides)), *sides[1:])) > LARGEST:
+        axis = sides.index(max(sides))
+        sides[axis] = (sides[axis] + 1) // 2
+    return tiles(shape, sides)
 
 
 def over_slabs(chunk: Array, work: Callable[[Slab, slice], T]) -> list[T]:

@@ -20,7 +20,7 @@ from inr_codec.engines.fused.forward import count_activations, forward
 from inr_codec.engines.fused.tiles import TILE, scratch
 from inr_codec.entropy.integers import IntegerDecoder, IntegerEncoder, most_parameters, padded
 from inr_codec.errors import CorruptChunk
-from inr_codec.layers.filter.features import REACH, Slab, count_features, over_slabs, tile_features
+from inr_codec.layers.filter.features import REACH, Slab, count_features, over_slabs, pieces, tile_features
 from inr_codec.layers.kind import Asked, Unit, UnitKind
 from inr_codec.networks.shape import NetworkShape, layer_table
 from inr_codec.runtime.kernels import kernel
@@ -178,9 +178,23 @@ def gather_features(values: Array, layer: FilterLayer, wanted: NDArray[np.bool_]
 
 
 def filter_values(values: Array, layer: FilterLayer, parameters: Array | None = None) -> Array:
-    """The corrected chunk (or box of it), a new array; on all threads. parameters: in the place of the layer's own."""
+    """The corrected chunk (or box of it), a new array; on all threads. parameters: in the place of the layer's own.
+
+    Chunks whose slabs would be large, as those of a few large planes, are filtered in boxes.
+    """
     chunk = _squeezed(values, layer)
-    parameters, layers = layer.parameters() if parameters is None else parameters, layer_table(layer.shape)
+    parameters = layer.parameters() if parameters is None else parameters
+    out = np.empty(chunk.shape, np.float32)
+    for box in pieces(chunk.shape):
+        around = [slice(max(side.start - REACH, 0), min(side.stop + REACH, n)) for side, n in zip(box, chunk.shape)]
+        inside = tuple(slice(side.start - more.start, side.stop - more.start) for side, more in zip(box, around))
+        out[box] = _filtered(chunk[tuple(around)], layer, parameters)[inside]
+    return out.reshape(values.shape)
+
+
+def _filtered(chunk: Array, layer: FilterLayer, parameters: Array) -> Array:
+    """The same of a chunk at once."""
+    layers = layer_table(layer.shape)
     out = np.empty(chunk.shape, np.float32)
 
     def work(slab: Slab, rows: slice) -> None:
@@ -191,7 +205,7 @@ def filter_values(values: Array, layer: FilterLayer, parameters: Array | None = 
         out[rows] = slab.out[: math.prod(slab.shape)].reshape(slab.shape)[slab.inside]
 
     over_slabs(chunk, work)
-    return out.reshape(values.shape)
+    return out
 
 
 def apply_filter(decoded_unit: Array, payload: bytes) -> Array:

@@ -41,6 +41,7 @@ from inr_codec.layers.residual.contexts import (
 )
 from inr_codec.layers.residual.neighbourhood import (
     FEATURES,
+    KNOWN,
     LINES,
     SLOTS,
     know_band,
@@ -196,13 +197,17 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                         first, last = min(first, c), c
                 if last < 0:
                     continue
-                know_row(table, b, magnitudes, lines, places, z, y, 4 * first, min(4 * last + 4, nx) - 4 * first)
-                for x in range(4 * first, min(4 * last + 4, nx)):
+                end = min(4 * last + 4, nx)
+                known = start = 4 * first
+                for x in range(start, end):
                     cell = np.int64(known_cells[cells + (x >> 2)])
                     if cell == 0:
                         continue
                     if x & 3 == 0:
-                        know_four(lines, features, x - 4 * first)
+                        if x >= known:
+                            start, known = x, x + KNOWN
+                            know_row(table, b, magnitudes, lines, places, z, y, start, min(KNOWN, end - start))
+                        know_four(lines, features, x - start)
                     f = features[(x & 3) * LINES : (x & 3) * LINES + LINES]
                     before, second = np.int64(magnitudes[place + x - 1]), np.int64(magnitudes[place + x - 2])
                     corner = (cell >> 1) * 16 + (z & 3) * 4 + (y & 3)
@@ -214,7 +219,7 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                         if a >= np.float32(0.5):
                             price = lam / importance[row + x] if importance.size else lam
                             sign_inputs[_SIGN_INPUTS] = sign_contexts(
-                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, z, y, x, n_signs
+                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, x, n_signs
                             )
                             p = predict(tables, 0, sign_keys, sign_mixer, sign_inputs, _SIGN_INPUTS)
                             cost = COST_BITS[(p if sign else 65535 - p) >> 4]
@@ -232,7 +237,7 @@ def _code(table, values, scale, lam, importance, live, levels, state, buffer, ta
                             break
                         if t == 0:
                             logit = sign_contexts(
-                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, z, y, x, n_signs
+                                table, b, signed, signs, slots, places, sign_predictor, sign_keys, x, n_signs
                             )
                             sign_inputs[_SIGN_INPUTS] = logit
                             n = _SIGN_INPUTS

@@ -20,12 +20,7 @@ from inr_codec.layers.residual.subbands import (
     NX,
     ORIENTATION,
     PARENT,
-    PARENT_PLACE,
-    PARENT_Y,
-    PARENT_Z,
     SHIFT_X,
-    SHIFT_Y,
-    SHIFT_Z,
 )
 from inr_codec.runtime.kernels import inner
 
@@ -165,19 +160,22 @@ def sign3(v):
 
 
 @inner()
-def sign_contexts(table, b, s, f, slots, places, weights, contexts, z, y, x, n):
+def sign_contexts(table, b, s, f, slots, places, weights, contexts, x, n):
     """Contexts of the sign of a coefficient of a known row; returns its predicted logit in units of 2^-8.
 
-    s: signs of the bands; f: scratch for the n around the coefficient, slots: which weight each has.
+    s: signs of the bands; f: scratch for the n around the coefficient, slots: which weight each has. The last four are
+    the parent's, whose rows are the last in `places`.
     """
     band, base = table[b], SIGN
     above = 0
     if band[PARENT] >= 0:
         n -= 4
-        pz, py = band[PARENT_Z], band[PARENT_Y]
-        p = band[PARENT_PLACE] + at(z, band[SHIFT_Z]) * pz + at(y, band[SHIFT_Y]) * py + at(x, band[SHIFT_X])
-        above = np.int64(s[p])
-        f[n], f[n + 1], f[n + 2], f[n + 3] = above, s[p + 1] - s[p - 1], s[p + py] - s[p - py], s[p + pz] - s[p - pz]
+        p = at(x, band[SHIFT_X])
+        row = places[n] + p
+        above = np.int64(s[row])
+        f[n], f[n + 1] = above, s[row + 1] - s[row - 1]
+        f[n + 2] = s[places[n + 1] + p] - s[places[n + 2] + p]
+        f[n + 3] = s[places[n + 3] + p] - s[places[n + 4] + p]
     for i in range(n):
         f[i] = s[places[i] + x]
     if band[PARENT] >= 0:

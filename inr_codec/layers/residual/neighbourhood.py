@@ -15,15 +15,13 @@ from inr_codec.layers.residual.subbands import (
     NZ,
     ORIENTATION,
     PARENT,
-    PARENT_PLACE,
-    PARENT_Y,
-    PARENT_Z,
     PLACE,
     ROW_Y,
     ROW_Z,
     SHIFT_X,
     SHIFT_Y,
     SHIFT_Z,
+    ZEROS,
     Subbands,
 )
 from inr_codec.runtime.kernels import inner
@@ -37,6 +35,8 @@ SLOTS = 16 + 7 * 8  # weights of the sign predictor
 SAME, AROUND = FEATURES, FEATURES + 1
 LINES = FEATURES + 2
 """Of sums of magnitudes: one for each feature, those in the same places of the cousins, and those beside these."""
+KNOWN = 1 << 12
+"""Coefficients of a row, a multiple of 4, whose sums are made at a time."""
 NEAR = np.array(
     [(1, 0, -1, 0), (2, -1, 0, 0), (3, 0, -1, -1), (3, 0, -1, 1), (4, -1, 0, -1), (4, -1, 0, 1), (5, -1, -1, 0)]
     + [(5, -1, 1, 0), (6, -1, -1, -1), (6, -1, -1, 1), (6, -1, 1, -1), (6, -1, 1, 1), (8, 0, -2, 0), (9, -2, 0, 0)]
@@ -60,14 +60,16 @@ Work = tuple[Small, Small, Small, Sums, Sums, Ints, Ints, Ints, Ints, Ints, Ints
 """What the coder remembers of the coefficients coded so far, and scratch:
 
      #  name         dtype  size               meaning
-     0  magnitudes   int8   magnitudes         of all subbands, each padded by PAD zeros
+     0  magnitudes   int8   magnitudes         of all subbands, see `Subbands`
      1  signed       int8   magnitudes         sign x min(magnitude, 4), in the same places
      2  known_cells  int8   cells              0: zeros only; else 1 + 2 min(coefficients that are not zero, 3)
-     3  lines        int16  LINES (nx + 3)     sums around each coefficient of a row, a line for each feature
+     3  lines        int16  LINES (KNOWN + 3)  sums around coefficients of a row, a line for each feature; less
+                                               for short rows, at least two rows of a parent
      4  features     int16  4 LINES            those of four coefficients along x, one coefficient after the other
      5  signs        int64  SLOTS              signs around a coefficient
      6  slots        int64  SLOTS              the weight of each of them in the sign's predictor
-     7  places       int64  SLOTS              where they lie in `signed`, seen from the start of a row
+     7  places       int64  SLOTS + 1          where they lie in `signed`, seen from the start of a row; then rows of
+                                               the parent: the coefficient's, and y + 1, y - 1, z + 1, z - 1 of it
      8  keys         int64  9                  contexts of a cell or a magnitude
      9  inputs       int64  10                 of their mixer, the last one a bias
     10  sign_keys    int64  4                  contexts of a sign
@@ -78,8 +80,9 @@ Work = tuple[Small, Small, Small, Sums, Sums, Ints, Ints, Ints, Ints, Ints, Ints
 
 def new_work(bands: Subbands) -> Work:
     """Empty memory."""
-    lines = LINES * (int(bands.table[:, NX].max()) + 3)
-    sizes = (SLOTS, SLOTS, SLOTS, 9, 10, 4, 5, 72)
+    longest = int(bands.table[:, NX].max())
+    lines = max(LINES * (min(longest, KNOWN) + 3), 2 * longest)
+    sizes = (SLOTS, SLOTS, SLOTS + 1, 9, 10, 4, 5, 72)
     small = (np.zeros(n, np.int8) for n in (bands.magnitudes, bands.magnitudes, bands.cells))
     sums = (np.zeros(n, np.int16) for n in (lines, 4 * LINES))
     return (*small, *sums, *(np.zeros(n, np.int64) for n in sizes))  # type: ignore[return-value]
@@ -135,37 +138,49 @@ def know_band(table, b, slots):
 
 
 @inner()
-def know_row(table, b, magnitudes, lines, places, z, y, first, n):
-    """Before coefficients (z, y, first), ..., n of them: what earlier rows, parent and cousins tell about each.
+def _row_at(table, k, z, y):
+    """Where row y of plane z of band k begins among the magnitudes; the row of zeros where it lies outside."""
+    if 0 <= z < table[k, NZ] and 0 <= y < table[k, NY]:
+        return table[k, PLACE] + z * table[k, ROW_Z] + y * table[k, ROW_Y]
+    return ZEROS
 
-    `places` are those of the first one's row, from its start.
-    """
+
+@inner()
+def know_row(table, b, magnitudes, lines, places, z, y, first, n):
+    """Before coefficients (z, y, first), ..., n of them: what earlier rows, parent and cousins tell about each."""
     band, m = table[b], magnitudes
     width = lines.size // LINES
     for i in range(lines.size):
         lines[i] = 0
     signs = 0
     for k in range(b, band[COUSIN] - 1, -1):
-        sz, sy = table[k, ROW_Z], table[k, ROW_Y]
-        place = table[k, PLACE] + z * sz + y * sy
         own = k == b
         for i in range(0 if own else OWN, OWN if own else len(NEAR)):
-            start = place + first + NEAR[i, 1] * sz + NEAR[i, 2] * sy + NEAR[i, 3]
-            _add_line(lines, NEAR[i, 0] * width, magnitudes, start, n)
+            row = _row_at(table, k, z + NEAR[i, 1], y + NEAR[i, 2])
+            if row != ZEROS:
+                _add_line(lines, NEAR[i, 0] * width, magnitudes, row + first + NEAR[i, 3], n)
         for i in range(0 if own else OWN_SIGNS, OWN_SIGNS if own else len(NEAR_SIGNS)):
-            places[signs] = place + NEAR_SIGNS[i, 0] * sz + NEAR_SIGNS[i, 1] * sy + NEAR_SIGNS[i, 2]
+            places[signs] = _row_at(table, k, z + NEAR_SIGNS[i, 0], y + NEAR_SIGNS[i, 1]) + NEAR_SIGNS[i, 2]
             signs += 1
-    if band[PARENT] >= 0:
-        hz, hy, hx, pz, py = band[SHIFT_Z], band[SHIFT_Y], band[SHIFT_X], band[PARENT_Z], band[PARENT_Y]
-        place = band[PARENT_PLACE] + at(z, hz) * pz + at(y, hy) * py
-        pz = pz if hz <= 0 or (2 * z >> hz) & 1 else -pz  # towards the half of the parent that (z, y, x) is in
-        py = py if hy <= 0 or (2 * y >> hy) & 1 else -py
+    k = band[PARENT]
+    if k >= 0:
+        hz, hy, hx = band[SHIFT_Z], band[SHIFT_Y], band[SHIFT_X]
+        pz, py = at(z, hz), at(y, hy)
+        places[signs] = _row_at(table, k, pz, py)
+        places[signs + 1], places[signs + 2] = _row_at(table, k, pz, py + 1), _row_at(table, k, pz, py - 1)
+        places[signs + 3], places[signs + 4] = _row_at(table, k, pz + 1, py), _row_at(table, k, pz - 1, py)
+        dz = 1 if hz <= 0 or (2 * z >> hz) & 1 else -1  # towards the half of the parent that (z, y, x) is in
+        dy = 1 if hy <= 0 or (2 * y >> hy) & 1 else -1
+        here, corner = places[signs], _row_at(table, k, pz + dz, py + dy)
+        near_z, near_y = _row_at(table, k, pz + dz, py), _row_at(table, k, pz, py + dy)
+        far_z, far_y = _row_at(table, k, pz - dz, py), _row_at(table, k, pz, py - dy)
         for i in range(n):
-            p = place + at(first + i, hx)
-            px = 1 if hx <= 0 or (2 * (first + i) >> hx) & 1 else -1
-            lines[10 * width + i] = m[p]
-            lines[11 * width + i] = m[p + pz] + m[p + py] + m[p + px]
-            lines[12 * width + i] = m[p - pz] + m[p - py] + m[p - px] + m[p + pz + py] + m[p + py + px] + m[p + pz + px]
+            p = at(first + i, hx)
+            q = p + 1 if hx <= 0 or (2 * (first + i) >> hx) & 1 else p - 1
+            lines[10 * width + i] = m[here + p]
+            lines[11 * width + i] = m[near_z + p] + m[near_y + p] + m[here + q]
+            lines[12 * width + i] = m[far_z + p] + m[far_y + p] + m[here + 2 * p - q]
+            lines[12 * width + i] += m[corner + p] + m[near_y + q] + m[near_z + q]
 
 
 @inner()

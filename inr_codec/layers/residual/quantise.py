@@ -15,6 +15,8 @@ LEAST_WEIGHT = np.float32(1e-3)
 FRESH, REVIVED = 0.8, 1.25
 """Steps from which on a coefficient makes its cell worth coding: in the first pass, and in later ones where the cell
 was zero before (benchmarks/studies/constants)."""
+MIDDLE = 8
+"""Coefficients at each end of a long subband whose norms differ from those between."""
 _ZERO_POINT, _POINT_UNIT = 128, 256
 
 
@@ -34,35 +36,56 @@ def restored(levels: Levels, bands: Subbands, step: float, points: bytes, out: F
     out: float32 of the levels' shape, which holds zeros where levels do, and may be their own memory. step: the
     quantiser's. points: reconstruction points, one byte each.
     """
-    factors = []
-    for band in bands.order:
-        for n, level, offset, size in zip(levels.shape, band.depth, band.offset, band.size, strict=True):
-            factors.append(1 / norms(n, level)[offset:][:size] if level else np.ones(size, np.float32))
-    along, flat = np.concatenate(factors), levels.reshape(-1)
-    _restored(flat, bands.table, along, np.float32(step), _offsets(points), out.reshape(-1))
+    along = [
+        _factors(n, *axis)
+        for band in bands.order
+        for n, *axis in zip(levels.shape, band.size, band.depth, band.high, strict=True)
+    ]
+    starts, flat = np.cumsum([0, *map(len, along)]), levels.reshape(-1)
+    factors = np.concatenate(along)
+    _restored(flat, bands.table, factors, starts, np.float32(step), _offsets(points), out.reshape(-1))
+
+
+def _factors(n: int, size: int, depth: int, high: int) -> FloatArray:
+    """1 / norms along an axis of n samples of a subband of `size` there; of a long one those of a short one.
+
+    See `norms`: what is between the first MIDDLE and the last ones is the same everywhere.
+    """
+    if not depth:
+        return np.ones(min(size, 2 * MIDDLE + 1), np.float32)
+    few = min(n, (2 * MIDDLE << depth) + n % (1 << depth))
+    short, low = norms(few, depth), -(-few >> depth)
+    factors: FloatArray = np.divide(1, short[low:] if high else short[:low], dtype=np.float32)
+    return factors
+
+
+@inner()
+def _place(i: int, size: int, held: int) -> int:
+    """Where `_factors` of a subband holds the one of coefficient i of `size`, `held` of them in all."""
+    return min(i, max(MIDDLE, i - (size - held)))
 
 
 @kernel()
-def _restored(levels, table, factors, step, offsets, out):  # type: ignore[no-untyped-def]
+def _restored(levels, table, factors, starts, step, offsets, out):  # type: ignore[no-untyped-def]
     """out (flat float32) <- values of levels (flat int32) times the factors of their subband along each axis.
 
-    table: that of `Subbands`. factors: float32, of each subband one after the other: nz, ny and nx of them. offsets:
-    float32 (POINTS,), what reconstruction points add to a magnitude.
+    table: that of `Subbands`. factors: float32, `_factors` of each subband along z, y and x, one after the other, that
+    begin at `starts`. offsets: float32 (POINTS,), what reconstruction points add to a magnitude.
     """
-    along_z = 0
     for b in range(table.shape[0]):
         band = table[b]
-        along_y = along_z + band[NZ]
-        along_x = along_y + band[NY]
+        along_z, along_y, along_x, end = starts[3 * b], starts[3 * b + 1], starts[3 * b + 2], starts[3 * b + 3]
         for z in range(band[NZ]):
+            factor_z = factors[along_z + _place(z, band[NZ], along_y - along_z)]
             for y in range(band[NY]):
+                factor_y = factors[along_y + _place(y, band[NY], along_x - along_y)]
                 o = band[OFFSET] + z * band[STRIDE_Z] + y * band[STRIDE_Y]
                 for x in range(band[NX]):
                     m = levels[o + x]
                     if m != 0:
                         value = _value(m, offsets, step)
-                        out[o + x] = value * factors[along_z + z] * factors[along_y + y] * factors[along_x + x]
-        along_z = along_x + band[NX]
+                        factor_x = factors[along_x + _place(x, band[NX], end - along_x)]
+                        out[o + x] = value * factor_z * factor_y * factor_x
 
 
 def centroids(values: FloatArray, levels: Levels, step: float) -> bytes:

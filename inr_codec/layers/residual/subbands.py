@@ -7,26 +7,29 @@ import numpy.typing as npt
 
 from inr_codec.layers.residual.packet_tree import Subband
 
-PAD = 2  # zeros around the magnitudes of a band
+PAD = 2
+"""Zeros between two rows of magnitudes, and before the first and after the last of a subband."""
+ZEROS = PAD
+"""Where a row of zeros begins among the magnitudes: it stands for every row outside of a subband."""
 
 # columns of the table
 OFFSET, STRIDE_Z, STRIDE_Y = 0, 1, 2  # of the band in the coefficient array; neighbours along x are adjacent
 NZ, NY, NX = 3, 4, 5
 LEVEL, ORIENTATION, KIND = 6, 7, 8  # decomposition level, at most 7; KIND = 8 LEVEL + ORIENTATION
-PLACE, ROW_Z, ROW_Y = 9, 10, 11  # of coefficient (0, 0, 0) in the padded magnitudes, and the strides there
+PLACE, ROW_Z, ROW_Y = 9, 10, 11  # of coefficient (0, 0, 0) among the magnitudes, and the strides there
 CELLS, CELL_Z, CELL_Y = 12, 13, 14  # the same of its cells
-PARENT, PARENT_PLACE, PARENT_Z, PARENT_Y = 15, 16, 17, 18  # a row or -1, and where its magnitudes are
-SHIFT_Z, SHIFT_Y, SHIFT_X = 19, 20, 21  # splits that the parent has more along each axis
-COUSIN = 22  # subbands COUSIN .. b - 1 were split as often as b along each axis
-COLUMNS = 23
+PARENT = 15  # a row or -1
+SHIFT_Z, SHIFT_Y, SHIFT_X = 16, 17, 18  # splits that the parent has more along each axis
+COUSIN = 19  # subbands COUSIN .. b - 1 were split as often as b along each axis
+COLUMNS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Subbands:
     """table: int64 (subbands, COLUMNS), in coding order; order: the subbands themselves.
 
-    magnitudes, cells: sizes of the arrays that the table points into: all coefficients, each subband padded by PAD
-    zeros a side, and all cells, padded by one.
+    magnitudes, cells: sizes of the arrays that the table points into: a row of zeros and all coefficients, row by row,
+    with PAD zeros before and after each; and all cells, those of a subband padded by one on each side.
     """
 
     table: npt.NDArray[np.int64]
@@ -41,7 +44,7 @@ def subbands_table(shape: tuple[int, int, int], bands: list[Subband]) -> Subband
     table = np.zeros((len(order), COLUMNS), np.int64)
     stride = (shape[1] * shape[2], shape[2])
     split = [any(b.depth[a] for b in order) for a in range(3)]
-    place = cells = 0
+    place, cells = ZEROS + max(b.size[2] for b in order) + PAD, 0
     for i, band in enumerate(order):
         row = table[i]
         row[OFFSET] = band.offset[0] * stride[0] + band.offset[1] * stride[1] + band.offset[2]
@@ -51,8 +54,8 @@ def subbands_table(shape: tuple[int, int, int], bands: list[Subband]) -> Subband
         row[LEVEL] = min(7, max(0, used[len(used) // 2] - 1))
         row[ORIENTATION] = 4 * band.high[0] + 2 * band.high[1] + band.high[2]
         row[KIND] = 8 * row[LEVEL] + row[ORIENTATION]
-        nz, ny, nx = (n + 2 * PAD for n in band.size)
-        row[PLACE : ROW_Y + 1] = place + (PAD * ny + PAD) * nx + PAD, ny * nx, nx
+        nz, ny, nx = band.size[0], band.size[1], band.size[2] + PAD
+        row[PLACE : ROW_Y + 1] = place, ny * nx, nx
         place += nz * ny * nx
         nz, ny, nx = (((n + 3) >> 2) + 2 for n in band.size)
         row[CELLS : CELL_Y + 1] = cells + (ny + 1) * nx + 1, ny * nx, nx
@@ -65,7 +68,6 @@ def subbands_table(shape: tuple[int, int, int], bands: list[Subband]) -> Subband
         parent = _parent(order, i)
         row[PARENT] = parent
         if parent >= 0:
-            row[PARENT_PLACE : PARENT_Y + 1] = table[parent, PLACE : ROW_Y + 1]
             row[SHIFT_Z : SHIFT_X + 1] = np.subtract(order[parent].depth, band.depth)
     return Subbands(table, order, place, cells)
 

@@ -1,5 +1,6 @@
 """Correction layer: bounds hold on decoded values, lossless is exact, parts equal the whole, bytes are safe."""
 
+import math
 import struct
 from dataclasses import replace
 from typing import Any
@@ -12,12 +13,12 @@ from samples import field, same_bits
 
 from inr_codec import INRCodec, INRSerializer, decode, inspect
 from inr_codec.chunk.intensity import Intensity, normalise
-from inr_codec.chunk.selection import all_indices
+from inr_codec.chunk.selection import whole
 from inr_codec.config import OPTIONS, TARGETS
 from inr_codec.errors import ConfigError, CorruptChunk
 from inr_codec.layers.correction.encode import encode_correction
 from inr_codec.layers.correction.lattice import Multiples, widest
-from inr_codec.layers.correction.level_coder import decode_levels, encode_levels
+from inr_codec.layers.correction.level_coder import encode_levels, level_reader
 from inr_codec.layers.correction.offset_coder import encode_offsets
 from inr_codec.layers.correction.payload import (
     Lattice,
@@ -27,6 +28,7 @@ from inr_codec.layers.correction.payload import (
     fill_corrected,
     pack_correction,
 )
+from inr_codec.layers.correction.volume_coder import parts
 from inr_codec.layers.residual.encode import ResidualEncoder
 from inr_codec.stream.frame import Header, Layer, LayerType, pack_stream, unpack_stream
 from tests.reference_decoder.correction import decode as plain_decode
@@ -48,7 +50,7 @@ def corrected(
 ) -> np.ndarray:
     """What a correction layer, alone or after a residual layer, decodes to."""
     out = np.zeros(shape, dtype)
-    fill_corrected(out, payload, shape, all_indices(shape), intensity, dtype, residual)
+    fill_corrected(out, payload, shape, whole(shape), intensity, residual)
     return out
 
 
@@ -185,7 +187,7 @@ def test_masked_voxels_are_free() -> None:
     free[:, :, 8:] = True
     data, coded = encode_levels(levels, 199, free)
     assert np.array_equal(coded[~free], levels[~free])
-    assert np.array_equal(decode_levels(data, levels.shape, 199), coded)
+    assert np.array_equal(level_reader(data, levels.shape, 199).read(levels.size), coded.ravel())
     assert len(data) < 0.35 * len(encode_levels(levels, 199)[0])
 
 
@@ -209,7 +211,33 @@ def test_any_levels_come_back(shape: tuple[int, int, int], top: int, kind: str, 
     levels = np.asarray(levels).astype(np.int32).reshape(shape)
     data, coded = encode_levels(levels, top)
     assert np.array_equal(coded, levels)
-    assert np.array_equal(decode_levels(data, shape, top), levels)
+    assert np.array_equal(level_reader(data, shape, top).read(size), levels.ravel())
+
+
+@pytest.mark.parametrize("shape", [(2**18 + 7,), (516, 512), (3, 400, 230), (2, 3, 5, 9000), (4, 70_000, 1)], ids=str)
+@pytest.mark.parametrize("based", [False, True])
+def test_what_is_read_part_by_part_is_what_was_written_at_once(shape: tuple[int, ...], based: bool) -> None:
+    """Volumes of several parts, long lines, planes of many rows, single columns, mostly flat."""
+    rng, size = np.random.default_rng(0), math.prod(shape)
+    values = (np.arange(size) // 9000 * 7 % 50 + (rng.random(size) < 0.001) * 3).astype("u1").reshape(shape)
+    values.flat[:2] = 0, 60
+    intensity = Intensity(0.0, 60.0)
+    residual = ResidualEncoder(normalise(values, intensity)).encode(400).payload if based else None
+    if residual is None:
+        lattice, before, numbers = Lattice(1.0, 60), None, values.astype(np.int32)
+        data = encode_levels(numbers.reshape(as_3d(shape)), 60)[0]
+    else:
+        before = base_values(residual, shape, intensity, values.dtype)
+        numbers = values.astype(np.int32) - before
+        lattice = Lattice(1.0, 60, None, -60, True, Multiples(1.0), 0)
+        levels, span = base_levels(before, intensity, lattice)
+        data = encode_offsets(numbers.reshape(as_3d(shape)), levels, span, -60, 60, snap=True)
+    assert len(parts(shape)) > 1 or as_3d(shape)[0] == 1
+    payload = pack_correction(0.0, lattice, data)
+    assert np.array_equal(corrected(payload, shape, intensity, values.dtype, residual), values)
+    turned = np.zeros(shape, ">u2", order="F")
+    fill_corrected(turned, payload, shape, whole(shape), intensity, residual)
+    assert np.array_equal(turned, values)
 
 
 @settings(max_examples=150, deadline=None)
@@ -303,9 +331,9 @@ def test_a_second_decoder_agrees(shape: tuple[int, ...], dtype: str) -> None:
     """A decoder in plain Python, written from the format's description, gives the same bits with and without a base."""
     values = field(shape, dtype, 0.3 if shape[0] > 2 else 0.02)
     lo, hi = float(values.min()), float(values.max())
-    intensity, whole = Intensity(lo, hi), all_indices(shape)
+    intensity = Intensity(lo, hi)
     residual = ResidualEncoder(normalise(values, intensity)).encode(60).payload
-    base = base_values(residual, shape, whole, intensity, values.dtype)
+    base = base_values(residual, shape, intensity, values.dtype)
     plain_unit = np.clip(plain_residual(residual, shape).astype("f8"), 0, 1)
     plain_base = (lo + (hi - lo) * plain_unit) if dtype[0] == "f" else np.rint(lo + (hi - lo) * plain_unit)
     assert np.array_equal(plain_base.astype(dtype), base)

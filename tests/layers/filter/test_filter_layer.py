@@ -12,7 +12,7 @@ from inr_codec.chunk.unit_chunk import UnitChunk
 from inr_codec.engines import FitTask, Schedule, fit_blocks
 from inr_codec.errors import CorruptChunk
 from inr_codec.layers.filter.encode import encode_filter, first_follower, next_follower
-from inr_codec.layers.filter.features import SLAB, count_features, neighbours
+from inr_codec.layers.filter.features import SLAB, count_features, neighbours, pieces
 from inr_codec.layers.filter.fit import draw_sample, fit_filters
 from inr_codec.layers.filter.payload import (
     REACH,
@@ -133,6 +133,16 @@ def test_slabs_and_threads_do_not_show(monkeypatch):
     assert np.array_equal(apply_filter(values, payload), many)
     halves = apply_filter(values[: 35 + REACH], payload)[:35], apply_filter(values[35 - REACH :], payload)[REACH:]
     assert np.array_equal(np.concatenate(halves), many)
+
+
+def test_pieces_do_not_show():
+    """Few large planes are filtered in pieces, and are the same as two halves that are one piece each."""
+    values = chunk_like((6, 300, 300))
+    payload = pack_filter(layer_for(values.shape))
+    assert len(list(pieces(values.shape))) == 2 and len(list(pieces((6, 150 + REACH, 300)))) == 1
+    halves = apply_filter(values[:, : 150 + REACH], payload), apply_filter(values[:, 150 - REACH :], payload)
+    joined = np.concatenate([halves[0][:, :150], halves[1][:, REACH:]], axis=1)
+    assert np.array_equal(apply_filter(values, payload), joined)
 
 
 def test_input_is_left_alone():

@@ -38,7 +38,7 @@ def of_coefficient(table, b, magnitudes, signs, lines, z, y, x, weights, sign_we
     """Contexts of the magnitude of a coefficient and of its sign, the two predictions."""
     contexts, sign_contexts_ = np.zeros(9, np.int64), np.zeros(4, np.int64)
     features, scratch = np.zeros(4 * LINES, np.int16), np.zeros(SLOTS, np.int64)
-    slots, places = np.zeros(SLOTS, np.int64), np.zeros(SLOTS, np.int64)
+    slots, places = np.zeros(SLOTS, np.int64), np.zeros(SLOTS + 1, np.int64)
     n = know_band(table, b, slots)
     row = table[b]
     first = x & ~3
@@ -49,7 +49,7 @@ def of_coefficient(table, b, magnitudes, signs, lines, z, y, x, weights, sign_we
     before, second = np.int64(magnitudes[place - 1]), np.int64(magnitudes[place - 2])
     cousins = b - row[columns.COUSIN]
     mean = coefficient_contexts(f, before, second, weights, contexts, row[columns.KIND], cousins, corner)
-    logit = sign_contexts(table, b, signs, scratch, slots, places, sign_weights, sign_contexts_, z, y, x, n)
+    logit = sign_contexts(table, b, signs, scratch, slots, places, sign_weights, sign_contexts_, x, n)
     return contexts, mean, sign_contexts_, logit
 
 

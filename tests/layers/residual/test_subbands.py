@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from inr_codec.layers.residual import subbands as columns
 from inr_codec.layers.residual.packet_tree import unpack_packet_tree
-from inr_codec.layers.residual.subbands import PAD, subbands_table
+from inr_codec.layers.residual.subbands import PAD, ZEROS, subbands_table
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 14), st.integers(1, 23))
 
@@ -32,16 +32,20 @@ def test_rows_say_what_the_format_says(shape: tuple[int, int, int], tree: bytes)
 @settings(max_examples=60)
 @given(SHAPES, st.binary(max_size=40))
 def test_every_coefficient_has_a_place(shape: tuple[int, int, int], tree: bytes) -> None:
-    """Offsets visit the array once, places of magnitudes and cells lie apart and `PAD` zeros or one around them."""
+    """Offsets visit the array once; magnitudes lie apart, `PAD` zeros around a row of them, and cells, one around."""
     bands = subbands_table(shape, unpack_packet_tree(shape, tree)[1])
     visited = np.zeros(shape, int).reshape(-1)
-    magnitudes, cells = np.zeros(bands.magnitudes, int), np.zeros(bands.cells, int)
+    magnitudes, cells, zeros = np.zeros(bands.magnitudes, int), np.zeros(bands.cells, int), set[int]()
     for row in bands.table:
         sides = row[columns.NZ : columns.NX + 1]
         z, y, x = np.indices(sides)
         np.add.at(visited, row[columns.OFFSET] + z * row[columns.STRIDE_Z] + y * row[columns.STRIDE_Y] + x, 1)
-        z, y, x = np.indices(sides + 2 * PAD) - PAD
-        np.add.at(magnitudes, row[columns.PLACE] + z * row[columns.ROW_Z] + y * row[columns.ROW_Y] + x, 1)
+        places = row[columns.PLACE] + z * row[columns.ROW_Z] + y * row[columns.ROW_Y] + x
+        np.add.at(magnitudes, places, 1)
+        ends = np.concatenate([places[..., 0] - d for d in (1, PAD)] + [places[..., -1] + d for d in (1, PAD)])
+        zeros |= set(ends.ravel().tolist())
+        zeros |= {ZEROS + n for n in range(-PAD, row[columns.NX] + PAD)}
         z, y, x = np.indices((sides + 3) // 4 + 2) - 1
         np.add.at(cells, row[columns.CELLS] + z * row[columns.CELL_Z] + y * row[columns.CELL_Y] + x, 1)
-    assert (visited == 1).all() and (magnitudes == 1).all() and (cells == 1).all()
+    assert (visited == 1).all() and (magnitudes <= 1).all() and (cells == 1).all()
+    assert zeros == set(np.flatnonzero(magnitudes == 0).tolist())
