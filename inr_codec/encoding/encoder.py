@@ -29,6 +29,7 @@ from inr_codec.layers.labels.recognise import is_labelled
 from inr_codec.layers.lossless import KINDS
 from inr_codec.layers.mask import find_mask
 from inr_codec.layers.table import kind_of, weigh
+from inr_codec.runtime.blas import one_blas_thread
 from inr_codec.runtime.threads import one_of_few
 from inr_codec.stream.frame import (
     EXACT,
@@ -173,7 +174,8 @@ def encode(
     if labels is not None:
         config = replace(config, mask=labels)
     missing = None if config.lossless else config.missing_numbers
-    with one_of_few(np.size(array)), np.errstate(all="ignore"):  # whatever numpy is set to: tiny values underflow
+    # whatever numpy is set to: tiny values underflow
+    with one_of_few(np.size(array)), one_blas_thread(), np.errstate(all="ignore"):
         return _encode(prepare(np.asarray(array), missing, fill), config, weights, budget)
 
 

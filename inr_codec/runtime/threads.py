@@ -1,6 +1,7 @@
 """Settings of the running process, never stored: how many threads work, and how work is stopped.
 
-`INR_CODEC_THREADS` sets the number of threads (default: the processors this process may use).
+`INR_CODEC_THREADS` sets the number of threads (default: the processors this process may use), of which BLAS takes
+none of its own (see `blas`).
 The same number bounds how many chunks are encoded at a time, and so does `INR_CODEC_MEMORY`, the bytes that this may
 take (see `limits`).
 `INR_CODEC_ENGINE` sets the engine of every fit: fused (default), torch or triton. The last two work on the device that

@@ -9,7 +9,7 @@ from places import ROOT
 
 from inr_codec import INRCodec
 
-HEAVY = ("torch", "scipy", "ortools", "dask", "distributed", "xarray", "zarr", "matplotlib")
+HEAVY = ("torch", "scipy", "threadpoolctl", "ortools", "dask", "distributed", "xarray", "zarr", "matplotlib")
 
 
 def run(code, *arguments):
@@ -47,13 +47,13 @@ def test_import_loads_nothing_at_all():
 
 @pytest.mark.slow
 def test_encoding_needs_no_torch():
-    """The CPU encoder works where torch, dask and zarr are not installed."""
+    """The CPU encoder works where torch, ortools, dask and zarr are not installed."""
     code = (
         "import numpy, inr_codec\n"
         "volume = numpy.arange(4096, dtype='u2').reshape(16, 16, 16) ** 2 % 977\n"
         "inr_codec.INRCodec(ratio=60, effort='fast').encode(volume)"
     )
-    run_without([name for name in HEAVY if name not in ("scipy", "ortools")], code)
+    run_without([name for name in HEAVY if name not in ("scipy", "threadpoolctl")], code)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from inr_codec.efforts import EFFORTS
 from inr_codec.engines import FitTask, Schedule
 from inr_codec.layers.network.allocate import Rule, allocate_parameters, share
 from inr_codec.layers.network.blocks import Block, root, split
-from inr_codec.layers.network.partition import plan_partition
+from inr_codec.layers.network.partition import Solver, paper_solver, plan_partition
 from inr_codec.layers.network.payload import (
     FLAT_UNIT,
     MEAN_UNIT,
@@ -108,6 +108,11 @@ def tree_levels(config: Config) -> int:
     return (2 if config.partition == "measured" else 3) if config.levels is None else config.levels
 
 
+def partition_solver(config: Config) -> Solver:
+    """What solves the partition's integer program: what the paper used if its preset is asked for."""
+    return paper_solver() if config.preset == "paper" else "dynamic"
+
+
 def plan_network(chunk: UnitChunk, n_bytes: int, config: Config, blocks: Sequence[Block] | None = None) -> NetworkPlan:
     """Plan a network layer of `n_bytes` bytes, on `blocks` if they are known already."""
     unit = chunk.unit
@@ -133,6 +138,7 @@ def plan_network(chunk: UnitChunk, n_bytes: int, config: Config, blocks: Sequenc
             top_m=config.top_m or 1,
             levels=tree_levels(config),
             form=config.concentration or "centred",
+            solver=partition_solver(config),
         )
     parameters = max(0, int((room - len(blocks) * BLOCK_BYTES) * 8 / bits))
     empty, samples = [], []

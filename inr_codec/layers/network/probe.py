@@ -21,6 +21,7 @@ from inr_codec.layers.network.plan import (
     NetworkPlan,
     flat,
     make_task,
+    partition_solver,
     plan_network,
     sizes_by_weights,
     tree_levels,
@@ -76,4 +77,5 @@ def measured_partition(chunk: UnitChunk, n_bytes: int, config: Config) -> list[B
     first = costs[[node.level == min(1, deepest) for node in tree.nodes]].sum()
     costs += first * BLOCK_BYTES * 8 / (config.bits or BITS) / (2 * total)
     costs[[node.level >= level for node in tree.nodes]] = 2 * costs.sum() + 1  # too small for networks of their own
-    return [tree.nodes[k] for k in solve_tree(costs, tree, config.max_blocks or len(tree.nodes))]
+    limit = config.max_blocks or len(tree.nodes)
+    return [tree.nodes[k] for k in solve_tree(costs, tree, limit, partition_solver(config))]

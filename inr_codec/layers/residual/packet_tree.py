@@ -7,7 +7,6 @@ the array is split along each axis to every depth once (27 times its size in all
 A classical 3-D wavelet, one that splits z late, a plane-wise one and a separable one are special cases.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,21 +22,17 @@ from inr_codec.entropy.range_coder import (
     encoder_init,
 )
 from inr_codec.layers.residual import wavelet
+from inr_codec.layers.residual.tree_cost import LARGEST, costs_along_last
 from inr_codec.layers.residual.wavelet import FloatArray, Split
-from inr_codec.runtime.kernels import kernel
 from inr_codec.runtime.threads import parallel_map
 
 # Format, frozen (FORMAT.md section 6.2).
 MAX_DEPTH, SMALLEST = 5, 2
 LEAF = 3
+TIE = 1e-6
+"""Least share of a cost that a split must save: two splits in either order cost the same, but for rounding."""
 SPLIT_BITS = 2.0
 """What the rough model of a tree's cost charges for a split (benchmarks/studies/constants)."""
-DEAD, LIVE_ERROR = 0.8, 0.083
-"""The model by which trees are compared: a coefficient below so many steps becomes zero, any other leaves so many
-squared steps (1 / 12, as even errors do) (benchmarks/studies/constants)."""
-LIVE_BITS, OCTAVE_BITS, CELL_BITS = 1.5, 1.8, 1.0
-"""Bits of a coefficient that is not zero, for each octave of it above the step, and of a cell that has one
-(benchmarks/studies/constants)."""
 
 State = tuple[int, int]  # splits along an axis, 1 when the last one went to the high half
 Node = tuple[State, State, State]
@@ -53,40 +48,6 @@ class Subband:
     high: tuple[int, int, int]
 
 
-@kernel()
-def _cost(values, wz, wy, wx, scale, lam):  # type: ignore[no-untyped-def]
-    """Distortion (in squared quantiser steps) + lam x bits of a rough model of one subband.
-
-    values: float32 (nz, ny, nx), coefficients; wz, wy, wx: float32, their norms along each axis. scale: 1 / step. A
-    coefficient below DEAD steps is zero and costs its share of the entropy of its cell's map of zeros.
-    """
-    nz, ny, nx = values.shape
-    total = 0.0
-    for z0 in range(0, nz, 4):
-        for y0 in range(0, ny, 4):
-            for x0 in range(0, nx, 4):
-                count = live = 0
-                error = bits = 0.0
-                for z in range(z0, min(z0 + 4, nz)):
-                    for y in range(y0, min(y0 + 4, ny)):
-                        w = wz[z] * wy[y] * scale
-                        for x in range(x0, min(x0 + 4, nx)):
-                            v = np.float64(abs(values[z, y, x]) * w * wx[x])
-                            count += 1
-                            if v < DEAD:
-                                error += v * v
-                            else:
-                                live += 1
-                                error += LIVE_ERROR
-                                bits += LIVE_BITS + OCTAVE_BITS * math.log2(v)
-                if live > 0:
-                    bits += CELL_BITS + live * math.log2(count / live)
-                    if live < count:
-                        bits += (count - live) * math.log2(count / (count - live))
-                total += error + lam * bits
-    return total
-
-
 def _halves(values: FloatArray, axis: int) -> tuple[FloatArray, FloatArray]:
     work = values.copy()
     wavelet.forward(work, [(axis, (0, 0, 0), values.shape)])
@@ -94,14 +55,19 @@ def _halves(values: FloatArray, axis: int) -> tuple[FloatArray, FloatArray]:
     return np.ascontiguousarray(low), np.ascontiguousarray(high)
 
 
+def _depth(n: int) -> int:
+    """How often the low part of n samples can be split."""
+    depth = 0
+    while n >= SMALLEST and depth < MAX_DEPTH:
+        n, depth = (n + 1) // 2, depth + 1
+    return depth
+
+
 def _states(values: FloatArray, axis: int, n: int) -> list[tuple[State, FloatArray, FloatArray]]:
     """All states of an axis: the array split to every depth, with the norms of its coefficients along the axis."""
     out = [((0, 0), values, np.ones(n, np.float32))]
-    for level in range(1, MAX_DEPTH + 1):
-        low = out[-1][1]
-        if low.shape[axis] < SMALLEST:
-            break
-        low, high = _halves(low, axis)
+    for level in range(1, _depth(n) + 1):
+        low, high = _halves(out[-1][1], axis)
         norms, k = wavelet.norms(n, level).copy(), low.shape[axis]  # of one type, so that the kernel is compiled once
         out.append(((level, 1), high, norms[k : k + high.shape[axis]]))
         out.append(((level, 0), low, norms[:k]))
@@ -115,13 +81,16 @@ def _children(node: Node, axis: int) -> tuple[Node, Node]:
 
 def choose_packet_tree(values: FloatArray, step: float, lam: float) -> list[int]:
     """The tree of least cost at a quantiser step for float32 (nz, ny, nx): axis or LEAF per node, low half first."""
+    step = max(step, float(np.abs(values).max(initial=0.0)) / LARGEST)
+    depth = _depth(values.shape[2])
+    along_x: list[State] = [(0, 0), *((level, high) for level in range(1, depth + 1) for high in (1, 0))]
 
     def costs(state: tuple[State, FloatArray, FloatArray]) -> dict[Node, float]:
         sz, az, wz = state
         return {
-            (sz, sy, sx): _cost(ax, wz, wy, wx, np.float32(1 / step), lam)
+            (sz, sy, sx): float(cost)
             for sy, ay, wy in _states(az, 1, values.shape[1])
-            for sx, ax, wx in _states(ay, 2, values.shape[2])
+            for sx, cost in zip(along_x, costs_along_last(ay, wz, wy, step, lam, depth))
         }
 
     cost: dict[Node, float] = {}
@@ -134,7 +103,7 @@ def choose_packet_tree(values: FloatArray, step: float, lam: float) -> list[int]
             low, high = _children(node, axis)
             if not node[axis][1] and low in best and high in best:
                 together = best[low][0] + best[high][0] + lam * SPLIT_BITS
-                if together < best[node][0]:
+                if together < best[node][0] * (1 - TIE):
                     best[node] = (together, axis)
     choices, todo = [], [((0, 0), (0, 0), (0, 0))]
     while todo:

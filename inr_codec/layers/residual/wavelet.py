@@ -50,7 +50,7 @@ _TILE, _WIDTH = 1 << 11, 64
 
 
 @inner()
-def _copy(to: FloatArray, t: int, source: FloatArray, s: int, n: int) -> None:
+def copied(to: FloatArray, t: int, source: FloatArray, s: int, n: int) -> None:
     """to[t + i] = source[s + i] for all i < n."""
     first, other = np.uint64(t), np.uint64(s)
     for i in range(np.uint64(n)):
@@ -58,7 +58,7 @@ def _copy(to: FloatArray, t: int, source: FloatArray, s: int, n: int) -> None:
 
 
 @inner()
-def _scale(to: FloatArray, t: int, source: FloatArray, s: int, k: np.float32, n: int) -> None:
+def scaled(to: FloatArray, t: int, source: FloatArray, s: int, k: np.float32, n: int) -> None:
     """to[t + i] = k source[s + i]."""
     first, other = np.uint64(t), np.uint64(s)
     for i in range(np.uint64(n)):
@@ -145,17 +145,21 @@ def _spread_low(low: FloatArray, high: FloatArray, k: np.float32, tile: Tile) ->
 
 
 @inner()
-def _lift(low: FloatArray, high: FloatArray, tile: Tile, transpose: bool) -> tuple[np.float32, np.float32]:
-    """Forward lifting of a tile, or the transpose of inverse lifting; returns the factors of low and high."""
-    if transpose:
-        for on_high, on_low in ((-_A, -_B), (-_C, -_E)):
-            _spread_high(low, high, on_high, tile)
-            _spread_low(low, high, on_low, tile)
-        return _LOW_BACK, _HIGH_BACK
+def lift(low: FloatArray, high: FloatArray, tile: Tile) -> tuple[np.float32, np.float32]:
+    """Forward lifting of a tile; returns the factors of low and high."""
     for on_high, on_low in ((_A, _B), (_C, _E)):
         _add_to_high(low, high, on_high, tile)
         _add_to_low(low, high, on_low, tile)
     return _LOW, _HIGH
+
+
+@inner()
+def _lift_transposed(low: FloatArray, high: FloatArray, tile: Tile) -> tuple[np.float32, np.float32]:
+    """The transpose of inverse lifting."""
+    for on_high, on_low in ((-_A, -_B), (-_C, -_E)):
+        _spread_high(low, high, on_high, tile)
+        _spread_low(low, high, on_low, tile)
+    return _LOW_BACK, _HIGH_BACK
 
 
 @inner()
@@ -203,16 +207,16 @@ def _forward(flat, starts, stride, n, width, transpose):  # type: ignore[no-unty
                         low[x * line + n_high] = flat[starts[block + x] + n - 1]
             else:
                 for i in range(n_low):
-                    _copy(low, i * d, flat, start + 2 * i * stride, d)
+                    copied(low, i * d, flat, start + 2 * i * stride, d)
                 for i in range(n_high):
-                    _copy(high, (i + 1) * d, flat, start + (2 * i + 1) * stride, d)
-            scale_low, scale_high = _lift(low, high, tile, transpose)
+                    copied(high, (i + 1) * d, flat, start + (2 * i + 1) * stride, d)
+            scale_low, scale_high = _lift_transposed(low, high, tile) if transpose else lift(low, high, tile)
             for i in range(lines if rows else n_low):
                 o = starts[block + i] if rows else start + i * stride
-                _scale(flat, o, low, i * line if rows else i * d, scale_low, n_low if rows else d)
+                scaled(flat, o, low, i * line if rows else i * d, scale_low, n_low if rows else d)
             for i in range(lines if rows else n_high):
                 o = starts[block + i] + n_low if rows else start + (n_low + i) * stride
-                _scale(flat, o, high, i * line + 1 if rows else (i + 1) * d, scale_high, n_high if rows else d)
+                scaled(flat, o, high, i * line + 1 if rows else (i + 1) * d, scale_high, n_high if rows else d)
 
 
 @kernel()
@@ -234,10 +238,10 @@ def _inverse(flat, starts, stride, n, width, first, last):  # type: ignore[no-un
             _, _, _, line, d, _ = tile
             for i in range(lines if rows else n_low):
                 o = starts[block + i] + i0 if rows else start + (i0 + i) * stride
-                _scale(low, i * line if rows else i * d, flat, o, _LOW_BACK, n_low if rows else d)
+                scaled(low, i * line if rows else i * d, flat, o, _LOW_BACK, n_low if rows else d)
             for i in range(lines if rows else n_high):
                 o = to_high + (starts[block + i] + i0 if rows else start + (i0 + i) * stride)
-                _scale(high, i * line + 1 if rows else (i + 1) * d, flat, o, _HIGH_BACK, n_high if rows else d)
+                scaled(high, i * line + 1 if rows else (i + 1) * d, flat, o, _HIGH_BACK, n_high if rows else d)
             _lift_back(low, high, tile)
             if rows:
                 for x in range(lines):
@@ -250,9 +254,9 @@ def _inverse(flat, starts, stride, n, width, first, last):  # type: ignore[no-un
                         flat[start + last - 1] = low[o + last // 2]
             else:
                 for i in range((first + 1) // 2, (last + 1) // 2):
-                    _copy(flat, start + 2 * i * stride, low, (i - i0) * d, d)
+                    copied(flat, start + 2 * i * stride, low, (i - i0) * d, d)
                 for i in range(first // 2, last // 2):
-                    _copy(flat, start + (2 * i + 1) * stride, high, (i - i0 + 1) * d, d)
+                    copied(flat, start + (2 * i + 1) * stride, high, (i - i0 + 1) * d, d)
 
 
 def _starts(shape: tuple[int, ...], axis: int, needed: Sequence[IntArray]) -> IntArray:

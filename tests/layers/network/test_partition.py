@@ -1,45 +1,72 @@
-"""The integer program of the partition, against an exact dynamic program."""
+"""The integer program of the partition: the dynamic program against CP-SAT, both against all partitions."""
 
-from functools import cache
-from itertools import count
+import sys
+from itertools import product
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inr_codec.config import Config
 from inr_codec.errors import ConfigError
 from inr_codec.layers.network.blocks import Block, pack_block_tree, root, split, unpack_block_tree
-from inr_codec.layers.network.partition import MAX_NODES, Tree, grow_tree, integer_costs, plan_partition, solve_tree
+from inr_codec.layers.network.partition import (
+    MAX_NODES,
+    Solver,
+    Tree,
+    grow_tree,
+    integer_costs,
+    plan_partition,
+    solve_tree,
+)
+from inr_codec.layers.network.plan import partition_solver
 from inr_codec.layers.network.spectrum import Form, spectrum_concentration
 
 shapes = st.lists(st.integers(1, 70), min_size=1, max_size=4).map(tuple).filter(lambda s: np.prod(s) <= 100_000)
 
 
-def least_cost(units: list[int], tree: Tree, max_blocks: int) -> int:
-    """The optimum by dynamic programming over (node, number of blocks)."""
+def all_costs(units: list[int], tree: Tree, max_blocks: int) -> list[int]:
+    """The cost of every partition of at most `max_blocks` blocks."""
     children: dict[int, list[int]] = {index: [] for index in range(len(tree.nodes))}
-    for index, parent in enumerate(tree.parents):
-        if parent >= 0:
-            children[parent].append(index)
+    for index, parent in enumerate(tree.parents[1:], start=1):
+        children[parent].append(index)
 
-    @cache
-    def best(node: int) -> tuple[int, ...]:
-        """Entry b is the least cost of covering the node with at most b + 1 blocks."""
-        table = np.full(max_blocks, units[node], np.int64)
-        if 0 < len(children[node]) <= max_blocks:
-            joined = np.array(best(children[node][0]), np.int64)
-            for used, child in zip(count(1), children[node][1:], strict=False):
-                other = np.array(best(child), np.int64)
-                fresh = np.full(max_blocks, np.iinfo(np.int64).max // 4)
-                for mine in range(used - 1, max_blocks - 1):
-                    total = joined[mine] + other[: max_blocks - 1 - mine]
-                    fresh[mine + 1 :] = np.minimum(fresh[mine + 1 :], total)
-                joined = fresh
-            table = np.minimum(table, joined)
-        return tuple(int(entry) for entry in table)
+    def covers(node: int) -> list[tuple[int, int]]:
+        """Number of blocks and cost of every way to cover a node."""
+        cut = product(*(covers(child) for child in children[node])) if children[node] else []
+        return [(1, units[node]), *((sum(n for n, _ in way), sum(c for _, c in way)) for way in cut)]
 
-    return best(0)[-1]
+    return [cost for blocks, cost in covers(0) if blocks <= max_blocks]
+
+
+def random_tree(rng: np.random.Generator, nodes: int) -> Tree:
+    """A tree of about so many nodes, depth first, whose inner nodes have two to eight children."""
+    parents: list[int] = []
+
+    def grow(parent: int, room: int) -> None:
+        index = len(parents)
+        parents.append(parent)
+        if room > 2:
+            for share in rng.multinomial(room - 1, np.full(count := int(rng.integers(2, 9)), 1 / count)):
+                grow(index, int(share))
+
+    grow(-1, nodes)
+    return Tree((root((1,)),) * len(parents), tuple(parents))
+
+
+def random_costs(rng: np.random.Generator, kind: str, share: np.ndarray) -> np.ndarray:
+    """Costs of nodes that hold a share of the volume."""
+    return {
+        "gains": -share * rng.random(len(share)),
+        "normal": rng.normal(0, 1e6, len(share)),
+        "equal": -share,
+        "integers": rng.integers(0, 3, len(share)),
+    }[kind]
+
+
+KINDS = st.sampled_from(["gains", "normal", "equal", "integers"])
 
 
 def assert_covers_once(blocks: list[Block], shape: tuple[int, ...]) -> None:
@@ -73,31 +100,62 @@ def test_a_deep_tree_is_kept_small() -> None:
     assert max(node.level for node in grow_tree((512, 512, 512), 9).nodes) == 4
 
 
-@settings(deadline=None, max_examples=40)
-@given(
-    st.sampled_from([(40,), (33, 70), (16, 64, 64), (15, 90, 31), (17, 16, 18, 19)]),
-    st.integers(0, 2**32),
-    st.integers(1, 60),
-    st.sampled_from(["gains", "normal", "equal", "integers"]),
-)
-def test_solution_is_optimal_and_feasible(shape: tuple[int, ...], seed: int, max_blocks: int, kind: str) -> None:
-    """For any costs the solver's partition is feasible and costs what the dynamic program says is the least."""
-    tree = grow_tree(shape, 3)
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.integers(1, 400), st.integers(1, 80), KINDS)
+def test_dynamic_program_reaches_the_optimum_of_cp_sat(seed: int, nodes: int, max_blocks: int, kind: str) -> None:
+    """On any tree and for any costs both solvers' partitions are feasible and cost the same."""
     rng = np.random.default_rng(seed)
-    share = np.array([node.size for node in tree.nodes]) / tree.nodes[0].size
-    costs = {
-        "gains": -share * rng.random(len(share)),
-        "normal": rng.normal(0, 1e6, len(share)),
-        "equal": -share,
-        "integers": rng.integers(0, 3, len(share)),
-    }[kind]
-    chosen = solve_tree(costs, tree, max_blocks)
-    assert chosen == sorted(chosen)
-    assert 1 <= len(chosen) <= max_blocks
-    assert_covers_once([tree.nodes[index] for index in chosen], shape)
+    tree = random_tree(rng, nodes)
+    costs = random_costs(rng, kind, rng.random(len(tree.nodes)))
+    units, sums = integer_costs(costs, tree), []
+    for solver in get_args(Solver):
+        chosen = solve_tree(costs, tree, max_blocks, solver)
+        assert chosen == sorted(chosen)
+        assert 1 <= len(chosen) <= max_blocks
+        sums.append(sum(units[index] for index in chosen))
+        above = {index: tree.parents[index] for index in range(len(tree.nodes))}
+        for leaf in tree.leaves:
+            path = [leaf]
+            while path[-1]:
+                path.append(above[path[-1]])
+            assert len(set(path) & set(chosen)) == 1
+    assert sums[0] == sums[1]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 24), st.integers(1, 12), KINDS)
+def test_dynamic_program_is_the_best_of_all_partitions(seed: int, nodes: int, max_blocks: int, kind: str) -> None:
+    """On small trees no partition costs less."""
+    rng = np.random.default_rng(seed)
+    tree = random_tree(rng, nodes)
+    costs = random_costs(rng, kind, rng.random(len(tree.nodes)))
     units = integer_costs(costs, tree)
-    assert sum(units[index] for index in chosen) == least_cost(units, tree, max_blocks)
-    assert chosen == solve_tree(costs, tree, max_blocks)
+    assert sum(units[index] for index in solve_tree(costs, tree, max_blocks)) == min(all_costs(units, tree, max_blocks))
+
+
+@given(shapes, st.integers(0, 2**32), st.integers(1, 60))
+def test_a_solution_covers_the_chunk_once(shape: tuple[int, ...], seed: int, max_blocks: int) -> None:
+    """The chosen blocks of a chunk's tree are a partition in the reader's order."""
+    tree = grow_tree(shape, 2)
+    costs = np.random.default_rng(seed).normal(0, 1, len(tree.nodes))
+    assert_covers_once([tree.nodes[index] for index in solve_tree(costs, tree, max_blocks)], shape)
+
+
+def test_a_tree_of_five_thousand_nodes_is_solved() -> None:
+    """The largest tree with the most blocks that may be asked for: every leaf is a block where blocks gain most."""
+    tree = grow_tree((256, 256, 256), 4)
+    costs = np.array([-float(node.level) for node in tree.nodes])
+    assert solve_tree(costs, tree, 4096) == tree.leaves
+
+
+def test_the_paper_preset_asks_for_cp_sat_and_tells_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """preset="paper" is solved by OR-tools; without it by the dynamic program, in one line of the log."""
+    assert partition_solver(Config(ratio=9, preset="paper")) == "ortools"
+    assert partition_solver(Config(ratio=9)) == "dynamic"
+    monkeypatch.setitem(sys.modules, "ortools", None)
+    assert partition_solver(Config(ratio=9, preset="paper")) == "dynamic"
+    assert [record.getMessage().count("inr_codec[paper]") for record in caplog.records] == [1]
 
 
 def test_equal_concentration_keeps_the_chunk_whole() -> None:
@@ -117,7 +175,7 @@ def test_spectrum_partition_maximises_concentration_by_volume() -> None:
         blocks = plan_partition(values, max_blocks=12, top_m=2, levels=3, form=form)
         assert_covers_once(blocks, values.shape)
         reached = sum(worth[tree.nodes.index(block)] for block in blocks)
-        best = -least_cost(integer_costs(-worth, tree), tree, 12) / 1e9 * worth.max()
+        best = worth[solve_tree(-worth, tree, 12, "ortools")].sum()
         assert len(blocks) <= 12
         assert reached == pytest.approx(best, rel=1e-5)
 
