@@ -80,5 +80,5 @@ def test_numbers_and_names_are_those_of_the_format() -> None:
     names = {number: kind.name for number, kind in TABLE.items()}
     assert names == {
         1: "network", 2: "mask", 3: "lossless", 4: "residual", 5: "filter", 6: "deblock", 7: "correction",
-        8: "labels", 9: "missing",
+        8: "labels", 9: "missing", 10: "residual4d",
     }  # fmt: skip
