@@ -29,7 +29,7 @@ help:
 	@echo "make test-newest  the same with the newest releases of everything (PYTHON=python3.12 and up: zarr 3.2 and up)"
 	@echo "make bench  the papers' tables against other codecs, in 45 minutes on two cores; FULL=1: everything, many hours"
 	@echo "make fuzz   damage streams for SECONDS=$(SECONDS), guided by coverage where atheris is installed"
-	@echo "make trust  the attacks of docs/TRUST.md, and its tables: 15 minutes; LONG=1: two and a half hours"
+	@echo "make trust  the attacks of docs/TRUST.md, and its tables: under an hour; LONG=1: hours"
 	@echo "make soak   tests of threads, processes and memory with 64 threads and 10,000 cycles"
 	@echo "make format sort the imports, lay out the code, write the tables of options and formats"
 	@echo "make clean  remove $(VENV), caches and what the demo wrote"

@@ -169,9 +169,9 @@ def with_residual(chunk: UnitChunk, base: Candidate, n_bytes: int) -> Candidate:
     """
     if n_bytes - base.bytes - FRAME < RESIDUAL_LEAST:
         return base
-    unit = chunk.unit
-    levels = {0, most_levels(unit.shape[0])} if unit.ndim == 4 else {0}
-    encoders = [ResidualEncoder(unit - base.decoded, weights=chunk.weights, levels=each) for each in sorted(levels)]
+    residual, weights = chunk.unit - base.decoded, chunk.weights
+    levels = {0, most_levels(residual.shape[0])} if residual.ndim == 4 else {0}
+    encoders = (ResidualEncoder(residual, weights=weights, levels=each) for each in sorted(levels))
     return min((residual_on(chunk, base, n_bytes, each, 0) for each in encoders), key=lambda found: found.error)
 
 

@@ -1,7 +1,7 @@
 """BLAS on one thread while chunks are encoded, and on as many as before afterwards.
 
-The package has threads of its own. Those of numpy's BLAS beside them took 17 to 25 % more CPU time for the same bytes,
-and `INR_CODEC_THREADS` did not bind them.
+The package has threads of its own. Those of numpy's BLAS would run beside them, and `INR_CODEC_THREADS` does not bind
+them.
 """
 
 import os

@@ -12,7 +12,7 @@ from numba.core import event
 from inr_codec.progress import Progress
 
 KIND = "numba:compile"
-COMPILING = "inr-codec: compiling kernels, once on this machine, about 20 s"
+COMPILING = "inr-codec: compiling kernels, once on this machine, up to a minute"
 
 
 class _Stopwatch(event.Listener):
